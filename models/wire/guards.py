@@ -1,0 +1,152 @@
+"""Pure-ASGI guards that every service of the house wears: hosts, origins, headers, body limits, time-outs.
+
+CORS headers do not stop a hostile cross-origin POST from *running*; these guards answer before the application does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any
+
+from models.wire.problems import PROBLEM_MEDIA_TYPE, ProblemError
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Request headers, lower-case names, last value wins; values as Latin-1 text."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def send_problem(send: Send, error: ProblemError) -> None:
+    """Answer with an RFC 9457 body."""
+    body = error.body().model_dump_json().encode()
+    headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": int(error.problem_type.status), "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class HostGuard:
+    """Refuse requests whose Host is not exactly one of ours: stops DNS rebinding."""
+
+    def __init__(self, app: App, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check the Host header, then pass on."""
+        if scope["type"] == "http":
+            values = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
+            if len(values) != 1 or values[0] not in self._hosts:
+                await send_problem(send, ProblemError("wrong-host", "use the address the service was started with"))
+                return
+        await self._app(scope, receive, send)
+
+
+class OriginGuard:
+    """Refuse state-changing requests that a foreign page caused: exact Origin and Sec-Fetch-Site."""
+
+    def __init__(self, app: App, origins: Collection[str]) -> None:
+        self._app = app
+        self._origins = frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check Origin and Sec-Fetch-Site on methods that change something, then pass on."""
+        if scope["type"] == "http" and scope["method"] not in _SAFE_METHODS:
+            headers = headers_of(scope)
+            origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
+            if (origin is not None and origin not in self._origins) or site not in {"same-origin", "none"}:
+                await send_problem(send, ProblemError("wrong-origin", "this address answers its own pages only"))
+                return
+        await self._app(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuse bodies over a limit, by Content-Length and by counting what really arrives."""
+
+    def __init__(self, app: App, limit_bytes: int) -> None:
+        self._app = app
+        self._limit_bytes = limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count the body while the application reads it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = headers_of(scope).get("content-length", "0")
+        if not declared.isdigit() or int(declared) > self._limit_bytes:
+            await send_problem(send, ProblemError("too-large", f"at most {self._limit_bytes} bytes are accepted"))
+            return
+        received = 0
+
+        async def counted() -> MutableMapping[str, Any]:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit_bytes:
+                raise ProblemError("too-large", f"at most {self._limit_bytes} bytes are accepted")
+            return message
+
+        await self._app(scope, counted, send)
+
+
+class TimeLimit:
+    """Give up on a request that takes too long, slow senders included."""
+
+    def __init__(self, app: App, limit_seconds: float) -> None:
+        self._app = app
+        self._limit_seconds = limit_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application under a deadline; answer 408 when nothing was sent yet."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def tracked(message: MutableMapping[str, Any]) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self._limit_seconds):
+                await self._app(scope, receive, tracked)
+        except TimeoutError:
+            if not started:
+                await send_problem(send, ProblemError("timed-out", f"no answer within {self._limit_seconds:g} s"))
+
+
+class SecurityHeaders:
+    """Add the strict headers that every response of the house carries."""
+
+    def __init__(self, app: App, policy: str = CONTENT_SECURITY_POLICY) -> None:
+        self._app = app
+        self._headers = [
+            (b"content-security-policy", policy.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"cross-origin-opener-policy", b"same-origin"),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, adding headers that the application did not set itself."""
+
+        async def with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                present = {name for name, _ in message.get("headers", [])}
+                extra = [item for item in self._headers if item[0] not in present]
+                message = {**message, "headers": [*message.get("headers", []), *extra]}
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

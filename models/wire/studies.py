@@ -1,0 +1,171 @@
+"""A study: the signed question or training plan. Everything that influences a release is a constant in here.
+
+The study's canonical bytes are what the analyst proposes, the officer signs, the log records and each device checks.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from models.wire.message import Hex32, Message, Milliseconds, Slug, Text
+from privacy.accounting import SumEvent
+from privacy.crypto import digest
+from privacy.secure_sum import SumParameters
+
+APPROVAL_TYPE = "hearthside-approval+jwt"
+"""JWS type of an officer's decision (``Decision``)."""
+
+Positive = Annotated[float, Field(gt=0, le=1e9)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_./ -]{0,62}$")]
+
+
+class SumPlan(Message):
+    """The private sum that each round runs (DESIGN, the one primitive).
+
+    ``clip_norm`` is the L2 bound of one device's vector; ``sensitivity`` the integer bound after encoding (zero-out,
+    device level); ``noise_multiplier`` is the noise of *each* server in units of ``sensitivity``.
+    """
+
+    dimension: Annotated[int, Field(ge=1, le=1_000_000)]
+    clip_norm: Positive
+    sensitivity: Annotated[int, Field(ge=1, lt=2**40)]
+    noise_multiplier: Annotated[float, Field(ge=0.1, le=1_000)]
+    sampling_rate: Annotated[float, Field(gt=0, le=1)]
+    minimum_cohort: Annotated[int, Field(ge=2)]
+    maximum_cohort: Annotated[int, Field(ge=2, le=10_000_000)]
+
+    def parameters(self) -> SumParameters:
+        """The validated parameters of the sum; raises when the true sum could wrap."""
+        return SumParameters(
+            dimension=self.dimension,
+            clip_norm=self.clip_norm,
+            sensitivity=self.sensitivity,
+            noise_multiplier=self.noise_multiplier,
+            minimum_cohort=self.minimum_cohort,
+            maximum_cohort=self.maximum_cohort,
+        )
+
+    def event(self) -> SumEvent:
+        """What one round costs: device level, zero-out."""
+        return SumEvent(noise_multiplier=self.noise_multiplier, sampling_rate=self.sampling_rate)
+
+
+class TransitionsQuery(Message):
+    """Page-category transition matrix and dwell histogram.
+
+    A vector has ``C * C`` transition entries (row by row), then one entry for each dwell bin
+    (``len(dwell_edges_seconds) + 1``, none when there are no edges), then the device count.
+    """
+
+    question: Literal["transitions"] = "transitions"
+    categories: Annotated[tuple[Name, ...], Field(min_length=2, max_length=512)]
+    dwell_edges_seconds: Annotated[tuple[Positive, ...], Field(max_length=64)] = ()
+    transition_share: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Share of the squared clipping norm given to transitions; the rest goes to dwell and the count."""
+
+
+class PersonasQuery(Message):
+    """One k-means step a round: each cluster's sum of profile vectors and its count, ``k * (p + 1)`` entries."""
+
+    question: Literal["personas"] = "personas"
+    clusters: Annotated[int, Field(ge=2, le=64)]
+    features: Name
+    """Version of the profile features, such as ``shop-profile/1``; the model is ``k * p`` centroids."""
+    feature_count: Annotated[int, Field(ge=1, le=4_096)]
+    count_weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Scale of the count entries beside a profile vector of norm at most 1."""
+
+
+class LocalPlan(Message):
+    """On-device DP-SGD (Opacus): its epsilon is per training row and holds even if leader and helper collude."""
+
+    noise_multiplier: Annotated[float, Field(ge=0, le=1_000)]
+    """0 means that Opacus only clips; the local epsilon is then none."""
+    clip_norm: Positive
+    steps: Annotated[int, Field(ge=1, le=100)]
+    rows: Annotated[int, Field(ge=1, le=100_000)]
+    """Fixed denominator of the mean gradient, and the cap on rows used."""
+    learning_rate: Positive
+    epsilon_cap: Positive | None = None
+    """The device's own filter stops local training of this study beyond this figure (delta: the study's)."""
+
+
+class ServerPlan(Message):
+    """The server optimiser over the private mean update."""
+
+    optimiser: Literal["fedavg", "fedadam"] = "fedavg"
+    learning_rate: Positive = 1.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    final_average: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """Publish the mean of the last this many rounds' models: post-processing, free of charge."""
+
+
+class TrainQuery(Message):
+    """Federated training of a small net. The vector is the clipped update (``dimension`` parameters)."""
+
+    question: Literal["train"] = "train"
+    task: Literal["intent"] = "intent"
+    net: Literal["mlp", "logistic"] = "mlp"
+    features: Name
+    feature_count: Annotated[int, Field(ge=1, le=65_536)]
+    hidden: Annotated[int, Field(ge=0, le=4_096)] = 0
+    initial_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the public initial weights."""
+    local: LocalPlan
+    server: ServerPlan = ServerPlan()
+
+
+Query = Annotated[TransitionsQuery | PersonasQuery | TrainQuery, Field(discriminator="question")]
+
+
+class Study(Message):
+    """A study as proposed, approved and run. Frozen; its digest names it everywhere."""
+
+    version: Literal[1] = 1
+    needs: tuple[Name, ...] = ()
+    """Features an agent must have; one that lacks any sends null reports and says so in its status."""
+    study_id: Slug
+    title: Text
+    summary: Text
+    """Plain language: what is asked, of whom, and what will be known."""
+    site: Name
+    kind: Literal["measure", "train"]
+    purpose: Name
+    query: Query
+    plan: SumPlan
+    rounds: Annotated[int, Field(ge=1, le=10_000)]
+    window_seconds: Annotated[float, Field(ge=0.2, le=86_400)]
+    """Length of a round's report window."""
+    delta: Annotated[float, Field(gt=0, lt=1e-3)]
+    epsilon_cap: Positive
+    """Most that this study may cost a device (device level, zero-out, the filter's figure)."""
+    policy_hash: Hex32
+    leader_key: Hex32
+    helper_key: Hex32
+    created_at_ms: Milliseconds
+    expires_at_ms: Milliseconds
+
+    @model_validator(mode="after")
+    def _kind_fits_query(self) -> Study:
+        if (self.kind == "train") != isinstance(self.query, TrainQuery):
+            raise ValueError(f"a study of kind {self.kind!r} cannot ask {self.query.question!r}")
+        if self.expires_at_ms <= self.created_at_ms:
+            raise ValueError("a study must expire after it was created")
+        return self
+
+    def study_hash(self) -> bytes:
+        """SHA-256 of the canonical study, 32 bytes."""
+        return digest("study", self.canonical())
+
+
+class Decision(Message):
+    """What an officer signs (JWS of type ``APPROVAL_TYPE``): yes or no to exactly these bytes."""
+
+    version: Literal[1] = 1
+    study_id: Slug
+    study_hash: Hex32
+    decision: Literal["approve", "refuse", "stop"]
+    reason: Text
+    decided_at_ms: Milliseconds

@@ -1,0 +1,32 @@
+"""Errors of ``privacy.crypto``.
+
+::
+
+    CryptoError
+    ├── KeyInvalid         key material of the wrong length or kind
+    ├── SignatureInvalid   a signature, JWS or signer that does not check out
+    ├── SealInvalid        a sealed message that does not open under this key and context
+    └── ProofInvalid       a Merkle proof that does not lead to the stated root
+"""
+
+from __future__ import annotations
+
+
+class CryptoError(Exception):
+    """Something cryptographic did not check out; the message never carries key material."""
+
+
+class KeyInvalid(CryptoError):
+    """Key material has the wrong length or kind."""
+
+
+class SignatureInvalid(CryptoError):
+    """A signature does not verify, or its signer is not among the accepted keys."""
+
+
+class SealInvalid(CryptoError):
+    """A sealed message does not open: wrong key, wrong context, truncated or forged."""
+
+
+class ProofInvalid(CryptoError):
+    """A Merkle inclusion or consistency proof does not hold."""
