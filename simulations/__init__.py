@@ -1,0 +1,1 @@
+"""Populations, data sets, engines and the demo: composes everything, and nothing imports it."""
