@@ -31,7 +31,6 @@ class NetModel(Message):
     """A small net for numpy inference: flat little-endian float32 parameters."""
 
     task: Name
-    net: Literal["mlp", "logistic"]
     features: Name
     feature_count: int
     hidden: int

@@ -18,7 +18,7 @@ APPROVAL_TYPE = "hearthside-approval+jwt"
 """JWS type of an officer's decision (``Decision``)."""
 
 Positive = Annotated[float, Field(gt=0, le=1e9)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_./ -]{0,62}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.:/ -]{0,62}$")]
 
 
 class SumPlan(Message):
@@ -56,14 +56,14 @@ class TransitionsQuery(Message):
     """Page-category transition matrix and dwell histogram.
 
     A vector has ``C * C`` transition entries (row by row), then one entry for each dwell bin
-    (``len(dwell_edges_seconds) + 1``, none when there are no edges), then the device count.
+    (``len(dwell_edges_seconds) + 1``, none when there are no edges). Its norm is at most 1.
     """
 
     question: Literal["transitions"] = "transitions"
     categories: Annotated[tuple[Name, ...], Field(min_length=2, max_length=512)]
     dwell_edges_seconds: Annotated[tuple[Positive, ...], Field(max_length=64)] = ()
-    transition_share: Annotated[float, Field(gt=0, le=1)] = 0.9
-    """Share of the squared clipping norm given to transitions; the rest goes to dwell and the count."""
+    dwell_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the squared norm that the histogram gets; 0 without a histogram."""
 
 
 class PersonasQuery(Message):
@@ -73,20 +73,26 @@ class PersonasQuery(Message):
     clusters: Annotated[int, Field(ge=2, le=64)]
     features: Name
     """Version of the profile features, such as ``shop-profile/1``; the model is ``k * p`` centroids."""
-    feature_count: Annotated[int, Field(ge=1, le=4_096)]
-    count_weight: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Scale of the count entries beside a profile vector of norm at most 1."""
+    feature_names: Annotated[tuple[Name, ...], Field(min_length=1, max_length=4_096)]
+    start_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the public, data-independent start."""
+    start_weights: Annotated[tuple[float, ...], Field(max_length=4_096)] = ()
+    """Weights of the features, public or released before: start on the heaviest. Empty: spread by the seed."""
+    least_count: Annotated[float, Field(ge=0, le=1e9)]
+    """A cluster with a smaller noisy count keeps its centroid."""
 
 
-class LocalPlan(Message):
+class LocalStudyPlan(Message):
     """On-device DP-SGD (Opacus): its epsilon is per training row and holds even if leader and helper collude."""
 
     noise_multiplier: Annotated[float, Field(ge=0, le=1_000)]
     """0 means that Opacus only clips; the local epsilon is then none."""
     clip_norm: Positive
+    """L2 bound of one row's gradient."""
     steps: Annotated[int, Field(ge=1, le=100)]
-    rows: Annotated[int, Field(ge=1, le=100_000)]
-    """Fixed denominator of the mean gradient, and the cap on rows used."""
+    maximum_rows: Annotated[int, Field(ge=1, le=100_000)]
+    denominator: Positive
+    """Fixed divisor of the summed gradient, whatever the number of rows."""
     learning_rate: Positive
     epsilon_cap: Positive | None = None
     """The device's own filter stops local training of this study beyond this figure (delta: the study's)."""
@@ -103,17 +109,21 @@ class ServerPlan(Message):
 
 
 class TrainQuery(Message):
-    """Federated training of a small net. The vector is the clipped update (``dimension`` parameters)."""
+    """Federated training of a small net. The vector is the clipped update, one entry a parameter."""
 
     question: Literal["train"] = "train"
     task: Literal["intent"] = "intent"
-    net: Literal["mlp", "logistic"] = "mlp"
     features: Name
     feature_count: Annotated[int, Field(ge=1, le=65_536)]
     hidden: Annotated[int, Field(ge=0, le=4_096)] = 0
+    """Hidden units; 0 is a logistic regression."""
     initial_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the public initial weights."""
-    local: LocalPlan
+    initial_prior: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Guessed share of positives: public knowledge, never measured on the participants."""
+    initial_gain: Positive = 1.0
+    """Scale of the initial weights."""
+    local: LocalStudyPlan
     server: ServerPlan = ServerPlan()
 
 

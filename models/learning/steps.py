@@ -1,0 +1,187 @@
+"""What the server does with each released sum, for every kind of study: one pure step from model to model.
+
+The Flower strategy on the leader and the simulation engine share it. numpy only: the leader never loads torch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.learning.errors import LearningError
+from models.learning.nets import Net, initial
+from models.learning.plans import LocalPlan
+from models.learning.server_optimisers import FedAdam, FedAvg, KMeans, ServerOptimiser, mean_update
+from models.queries.answers import first_centroids, measurement_question, persona_question
+from models.queries.errors import QueryError
+from models.wire.problems import ProblemError
+from models.wire.studies import PersonasQuery, Query, Study, TrainQuery, TransitionsQuery
+from privacy.secure_sum.errors import SecureSumError
+
+Vector = NDArray[np.float64]
+Flat = NDArray[np.float32]
+
+
+class Step(Protocol):
+    """A study's server side. ``model`` is what devices get next; ``apply`` takes one released sum."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a device's vector."""
+        ...
+
+    @property
+    def norm(self) -> float | None:
+        """L2 bound that the encoding itself guarantees; None where the study's clipping decides."""
+        ...
+
+    def model(self) -> Flat:
+        """The model that the next round's devices get."""
+        ...
+
+    def apply(self, total: Vector, devices: int) -> None:
+        """Take the released sum of a round with ``devices`` reports."""
+        ...
+
+    def final(self) -> Flat:
+        """The model to publish."""
+        ...
+
+
+@dataclass
+class MeasureStep:
+    """A measurement has no model: the sums of its rounds add up, and are what is published."""
+
+    query: TransitionsQuery
+
+    def __post_init__(self) -> None:
+        """Start from nothing."""
+        self._question = measurement_question(self.query)
+        self._total = np.zeros(self._question.dimension)
+        self.dimension = self._question.dimension
+        self.norm: float | None = self._question.clip_norm
+
+    def model(self) -> Flat:
+        """Empty."""
+        return np.zeros(0, dtype=np.float32)
+
+    def apply(self, total: Vector, devices: int) -> None:  # noqa: ARG002 - the protocol's signature
+        """Add a round's sum."""
+        self._total = self._total + total
+
+    def final(self) -> Flat:
+        """The summed sums."""
+        return self._total.astype(np.float32)
+
+
+class PersonasStep:
+    """Lloyd's algorithm over private sums."""
+
+    def __init__(self, query: PersonasQuery) -> None:
+        question = persona_question(query)
+        self._rule = KMeans(question, query.least_count)
+        self._state = self._rule.init(first_centroids(query))
+        self.dimension = question.dimension
+        self.norm: float | None = question.clip_norm
+
+    def model(self) -> Flat:
+        """Centroids, flat."""
+        return self._state.centroids.astype(np.float32).ravel()
+
+    def apply(self, total: Vector, devices: int) -> None:  # noqa: ARG002 - the divisor is a released noisy count
+        """One Lloyd step."""
+        self._state = self._rule.apply(self._state, total)
+
+    def final(self) -> Flat:
+        """The last centroids."""
+        return self.model()
+
+
+class TrainStep:
+    """FedAvg or FedAdam over the private mean update, with an average of the last models."""
+
+    def __init__(self, query: TrainQuery, sampling_rate: float) -> None:
+        net = net_of(query)
+        self._rule = _optimiser(query)
+        self._state = self._rule.init(first_parameters(query))
+        self._sampling_rate = sampling_rate
+        self._last: deque[Vector] = deque(maxlen=query.server.final_average)
+        self.dimension = net.size
+        self.norm: float | None = None
+
+    def model(self) -> Flat:
+        """Parameters, flat."""
+        return self._state.parameters.astype(np.float32)
+
+    def apply(self, total: Vector, devices: int) -> None:
+        """One server step with the mean over the expected number of contributors."""
+        self._state = self._rule.apply(self._state, mean_update(total, devices, self._sampling_rate))
+        self._last.append(self._state.parameters)
+
+    def final(self) -> Flat:
+        """The mean of the last models: post-processing of what was released."""
+        return np.mean(self._last, axis=0).astype(np.float32) if self._last else self.model()
+
+
+def server_step(query: Query, sampling_rate: float) -> Step:
+    """The server side of a query, at its public start."""
+    if isinstance(query, TransitionsQuery):
+        return MeasureStep(query)
+    if isinstance(query, PersonasQuery):
+        return PersonasStep(query)
+    return TrainStep(query, sampling_rate)
+
+
+def net_of(query: TrainQuery) -> Net:
+    """The net that a training query names."""
+    return Net(query.feature_count, query.hidden)
+
+
+def first_parameters(query: TrainQuery) -> Flat:
+    """The public starting parameters of a training query."""
+    return initial(net_of(query), query.initial_seed, prior=query.initial_prior, gain=query.initial_gain)
+
+
+def local_plan_of(query: TrainQuery) -> LocalPlan:
+    """The on-device plan of a training query."""
+    local = query.local
+    return LocalPlan(
+        steps=local.steps,
+        learning_rate=local.learning_rate,
+        max_grad_norm=local.clip_norm,
+        maximum_rows=local.maximum_rows,
+        denominator=local.denominator,
+        local_noise_multiplier=local.noise_multiplier,
+    )
+
+
+def _optimiser(query: TrainQuery) -> ServerOptimiser:
+    server = query.server
+    if server.optimiser == "fedadam":
+        return FedAdam(server.learning_rate)
+    return FedAvg(server.learning_rate, server.momentum)
+
+
+def check_study(study: Study) -> None:
+    """Refuse a study whose parts do not fit together: dimension, bounds, the sum that must not wrap.
+
+    Raises:
+        ProblemError: ``invalid-study``, with what was expected and what was got.
+    """
+    try:
+        study.plan.parameters()
+        step = server_step(study.query, study.plan.sampling_rate)
+        if isinstance(study.query, TrainQuery):
+            local_plan_of(study.query)
+    except (ValueError, LearningError, QueryError, SecureSumError) as error:
+        raise ProblemError("invalid-study", str(error)) from error
+    if study.plan.dimension != step.dimension:
+        raise ProblemError("invalid-study", f"expected dimension {step.dimension}, got {study.plan.dimension}")
+    if step.norm is not None and study.plan.clip_norm + 1e-9 < step.norm:
+        raise ProblemError(
+            "invalid-study", f"expected a clipping norm of at least {step.norm:.6g}, got {study.plan.clip_norm:.6g}"
+        )

@@ -1,0 +1,107 @@
+"""From a study's wire query to its question, and from a device's data to its answer. One place for both ends.
+
+``DeviceData`` is what a study may ask of a device. The agent answers from its store, a simulation from arrays; a study
+that asks for features the device does not know gets ``NothingToReport``, and so a null report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.queries import measurement, personas
+from models.queries.errors import QuestionInvalid, ShapeMismatch
+from models.queries.measurement import MeasurementQuestion
+from models.queries.personas import PersonaQuestion
+from models.wire.studies import PersonasQuery, TransitionsQuery
+
+Vector = NDArray[np.float64]
+Flat = NDArray[np.float32]
+FLOAT_BYTES = 4
+
+
+class DeviceData(Protocol):
+    """One person's data on one site, as questions read it. Raises ``NothingToReport`` where there is none."""
+
+    def transitions(self, categories: Sequence[str]) -> NDArray[np.int64]:
+        """Moves between consecutive pages of a visit, int64[C, C], row = from."""
+        ...
+
+    def dwell_seconds(self) -> Sequence[float]:
+        """Visible seconds of each page."""
+        ...
+
+    def profile(self, features: str) -> Vector:
+        """The profile vector of the named feature version, float64[p]."""
+        ...
+
+    def rows(self, features: str) -> tuple[Vector, Vector]:
+        """Training rows float64[n, f] and labels float64[n] of the named feature version, oldest first."""
+        ...
+
+
+def measurement_question(query: TransitionsQuery) -> MeasurementQuestion:
+    """The question that a wire query asks."""
+    return MeasurementQuestion(len(query.categories), query.dwell_edges_seconds, query.dwell_share)
+
+
+def persona_question(query: PersonasQuery) -> PersonaQuestion:
+    """The question that a wire query asks."""
+    return PersonaQuestion(query.clusters, len(query.feature_names))
+
+
+def first_centroids(query: PersonasQuery) -> Vector:
+    """The public start of a personas study, float64[k, p]."""
+    question = persona_question(query)
+    if query.start_weights:
+        return personas.anchored_start(question, np.asarray(query.start_weights, dtype=np.float64))
+    return personas.spread_start(question, query.start_seed)
+
+
+def answer(query: TransitionsQuery | PersonasQuery, data: DeviceData, model: Flat) -> Vector:
+    """A device's plain answer to a measuring query, norm at most the question's bound (device).
+
+    Args:
+        query: what is asked.
+        data: the device's own data.
+        model: the round's published model: centroids for personas, empty for transitions.
+
+    Raises:
+        NothingToReport: the device has nothing to say; it sends a null.
+        ShapeMismatch: the model does not fit the query.
+    """
+    if isinstance(query, TransitionsQuery):
+        question = measurement_question(query)
+        dwell = data.dwell_seconds() if question.dwell_bins else ()
+        return measurement.encode_counts(question, data.transitions(query.categories), dwell)
+    asked = persona_question(query)
+    return personas.encode(asked, data.profile(query.features), centroids_of(asked, model))
+
+
+def centroids_of(question: PersonaQuestion, model: Flat) -> Vector:
+    """Read flat parameters as float64[k, p] centroids."""
+    if model.shape != (question.clusters * question.profile_size,):
+        raise ShapeMismatch(f"expected {question.clusters} x {question.profile_size} centroids, got {model.shape}")
+    return model.astype(np.float64).reshape(question.clusters, question.profile_size)
+
+
+def to_model_bytes(flat: NDArray[np.floating]) -> bytes:
+    """Parameters as they travel: flat little-endian float32."""
+    return np.ascontiguousarray(flat, dtype="<f4").tobytes()
+
+
+def from_model_bytes(data: bytes) -> Flat:
+    """Read travelling parameters.
+
+    Raises:
+        QuestionInvalid: not a whole number of finite float32 values.
+    """
+    if len(data) % FLOAT_BYTES:
+        raise QuestionInvalid(f"expected a whole number of float32 values, got {len(data)} bytes")
+    flat = np.frombuffer(data, dtype="<f4")
+    if not np.isfinite(flat).all():
+        raise QuestionInvalid("expected finite parameters, got NaN or infinity")
+    return flat.astype(np.float32)
