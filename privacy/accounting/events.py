@@ -1,0 +1,93 @@
+"""What happened, as frozen data. Accountants interpret it; nothing here computes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from privacy.accounting.errors import EventInvalid
+
+MINIMUM_NOISE_MULTIPLIER = 1e-6
+MAXIMUM_NOISE_MULTIPLIER = 1e6
+MINIMUM_SAMPLING_RATE = 1e-9
+MAXIMUM_COUNT = 2**53
+"""Ranges inside which double precision holds: the squares of the multipliers and the counts are exact enough."""
+
+
+def _require(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # false for NaN too
+        raise EventInvalid(f"expected {name} in [{low:g}, {high:g}], got {value!r}")
+
+
+def _check(noise_multiplier: float, sampling_rate: float, count: int) -> None:
+    _require("noise_multiplier", noise_multiplier, MINIMUM_NOISE_MULTIPLIER, MAXIMUM_NOISE_MULTIPLIER)
+    _require("sampling_rate", sampling_rate, MINIMUM_SAMPLING_RATE, 1.0)
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise EventInvalid(f"expected an integer count, got {type(count).__name__}")
+    _require("count", count, 1, MAXIMUM_COUNT)
+
+
+@dataclass(frozen=True, slots=True)
+class SumEvent:
+    """``count`` releases of a private sum under hidden Poisson sampling of devices.
+
+    Unit: one device. Neighbours: zero-out (the device's data is replaced by none; it still reports, as null).
+    The noise is that of *one* server, since each server's noise alone has to meet the figure.
+
+    Attributes:
+        noise_multiplier: one server's noise standard deviation over the sensitivity, in [1e-6, 1e6].
+        sampling_rate: the probability of the device's own hidden coin, in (0, 1]; 1 means nothing is hidden.
+        count: how many such releases, each with a coin and noise of its own.
+
+    Raises:
+        EventInvalid: a figure is outside its range. A sum without noise is not an event with an epsilon.
+    """
+
+    noise_multiplier: float
+    sampling_rate: float
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self.noise_multiplier, self.sampling_rate, self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalEvent:
+    """``count`` steps of on-device DP-SGD, the local layer.
+
+    Unit: one training row of the device. Neighbours: the row is replaced by none (zero-out). Holds if both servers
+    collude; so the hidden sampling of *devices* is never credited, and ``sampling_rate`` is the local batch's alone.
+
+    Attributes:
+        noise_multiplier: noise standard deviation over the clipping norm of one row, in [1e-6, 1e6].
+        sampling_rate: Poisson rate of a row in a local batch, in (0, 1].
+        count: local steps, over all rounds and restarts that are to be counted.
+
+    Raises:
+        EventInvalid: a figure is outside its range. Local noise 0 has no event: its epsilon is null.
+    """
+
+    noise_multiplier: float
+    sampling_rate: float = 1.0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self.noise_multiplier, self.sampling_rate, self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedEvent:
+    """Spend whose releases are not in this ledger: before an erasure, a lost store or a changed contract.
+
+    Attributes:
+        lifetime_rdp: the lifetime odometer before this row (Renyi, nats), so that erasing rows does not reset it.
+    """
+
+    lifetime_rdp: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lifetime_rdp < math.inf:
+            raise EventInvalid(f"expected lifetime_rdp in [0, inf), got {self.lifetime_rdp!r}")
+
+
+Event = SumEvent | LocalEvent
