@@ -16,19 +16,21 @@ FEATURE_VERSION: Final = 1
 MAXIMUM_CATEGORIES: Final = 256
 
 # Count features are log(1 + x) / log(1 + top), cut at 1. The tops are round numbers that a busy shopper reaches.
+# Carts and purchases are told per visit: as plain counts their chance differences drown the interests in k-means
+# (adjusted Rand index against planted personas .66 instead of .94).
 PROFILE_TOPS: Final[dict[str, float]] = {
     "visits": 60.0,
     "page_views": 600.0,
     "pages_per_visit": 40.0,
     "clicks_per_visit": 20.0,
     "searches_per_visit": 5.0,
-    "carts": 30.0,
-    "removals": 30.0,
-    "purchases": 20.0,
+    "carts_per_visit": 5.0,
+    "removals_per_visit": 5.0,
+    "purchases_per_visit": 5.0,
     "dwell_seconds_per_page": 300.0,
     "mean_price": 1_000.0,
 }
-PROFILE_SHARES: Final = ("mean_scroll", "weekend_share", "active_days_share")
+PROFILE_SHARES: Final = ("mean_scroll",)
 
 SESSION_TOPS: Final[dict[str, float]] = {
     "page_views": 50.0,

@@ -126,8 +126,6 @@ def profile_vector(profile: Profile, spec: FeatureSpec) -> NDArray[np.float64]:
     counts = _profile_counts(profile)
     values |= {name: scaled_log(counts[name], top) for name, top in PROFILE_TOPS.items()}
     values["mean_scroll"] = _ratio(profile.scroll_sum, profile.kinds.get("scroll", 0))
-    values["weekend_share"] = _ratio(profile.weekend_visits, profile.visits)
-    values["active_days_share"] = min(1.0, profile.active_days / PROFILE_DAYS)
     return np.array([values[name] for name in spec.names], dtype=np.float64)
 
 
@@ -140,9 +138,9 @@ def _profile_counts(profile: Profile) -> dict[str, float]:
         "pages_per_visit": _ratio(page_views, profile.visits),
         "clicks_per_visit": _ratio(kinds.get("click", 0), profile.visits),
         "searches_per_visit": _ratio(kinds.get("search", 0), profile.visits),
-        "carts": kinds.get("add_to_cart", 0),
-        "removals": kinds.get("remove_from_cart", 0),
-        "purchases": kinds.get("purchase", 0),
+        "carts_per_visit": _ratio(kinds.get("add_to_cart", 0), profile.visits),
+        "removals_per_visit": _ratio(kinds.get("remove_from_cart", 0), profile.visits),
+        "purchases_per_visit": _ratio(kinds.get("purchase", 0), profile.visits),
         "dwell_seconds_per_page": _ratio(sum(profile.dwell_seconds.values()), page_views),
         "mean_price": _ratio(profile.price_sum, profile.priced_pages),
     }
