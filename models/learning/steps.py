@@ -138,7 +138,7 @@ def server_step(query: Query, sampling_rate: float) -> Step:
 
 def net_of(query: TrainQuery) -> Net:
     """The net that a training query names."""
-    return Net(query.feature_count, query.hidden)
+    return Net(len(query.features.names), query.hidden)
 
 
 def first_parameters(query: TrainQuery) -> Flat:

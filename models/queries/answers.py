@@ -7,20 +7,22 @@ that asks for features the device does not know gets ``NothingToReport``, and so
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.events.features import DWELL_PREFIX, FeatureSpec
 from models.queries import measurement, personas
-from models.queries.errors import QuestionInvalid, ShapeMismatch
+from models.queries.errors import NothingToReport, QuestionInvalid, ShapeMismatch
 from models.queries.measurement import MeasurementQuestion
 from models.queries.personas import PersonaQuestion
-from models.wire.studies import PersonasQuery, TransitionsQuery
+from models.wire.studies import Features, PersonasQuery, TransitionsQuery
 
 Vector = NDArray[np.float64]
 Flat = NDArray[np.float32]
 FLOAT_BYTES = 4
+_EVENT_FEATURES: dict[str, Literal["profile", "session"]] = {"profile/1": "profile", "session/1": "session"}
 
 
 class DeviceData(Protocol):
@@ -34,13 +36,34 @@ class DeviceData(Protocol):
         """Visible seconds of each page."""
         ...
 
-    def profile(self, features: str) -> Vector:
-        """The profile vector of the named feature version, float64[p]."""
+    def profile(self, features: Features) -> Vector:
+        """The profile vector with these features, float64[p]."""
         ...
 
-    def rows(self, features: str) -> tuple[Vector, Vector]:
-        """Training rows float64[n, f] and labels float64[n] of the named feature version, oldest first."""
+    def rows(self, features: Features) -> tuple[Vector, Vector]:
+        """Training rows float64[n, f] with these features and labels float64[n], oldest first."""
         ...
+
+
+def event_features(features: Features) -> FeatureSpec:
+    """The event features that a study names: ``profile/1`` or ``session/1`` over the categories in its names.
+
+    Raises:
+        NothingToReport: this agent does not know the version, or gives its positions other names.
+    """
+    kind = _EVENT_FEATURES.get(features.version)
+    categories = tuple(name.removeprefix(DWELL_PREFIX) for name in features.names if name.startswith(DWELL_PREFIX))
+    if kind is None or not categories:
+        raise NothingToReport(f"expected features {sorted(_EVENT_FEATURES)}, got {features.version!r}")
+    spec = FeatureSpec(kind, categories)
+    if spec.names != features.names:
+        raise NothingToReport(f"the positions of {features.version!r} have other names here")
+    return spec
+
+
+def named_features(spec: FeatureSpec) -> Features:
+    """How a study names event features."""
+    return Features(version=f"{spec.kind}/{spec.version}", names=spec.names)
 
 
 def measurement_question(query: TransitionsQuery) -> MeasurementQuestion:
@@ -50,7 +73,7 @@ def measurement_question(query: TransitionsQuery) -> MeasurementQuestion:
 
 def persona_question(query: PersonasQuery) -> PersonaQuestion:
     """The question that a wire query asks."""
-    return PersonaQuestion(query.clusters, len(query.feature_names))
+    return PersonaQuestion(query.clusters, len(query.features.names))
 
 
 def first_centroids(query: PersonasQuery) -> Vector:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from models.wire.message import Base64, Hex32, Message, Milliseconds, Slug, Text
-from models.wire.studies import Name
+from models.wire.studies import Features, Name
 
 BUNDLE_TARGET = "bundle.json"
 PADDING_BYTES = 16_384
@@ -18,10 +18,9 @@ Expression = Annotated[str, Field(min_length=1, max_length=1_000)]
 
 
 class PersonaModel(Message):
-    """Persona centroids with labels. ``centroids`` is k lists of p values in the named feature version."""
+    """Persona centroids with labels. ``centroids`` is k lists of p values in the named features."""
 
-    features: Name
-    feature_names: tuple[str, ...]
+    features: Features
     centroids: tuple[tuple[float, ...], ...]
     labels: tuple[str, ...]
     study_id: Slug
@@ -31,8 +30,7 @@ class NetModel(Message):
     """A small net for numpy inference: flat little-endian float32 parameters."""
 
     task: Name
-    features: Name
-    feature_count: int
+    features: Features
     hidden: int
     parameters: Base64
     study_id: Slug

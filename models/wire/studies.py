@@ -52,6 +52,13 @@ class SumPlan(Message):
         return SumEvent(noise_multiplier=self.noise_multiplier, sampling_rate=self.sampling_rate)
 
 
+class Features(Message):
+    """What a feature vector means: a version, such as ``profile/1``, and the name of each position."""
+
+    version: Name
+    names: Annotated[tuple[Name, ...], Field(min_length=1, max_length=65_536)]
+
+
 class TransitionsQuery(Message):
     """Page-category transition matrix and dwell histogram.
 
@@ -71,9 +78,8 @@ class PersonasQuery(Message):
 
     question: Literal["personas"] = "personas"
     clusters: Annotated[int, Field(ge=2, le=64)]
-    features: Name
-    """Version of the profile features, such as ``shop-profile/1``; the model is ``k * p`` centroids."""
-    feature_names: Annotated[tuple[Name, ...], Field(min_length=1, max_length=4_096)]
+    features: Features
+    """The profile vector of length p; the model is ``k * p`` centroids."""
     start_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the public, data-independent start."""
     start_weights: Annotated[tuple[float, ...], Field(max_length=4_096)] = ()
@@ -113,8 +119,7 @@ class TrainQuery(Message):
 
     question: Literal["train"] = "train"
     task: Literal["intent"] = "intent"
-    features: Name
-    feature_count: Annotated[int, Field(ge=1, le=65_536)]
+    features: Features
     hidden: Annotated[int, Field(ge=0, le=4_096)] = 0
     """Hidden units; 0 is a logistic regression."""
     initial_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
