@@ -45,21 +45,30 @@ class ReportResponse(Message):
     results: tuple[str, ...]
 
 
-def encode_batch(frames: Sequence[ReportFrame]) -> bytes:
-    """Serialise 1 to 256 reports. Run by the device."""
-    if not 1 <= len(frames) <= BATCH_MAXIMUM:
-        raise ValueError(f"expected 1 to {BATCH_MAXIMUM} reports in a batch, got {len(frames)}")
-    parts = [_HEAD.pack(_MAGIC, len(frames))]
-    for frame in frames:
-        report = frame.report
-        parts += (
+def encode_report(frame: ReportFrame) -> bytes:
+    """Serialise one report as it stands in a batch: the bytes that a device stores and sends. Run by the device."""
+    report = frame.report
+    return b"".join(
+        (
             _REPORT.pack(frame.device_id, frame.consent_epoch, report.context, len(report.seal)),
             report.seal,
             _LENGTH.pack(len(report.masked)),
             report.masked,
             report.signature,
         )
-    return b"".join(parts)
+    )
+
+
+def join_reports(encoded: Sequence[bytes]) -> bytes:
+    """One batch of 1 to 256 reports that were serialised before. Run by the device."""
+    if not 1 <= len(encoded) <= BATCH_MAXIMUM:
+        raise ValueError(f"expected 1 to {BATCH_MAXIMUM} reports in a batch, got {len(encoded)}")
+    return b"".join((_HEAD.pack(_MAGIC, len(encoded)), *encoded))
+
+
+def encode_batch(frames: Sequence[ReportFrame]) -> bytes:
+    """Serialise 1 to 256 reports. Run by the device."""
+    return join_reports([encode_report(frame) for frame in frames])
 
 
 def decode_batch(body: bytes) -> list[ReportFrame]:
