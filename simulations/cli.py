@@ -16,7 +16,10 @@ class _LazyGroup(typer.core.TyperGroup):
     """A group that knows its subcommands' names and imports one only when it is used."""
 
     modules: ClassVar[dict[str, tuple[str, str]]] = {
-        "demo": ("simulations.commands.demo", "Run the main job end to end: consent, train, sum, release, personalise."),
+        "demo": (
+            "simulations.commands.demo",
+            "Run the main job end to end, with real processes.",
+        ),
         "account": ("simulations.commands.account", "What a plan costs in epsilon (device level, zero-out)."),
         "bench": ("simulations.commands.bench", "Measure speed here and now, peers beside us."),
     }
