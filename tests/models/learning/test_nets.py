@@ -61,7 +61,8 @@ def test_scoring_loads_no_torch():
     """A resident agent scores with numpy alone."""
     code = (
         "import sys, models.learning.nets, models.learning.registry, models.learning.evaluation, "
-        "models.learning.server_optimisers; print([m for m in ('torch', 'opacus', 'flwr', 'scipy') if m in sys.modules])"
+        "models.learning.server_optimisers; "
+        "print([m for m in ('torch', 'opacus', 'flwr', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
