@@ -1,0 +1,107 @@
+"""Consent that is enforced, provable and easy to take back.
+
+A registry of purposes; notices and documents generated from it; receipts signed by the device and countersigned by
+the leader; a hash-chained ledger; and one policy function that every gate asks. Nothing here performs I/O or reads a
+clock.
+
+Read in this order: ``registry``, ``purposes``, ``notices``, ``receipts``, ``choices``, ``countersignatures``,
+``state``, ``rows``, ``ledger``, ``policy``, ``acceptance``.
+"""
+
+from consent.acceptance import Accepted, Refused, accept
+from consent.choices import decline, grant, withdraw_all
+from consent.countersignatures import Countersignature, countersign, verify_countersignature
+from consent.documents import purposes_page
+from consent.errors import (
+    ChoiceInvalid,
+    ConsentError,
+    CountersignatureInvalid,
+    LedgerFaulty,
+    ReceiptInvalid,
+    RefusalCode,
+    RegistryInvalid,
+)
+from consent.ledger import confirm, observe_gpc, open_ledger, record, replay, restart
+from consent.notices import Notice, notice, notice_hashes, what_leaves
+from consent.policy import GATES, RULES, Decision, Gate, Rule, ask_again, decide
+from consent.purposes import (
+    CHURN,
+    EXPERIMENTS,
+    INTENT,
+    MEASUREMENT,
+    NEXT_ACTION,
+    PERSONA,
+    PERSONALISATION,
+    PURPOSES,
+    registry_hash,
+)
+from consent.receipts import Receipt, receipt_digest, sign_receipt, verify_receipt
+from consent.registry import LANGUAGES, Language, Purpose, PurposeText, Registry
+from consent.rows import Row
+from consent.signals import NO_SIGNALS, Signals, read_gpc, well_known_gpc
+from consent.state import ConsentState, Grant, Parties
+from consent.wording import Mode
+
+__all__ = [
+    "CHURN",
+    "EXPERIMENTS",
+    "GATES",
+    "INTENT",
+    "LANGUAGES",
+    "MEASUREMENT",
+    "NEXT_ACTION",
+    "NO_SIGNALS",
+    "PERSONA",
+    "PERSONALISATION",
+    "PURPOSES",
+    "RULES",
+    "Accepted",
+    "ChoiceInvalid",
+    "ConsentError",
+    "ConsentState",
+    "Countersignature",
+    "CountersignatureInvalid",
+    "Decision",
+    "Gate",
+    "Grant",
+    "Language",
+    "LedgerFaulty",
+    "Mode",
+    "Notice",
+    "Parties",
+    "Purpose",
+    "PurposeText",
+    "Receipt",
+    "ReceiptInvalid",
+    "RefusalCode",
+    "Refused",
+    "Registry",
+    "RegistryInvalid",
+    "Row",
+    "Rule",
+    "Signals",
+    "accept",
+    "ask_again",
+    "confirm",
+    "countersign",
+    "decide",
+    "decline",
+    "grant",
+    "notice",
+    "notice_hashes",
+    "observe_gpc",
+    "open_ledger",
+    "purposes_page",
+    "read_gpc",
+    "receipt_digest",
+    "record",
+    "registry_hash",
+    "replay",
+    "restart",
+    "sign_receipt",
+    "verify_countersignature",
+    "verify_receipt",
+    "well_known_gpc",
+    "what_leaves",
+    "withdraw_all",
+]

@@ -1,0 +1,124 @@
+"""From what a person pressed to the receipt that says so. Run by the device.
+
+Granting and declining are one call each: taking consent back is as easy as giving it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+
+from consent.errors import ChoiceInvalid
+from consent.notices import Notice
+from consent.purposes import PURPOSES
+from consent.receipts import DEFAULT_VALID_DAYS, Kind, Receipt
+from consent.registry import Registry
+from consent.state import ConsentState
+
+
+def grant(
+    state: ConsentState,
+    purposes: Iterable[str],
+    *,
+    notice: Notice,
+    issued_at: int,
+    registry: Registry = PURPOSES,
+    epoch_after: int = 0,
+    valid_days: int = DEFAULT_VALID_DAYS,
+) -> Receipt:
+    """The receipt of granting purposes; what stood before goes on standing.
+
+    Args:
+        state: what stands.
+        purposes: ids that the person switched on in this act.
+        notice: what the person saw; with ``gpc`` it told them that the signal is on and that yes overrides it.
+        issued_at: Unix seconds.
+        registry: the purposes as installed.
+        epoch_after: the leader's last epoch, where a restored device has fallen behind it.
+        valid_days: how long the grant holds.
+
+    Raises:
+        ChoiceInvalid: nothing chosen, or a purpose that is not declared or was not in the notice.
+    """
+    chosen = _chosen(purposes, registry)
+    if not chosen <= {shown.id for shown in notice.purposes}:
+        raise ChoiceInvalid("expected purposes that the notice showed, got another")
+    standing = chosen | _standing(state, issued_at, registry)
+    return _receipt(state, "grant", chosen, standing, notice, issued_at, registry, epoch_after, valid_days)
+
+
+def decline(
+    state: ConsentState,
+    purposes: Iterable[str],
+    *,
+    notice: Notice,
+    issued_at: int,
+    registry: Registry = PURPOSES,
+    epoch_after: int = 0,
+) -> Receipt:
+    """The receipt of saying no: a withdrawal if any of it was granted (the leader must hear), else a refusal.
+
+    Raises:
+        ChoiceInvalid: nothing chosen, or a purpose that was neither declared nor granted.
+    """
+    granted = {held.purpose for held in state.granted}
+    chosen = _chosen(purposes, registry, also=granted)
+    kind: Kind = "withdrawal" if chosen & granted else "refusal"
+    standing = _standing(state, issued_at, registry) - chosen
+    return _receipt(state, kind, chosen, standing, notice, issued_at, registry, epoch_after, DEFAULT_VALID_DAYS)
+
+
+def withdraw_all(state: ConsentState, *, notice: Notice, issued_at: int, registry: Registry = PURPOSES) -> Receipt:
+    """The receipt of taking everything back in one act; refuses every other purpose as well."""
+    everything = {purpose.id for purpose in registry} | {held.purpose for held in state.granted}
+    return decline(state, everything, notice=notice, issued_at=issued_at, registry=registry)
+
+
+def _receipt(
+    state: ConsentState,
+    kind: Kind,
+    chosen: set[str],
+    standing: set[str],
+    notice: Notice,
+    issued_at: int,
+    registry: Registry,
+    epoch_after: int,
+    valid_days: int,
+) -> Receipt:
+    held = state.granted_versions
+    versions = {p: found.version if (found := registry.find(p)) else held[p] for p in chosen | standing}
+    return Receipt(
+        device_key=state.parties.device_key,
+        leader=state.parties.leader_key.fingerprint,
+        site=state.parties.site,
+        person=state.parties.person,
+        kind=kind,
+        chosen=tuple(sorted(chosen)),
+        granted=tuple(sorted(standing)),
+        purpose_versions=tuple(sorted(versions.items())),
+        notice_hash=notice.hash,
+        language=notice.language,
+        epoch=state.epoch if kind == "refusal" else max(state.epoch, epoch_after) + 1,
+        issued_at=issued_at,
+        gpc=notice.gpc,
+        valid_days=valid_days,
+    )
+
+
+def _chosen(purposes: Iterable[str], registry: Registry, also: AbstractSet[str] = frozenset()) -> set[str]:
+    chosen = set(purposes)
+    if not chosen:
+        raise ChoiceInvalid("expected at least one purpose")
+    unknown = sorted(name for name in chosen - also if registry.find(name) is None)
+    if unknown:
+        raise ChoiceInvalid(f"expected declared purposes, got {unknown}")
+    return chosen
+
+
+def _standing(state: ConsentState, now: int, registry: Registry) -> set[str]:
+    """What goes on standing: granted in its present version and not expired."""
+    return {
+        held.purpose
+        for held in state.granted
+        if (found := registry.find(held.purpose)) and found.version == held.version and now < held.expires_at
+    }

@@ -1,0 +1,233 @@
+"""The consent ledger: theory of operation.
+
+A ledger is a chain of rows; a state is what follows from them. ``record`` and its siblings take a state and an event
+and return the next state and the row to store; ``replay`` reads stored rows back and arrives at the same state. No
+clock is read, nothing is written: the caller stores the row durably, then mirrors ``state.head`` in the keyring, and
+only then acts on the state. The same code keeps the device's ledger and the leader's copy of what it countersigned.
+
+The order of choices is the order of rows and epochs, never the order of clock times: turning a clock moves no choice
+before another.
+
+Anything that does not verify ends in a state with a ``fault`` and nothing granted. Rows after the fault are kept by
+the caller as evidence; ``restart`` opens the chain again, with everything off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from consent.countersignatures import verify_countersignature
+from consent.errors import ConsentError, CountersignatureInvalid, LedgerFaulty, ReceiptInvalid
+from consent.instants import CLOCK_SKEW_SECONDS
+from consent.purposes import PURPOSES
+from consent.receipts import Receipt, receipt_digest, verify_receipt
+from consent.registry import Registry
+from consent.rows import Row, RowKind
+from consent.state import ConsentState, Grant, Parties
+
+_LATEST_ROW_SECONDS: Final = 2**53
+
+
+def open_ledger(parties: Parties) -> ConsentState:
+    """An empty ledger: nothing granted, nothing declined."""
+    return ConsentState(parties, head=parties.genesis())
+
+
+def record(state: ConsentState, receipt_jws: str, at: int, registry: Registry = PURPOSES) -> tuple[ConsentState, Row]:
+    """Check a receipt against the state and record it. Run by the device, and by the leader within ``accept``.
+
+    Args:
+        state: what stood before.
+        receipt_jws: the signed receipt.
+        at: Unix seconds now.
+        registry: the purposes as installed; a grant must name their present versions.
+
+    Raises:
+        ReceiptInvalid: forged, edited, replayed, expired, future-dated, or for other parties or purposes.
+        LedgerFaulty: the ledger does not verify; ``restart`` it first.
+    """
+    receipt = verify_receipt(receipt_jws, state.parties.device_key)
+    if receipt.kind == "grant":
+        check_versions(receipt, registry)
+    return _append(state, "receipt", receipt_jws, at)
+
+
+def confirm(state: ConsentState, countersignature_jws: str, at: int) -> tuple[ConsentState, Row]:
+    """Record the leader's confirmation of the last receipt. Run by the device.
+
+    Raises:
+        CountersignatureInvalid: forged, or it confirms another receipt.
+        LedgerFaulty: the ledger does not verify.
+    """
+    return _append(state, "countersignature", countersignature_jws, at)
+
+
+def observe_gpc(state: ConsentState, at: int) -> tuple[ConsentState, Row | None]:
+    """Record that Global Privacy Control is on for this site; the row is None if that was known. Run by the device.
+
+    What was granted before without knowledge of the signal stops to hold, until the person chooses again.
+    """
+    return (state, None) if state.gpc_seen else _append(state, "gpc", "", at)
+
+
+def restart(state: ConsentState, at: int) -> tuple[ConsentState, Row]:
+    """Open a faulty ledger again after its last row that verifies, with everything off. Run by the device.
+
+    Raises:
+        LedgerFaulty: the ledger has no fault.
+    """
+    if state.fault is None:
+        raise LedgerFaulty("expected a ledger with a fault to restart")
+    return _append(replace(state, fault=None), "restart", state.fault, at)
+
+
+def replay(parties: Parties, rows: Iterable[Row | bytes], mirrored_head: bytes | None = None) -> ConsentState:
+    """Verify a stored ledger and return what stands; never raises. Run at start-up, by device and leader.
+
+    Args:
+        parties: between whom; their genesis must be the chain's first link.
+        rows: stored rows in order, parsed or as bytes.
+        mirrored_head: the head kept in the keyring (32 bytes). It must occur in the chain: a ledger that was truncated
+            or restored from an older copy lacks it. None where there is no mirror, and then truncation goes unnoticed.
+
+    Returns:
+        The state; with a ``fault`` and nothing granted if anything does not verify.
+    """
+    state = open_ledger(parties)
+    mirror_met = mirrored_head in (None, state.head)
+    for stored in rows:
+        try:
+            state = _advance(state, stored if isinstance(stored, Row) else Row.parse(stored))
+        except ConsentError as error:
+            return _faulty(state, f"row {state.length}: {error}")
+        mirror_met = mirror_met or state.head == mirrored_head
+    return (
+        state
+        if mirror_met
+        else _faulty(state, "the mirrored head is missing: truncated, or restored from an older copy")
+    )
+
+
+def check_versions(receipt: Receipt, registry: Registry) -> None:
+    """Insist that everything chosen is declared, in its present version.
+
+    Raises:
+        ReceiptInvalid: with code ``purpose_unknown`` or ``purpose_version``.
+    """
+    versions = dict(receipt.purpose_versions)
+    for chosen in receipt.chosen:
+        purpose = registry.find(chosen)
+        if purpose is None:
+            raise ReceiptInvalid("purpose_unknown", f"purpose {chosen!r} is not declared")
+        if versions[chosen] != purpose.version:
+            raise ReceiptInvalid(
+                "purpose_version", f"expected version {purpose.version} of {chosen!r}, got {versions[chosen]}"
+            )
+
+
+def _append(state: ConsentState, kind: RowKind, content: str, at: int) -> tuple[ConsentState, Row]:
+    if state.fault is not None:
+        raise LedgerFaulty(f"the ledger does not verify ({state.fault}); expected a restart")
+    row = Row(state.length, state.head, kind, content, at)
+    return _advance(state, row), row
+
+
+def _advance(state: ConsentState, row: Row) -> ConsentState:
+    """The one step that recording and replaying share."""
+    if row.index != state.length or row.previous != state.head:
+        raise LedgerFaulty(f"expected row {state.length} of this chain, got row {row.index} of another")
+    if not 0 <= row.at <= _LATEST_ROW_SECONDS:
+        raise LedgerFaulty("expected a time in Unix seconds")
+    if row.kind == "receipt":
+        state = _with_receipt(state, row)
+    elif row.kind == "countersignature":
+        state = _with_countersignature(state, row)
+    elif row.kind == "gpc":
+        state = replace(state, gpc_seen=True)
+    else:
+        state = replace(state, granted=(), declined=())
+    return replace(state, head=row.digest, length=state.length + 1)
+
+
+def _with_receipt(state: ConsentState, row: Row) -> ConsentState:
+    receipt = verify_receipt(row.content, state.parties.device_key)
+    _check_parties(state.parties, receipt)
+    _check_epoch(state, receipt)
+    _check_times(receipt, row.at)
+    name = receipt_digest(row.content)
+    return replace(
+        state,
+        epoch=receipt.epoch,
+        granted=_standing(state, receipt, name),
+        declined=_declined(state, receipt),
+        gpc_seen=state.gpc_seen or receipt.gpc,
+        receipt=name,
+        recorded_at=row.at,
+        countersigned=False,
+    )
+
+
+def _with_countersignature(state: ConsentState, row: Row) -> ConsentState:
+    confirmed = verify_countersignature(row.content, state.parties.leader_key)
+    if confirmed.receipt != state.receipt:
+        raise CountersignatureInvalid("expected a confirmation of the last receipt, got one of another")
+    return replace(state, countersigned=True)
+
+
+def _check_parties(parties: Parties, receipt: Receipt) -> None:
+    if receipt.leader != parties.leader_key.fingerprint:
+        raise ReceiptInvalid(
+            "wrong_audience", f"expected leader {parties.leader_key.fingerprint}, got {receipt.leader}"
+        )
+    if receipt.site != parties.site:
+        raise ReceiptInvalid("wrong_site", f"expected a receipt for {parties.site!r}")
+    if receipt.person != parties.person:
+        raise ReceiptInvalid("wrong_person", "expected a receipt of this person, got another's")
+
+
+def _check_epoch(state: ConsentState, receipt: Receipt) -> None:
+    if receipt.kind != "refusal":
+        if receipt.epoch <= state.epoch:
+            raise ReceiptInvalid("epoch_not_after", f"expected an epoch after {state.epoch}, got {receipt.epoch}")
+        return
+    if receipt.epoch != state.epoch:
+        raise ReceiptInvalid("epoch_not_after", f"expected a refusal in epoch {state.epoch}, got {receipt.epoch}")
+    granted = [purpose for purpose in receipt.chosen if state.grant_of(purpose)]
+    if granted:
+        raise ReceiptInvalid("refusal_of_granted", f"expected a withdrawal of {granted}, got a refusal")
+
+
+def _check_times(receipt: Receipt, at: int) -> None:
+    # Only a grant depends on clocks: taking consent back must never fail because a clock is wrong.
+    if receipt.kind != "grant":
+        return
+    if receipt.issued_at > at + CLOCK_SKEW_SECONDS:
+        raise ReceiptInvalid("issued_in_future", f"issued {receipt.issued_at - at} s after the present")
+    if at >= receipt.expires_at:
+        raise ReceiptInvalid("expired", f"expired {at - receipt.expires_at} s ago")
+
+
+def _standing(state: ConsentState, receipt: Receipt, name: bytes) -> tuple[Grant, ...]:
+    """What stands after a receipt: older grants that it still lists, and what a grant chose. Nothing else."""
+    versions = dict(receipt.purpose_versions)
+    chosen, listed = set(receipt.chosen), set(receipt.granted)
+    kept = [g for g in state.granted if g.purpose in listed - chosen and versions[g.purpose] == g.version]
+    new = (
+        [Grant(p, versions[p], name, receipt.issued_at, receipt.expires_at, receipt.gpc) for p in receipt.chosen]
+        if receipt.kind == "grant"
+        else []
+    )
+    return tuple(sorted((*kept, *new), key=lambda grant: grant.purpose))
+
+
+def _declined(state: ConsentState, receipt: Receipt) -> tuple[tuple[str, int], ...]:
+    versions = dict(receipt.purpose_versions)
+    rest = {purpose: version for purpose, version in state.declined if purpose not in receipt.chosen}
+    new = {} if receipt.kind == "grant" else {purpose: versions[purpose] for purpose in receipt.chosen}
+    return tuple(sorted({**rest, **new}.items()))
+
+
+def _faulty(state: ConsentState, reason: str) -> ConsentState:
+    return replace(state, granted=(), fault=reason)

@@ -1,0 +1,136 @@
+"""The policy: one pure function that all four gates ask.
+
+``decide`` is total: whatever it is given, it answers, and what it does not understand is refused. It is explained:
+each answer names its rule and, where there is one, the receipt. It reads no clock; ``now`` is the later of the device's
+clock and the last time signed by the helper, so that a clock turned back does not prolong a grant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from consent.instants import CLOCK_SKEW_SECONDS
+from consent.purposes import PURPOSES
+from consent.registry import Registry
+from consent.signals.facts import Signals
+from consent.state import ConsentState
+
+Gate = Literal["collect", "use", "contribute", "accept"]
+"""Where consent is checked: storing an event, reading it, sending a report (device); taking it in (leader)."""
+GATES: Final[tuple[Gate, ...]] = get_args(Gate)
+_LEAVING: Final = frozenset({"contribute", "accept"})
+_ALL: Final = frozenset(GATES)
+
+Rule = Literal[
+    "granted",
+    "unknown_gate",
+    "unknown_purpose",
+    "nothing_leaves",
+    "ledger_faulty",
+    "not_granted",
+    "declined",
+    "purpose_changed",
+    "expired",
+    "clock_before_receipt",
+    "gpc_opt_out",
+]
+
+RULES: Final[dict[Rule, str]] = {
+    "granted": "The person granted this purpose in its present version.",
+    "unknown_gate": "There is no such gate.",
+    "unknown_purpose": "No such purpose is declared.",
+    "nothing_leaves": "By its declaration nothing leaves the device for this purpose.",
+    "ledger_faulty": "The consent ledger does not verify, so no consent follows from it.",
+    "not_granted": "The person never granted this purpose; every purpose is off by default.",
+    "declined": "The person's latest choice on this purpose was no.",
+    "purpose_changed": "The purpose has changed since it was granted; the person has to be asked again.",
+    "expired": "The grant is too old; the person has to be asked again.",
+    "clock_before_receipt": "The clock shows a time before the grant was given, so its age cannot be known.",
+    "gpc_opt_out": "Global Privacy Control is on, and the person has not chosen otherwise for this site since.",
+}
+"""What each rule says, in the order in which they are asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An answer, and why.
+
+    Attributes:
+        allowed: whether the gate opens.
+        rule: the rule that decided; ``RULES`` says it in words.
+        receipt: digest of the receipt that the answer rests on (32 bytes); None where there is none.
+        gate: the gate that asked.
+        purpose: the purpose that was asked for.
+    """
+
+    allowed: bool
+    rule: Rule
+    receipt: bytes | None
+    gate: str
+    purpose: str
+
+    def explain(self) -> str:
+        """One line for a person or a log; names no person."""
+        resting = f" Receipt {self.receipt.hex()[:16]}." if self.receipt else ""
+        return f"{self.gate} for {self.purpose}: {'yes' if self.allowed else 'no'}. {RULES[self.rule]}{resting}"
+
+
+def decide(
+    gate: Gate, purpose: str, state: ConsentState, signals: Signals, now: int, registry: Registry = PURPOSES
+) -> Decision:
+    """Say whether a gate opens. Run by the device (collect, use, contribute) and the leader (accept).
+
+    Args:
+        gate: who asks.
+        purpose: the purpose's id.
+        state: what stands, from the device's ledger or from the leader's.
+        signals: what accompanies this moment.
+        now: Unix seconds, the later of the clocks that can be trusted.
+        registry: the purposes as installed.
+    """
+    rule, receipt = _rule(gate, purpose, state, signals, now, registry)
+    return Decision(rule == "granted", rule, receipt, str(gate), str(purpose))
+
+
+def ask_again(state: ConsentState, now: int, registry: Registry = PURPOSES) -> tuple[str, ...]:
+    """Purposes on which the person has no standing answer: never asked, changed since, or expired.
+
+    A refusal is an answer: it stands until the purpose changes.
+    """
+    return tuple(
+        purpose.id
+        for purpose in registry
+        if (purpose.id, purpose.version) not in state.declined
+        and not any(
+            grant.purpose == purpose.id and grant.version == purpose.version and now < grant.expires_at
+            for grant in state.granted
+        )
+    )
+
+
+def _rule(  # noqa: PLR0911  # a list of rules, each with its way out, read from top to bottom
+    gate: str, purpose: str, state: ConsentState, signals: Signals, now: int, registry: Registry
+) -> tuple[Rule, bytes | None]:
+    if not isinstance(gate, str) or gate not in _ALL:
+        return "unknown_gate", None
+    declared = registry.find(purpose) if isinstance(purpose, str) else None
+    if declared is None:
+        return "unknown_purpose", None
+    if declared.leaves == "nothing" and gate in _LEAVING:
+        return "nothing_leaves", None
+    if state.fault is not None:
+        return "ledger_faulty", None
+    grant = state.grant_of(purpose)
+    if grant is None:
+        declined = any(name == purpose for name, _ in state.declined)
+        return ("declined", state.receipt) if declined else ("not_granted", None)
+    if grant.version != declared.version:
+        return "purpose_changed", grant.receipt
+    if not now < grant.expires_at:
+        return "expired", grant.receipt
+    if not now >= grant.issued_at - CLOCK_SKEW_SECONDS:
+        return "clock_before_receipt", grant.receipt
+    if (signals.gpc or state.gpc_seen) and not grant.despite_gpc:
+        return "gpc_opt_out", grant.receipt
+    return "granted", grant.receipt

@@ -1,0 +1,105 @@
+"""The words around the purposes: what a notice and the generated pages say, in each language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from consent.registry import Language, Leaves
+
+Mode = Literal["device", "gateway", "site_edge"]
+"""Where the agent runs: on the visitor's device, on a box of the household, or on a box of the site."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """All fixed phrases of one language. ``{site}`` and ``{days}`` are filled in."""
+
+    title: str
+    introduction: tuple[str, ...]
+    modes: tuple[tuple[Mode, str], ...]
+    gpc: str
+    withdrawal: str
+    rights: str
+    accept_all: str
+    decline_all: str
+    save_selection: str
+    retention: str
+    leaves: tuple[tuple[Leaves, str], ...]
+
+
+WORDING: Final[dict[Language, Wording]] = {
+    "en": Wording(
+        title="Your choices on {site}",
+        introduction=(
+            (
+                "What you do on this site stays with a program called the agent. Each use below is off until you "
+                "switch it on. Saying no changes nothing else about the site."
+            ),
+            (
+                "Where something leaves, it leaves as noise-like numbers that only make sense added up over many "
+                "people. "
+                "How much such sums can reveal is limited for each person and device over any 30 days. The site's "
+                "server does see that this device takes part, and what you say yes to."
+            ),
+        ),
+        modes=(
+            ("device", "The agent runs on this device."),
+            (
+                "gateway",
+                "The agent runs on a box in your household or workplace; whoever runs that box can see its data.",
+            ),
+            ("site_edge", "The agent runs on a box of the site itself; you have to trust the site with that box."),
+        ),
+        gpc="Your browser sends Global Privacy Control. It counts as no to everything here, unless you say yes below.",
+        withdrawal="You can take back any choice at any time, in one step, on the agent's own page. From then on "
+        "nothing more leaves. What is already part of a published sum cannot be taken out of it again.",
+        rights="You can see everything the agent knows about you, take it with you, and erase it.",
+        accept_all="Yes to all",
+        decline_all="No to all",
+        save_selection="Save my selection",
+        retention="Kept on the device for {days} days.",
+        leaves=(
+            ("nothing", "Nothing leaves the device."),
+            ("masked_sum", "A masked share of a noisy sum over many devices."),
+        ),
+    ),
+    "de": Wording(
+        title="Ihre Entscheidungen auf {site}",
+        introduction=(
+            (
+                "Was Sie auf dieser Website tun, bleibt bei einem Programm, dem Agenten. Jede Nutzung unten "
+                "ist aus, bis Sie sie einschalten. Ein Nein ändert sonst nichts an der Website."
+            ),
+            (
+                "Wo etwas das Gerät verlässt, sind es rauschähnliche Zahlen, die nur als Summe über viele Menschen "
+                "einen Sinn ergeben. Wie viel solche Summen verraten können, ist je Person und Gerät über beliebige "
+                "30 Tage begrenzt. Der Server der Website sieht jedoch, dass dieses Gerät teilnimmt und wozu Sie Ja sagen."
+            ),
+        ),
+        modes=(
+            ("device", "Der Agent läuft auf diesem Gerät."),
+            (
+                "gateway",
+                "Der Agent läuft auf einem Gerät in Ihrem Haushalt oder Betrieb; der Betreiber kann seine Daten sehen.",
+            ),
+            (
+                "site_edge",
+                "Der Agent läuft auf einem Gerät der Website selbst; damit müssen Sie der Website vertrauen.",
+            ),
+        ),
+        gpc="Ihr Browser sendet Global Privacy Control. Das gilt hier als Nein zu allem, außer Sie sagen unten Ja.",
+        withdrawal="Sie können jede Entscheidung jederzeit in einem Schritt auf der eigenen Seite des Agenten "
+        "zurücknehmen. Ab dann verlässt nichts mehr das Gerät. Was schon in einer veröffentlichten Summe steckt, lässt "
+        "sich nicht wieder herausnehmen.",
+        rights="Sie können alles sehen, was der Agent über Sie weiß, es mitnehmen und löschen.",
+        accept_all="Ja zu allem",
+        decline_all="Nein zu allem",
+        save_selection="Auswahl speichern",
+        retention="Wird {days} Tage auf dem Gerät aufbewahrt.",
+        leaves=(
+            ("nothing", "Nichts verlässt das Gerät."),
+            ("masked_sum", "Ein maskierter Anteil an einer verrauschten Summe über viele Geräte."),
+        ),
+    ),
+}
