@@ -41,7 +41,7 @@ class Inclusion(Message):
 
 
 def study_entry(study: Study) -> bytes:
-    """The log's entry about a proposed study, which ``Inclusion`` is about: its leaf is ``leaf_hash`` of these bytes."""
+    """The log's entry about a proposed study, which ``Inclusion`` proves: its leaf is ``leaf_hash`` of these bytes."""
     return canonical_json({"kind": "study", "study": study.document()})
 
 
