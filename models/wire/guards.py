@@ -88,16 +88,28 @@ class BodyLimit:
             await send_problem(send, ProblemError("too-large", f"at most {self._limit_bytes} bytes are accepted"))
             return
         received = 0
+        started = False
 
         async def counted() -> MutableMapping[str, Any]:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._limit_bytes:
-                raise ProblemError("too-large", f"at most {self._limit_bytes} bytes are accepted")
-            return message
+            # To the application it looks like a client that went away: whatever it answers is dropped below.
+            return {"type": "http.disconnect"} if received > self._limit_bytes else message
 
-        await self._app(scope, counted, send)
+        async def unless_refused(message: MutableMapping[str, Any]) -> None:
+            nonlocal started
+            if received <= self._limit_bytes or started:
+                started = True
+                await send(message)
+
+        try:
+            await self._app(scope, counted, unless_refused)
+        except Exception:
+            if received <= self._limit_bytes:
+                raise
+        if received > self._limit_bytes and not started:
+            await send_problem(send, ProblemError("too-large", f"at most {self._limit_bytes} bytes are accepted"))
 
 
 class TimeLimit:

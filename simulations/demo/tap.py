@@ -92,7 +92,6 @@ def _hits_in(path: Path, needles: list[bytes], overlap: int) -> int:
         tail = b""
         while block := file.read(_WINDOW_BYTES):
             window = tail + block
-            hits += sum(window.count(needle) for needle in needles)
+            hits += sum(window.count(needle) - tail.count(needle) for needle in needles)
             tail = window[-overlap:] if overlap else b""
-            hits -= sum(tail.count(needle) for needle in needles)
     return hits

@@ -14,9 +14,8 @@ PACKAGES = {"client_agent", "aggregator", "privacy", "consent", "models", "simul
 
 
 def _tool(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(Path(sys.executable).parent / command[0]), *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    program = str(Path(sys.executable).parent / command[0])
+    return subprocess.run([program, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""What a run ends with: figures measured in that run, as a table for people and as JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A study's figure beside the centralised, non-private one on the same data."""
+
+    metric: str
+    value: float
+    central: float
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """One study. ``epsilon_user``: device level, zero-out, the filter's figure; ``epsilon_local``: per training row."""
+
+    name: str
+    kind: str
+    purpose: str
+    rounds: int
+    epsilon_user: float
+    epsilon_local: float | None
+    delta: float
+    reports: int
+    null_reports: int
+    bytes_per_device: float
+    seconds: float
+    quality: Quality
+
+
+@dataclass(frozen=True)
+class BudgetOutcome:
+    """The contract: composed spend of the device that spent most within this run, device level, zero-out."""
+
+    cap: float
+    spent: float
+    delta: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A whole run. Null reports are counted inside the simulated devices: no service can know them."""
+
+    data: str
+    seed: int
+    devices: int
+    consented: int
+    refused: int
+    withdrawn: int
+    seconds: float
+    canary_hits: int
+    bundle: dict[str, object]
+    modules_shown: dict[str, str]
+    studies: list[StudyOutcome]
+    budget: BudgetOutcome
+    bytes_by_purpose: dict[str, int]
+    spent_at_start: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """The report, indented."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Write the report to a file."""
+        path.write_text(self.to_json(), encoding="utf-8")
+
+    def share_by_purpose(self) -> dict[str, float]:
+        """Share of the bytes that left devices, by purpose; they sum to 1."""
+        total = sum(self.bytes_by_purpose.values()) or 1
+        return {purpose: size / total for purpose, size in self.bytes_by_purpose.items()}
+
+
+def render(outcome: Outcome, pages: dict[str, str], console: Console) -> None:
+    """Print the table that a person reads."""
+    console.print(
+        Panel(
+            Group(_studies(outcome), Text(""), _facts(outcome, pages)),
+            title="Hearthside: what left the house",
+            subtitle=f"{outcome.devices:,} simulated devices, seed {outcome.seed}, {outcome.seconds:.0f} s",
+            box=box.ROUNDED,
+            padding=(1, 2),
+        )
+    )
+
+
+def _studies(outcome: Outcome) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, justify in (
+        ("study", "left"),
+        ("rounds", "right"),
+        ("epsilon per device", "right"),
+        ("epsilon per row\n(local, Opacus)", "right"),
+        ("delta", "right"),
+        ("quality", "left"),
+        ("reports", "right"),
+        ("of them null", "right"),
+        ("bytes a device", "right"),
+        ("seconds", "right"),
+    ):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]  # a literal type, given as data
+    for study in outcome.studies:
+        quality = study.quality
+        table.add_row(
+            study.name,
+            str(study.rounds),
+            f"{study.epsilon_user:.2f}",
+            "none" if study.epsilon_local is None else f"{study.epsilon_local:.1f}",
+            f"{study.delta:.0e}",
+            f"{quality.metric} {quality.value:.3f} (central {quality.central:.3f})",
+            f"{study.reports:,}",
+            f"{study.null_reports:,}",
+            f"{study.bytes_per_device:,.0f}",
+            f"{study.seconds:.1f}",
+        )
+    return table
+
+
+def _facts(outcome: Outcome, pages: dict[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column()
+    budget = outcome.budget
+    table.add_row(
+        "budget",
+        f"{budget.spent:.2f} of epsilon {budget.cap:g} spent at delta {budget.delta:.0e} "
+        "(per person and device, 30 days, zero-out; the most-charged device)",
+    )
+    table.add_row(
+        "consent",
+        f"{outcome.consented:,} granted something, {outcome.refused:,} refused everything, "
+        f"{outcome.withdrawn:,} withdrew while it ran; {outcome.spent_at_start:,} started with a spent budget",
+    )
+    shares = ", ".join(f"{purpose} {share:.1%}" for purpose, share in outcome.share_by_purpose().items())
+    table.add_row("bytes that left", shares)
+    table.add_row("canaries found", f"{outcome.canary_hits} in anything the services received, stored or logged")
+    if outcome.bundle:
+        table.add_row("bundle", f"version {outcome.bundle['version']}, sha256 {str(outcome.bundle['sha256'])[:16]}...")
+    for persona, module in outcome.modules_shown.items():
+        table.add_row("shown to", f"{persona}: {module}")
+    for note in outcome.notes:
+        table.add_row("note", note)
+    for name, address in pages.items():
+        table.add_row(name, address)
+    return table

@@ -1,0 +1,1 @@
+"""Thousands of simulated devices that speak the real protocol: real keys, stores, ledgers, seals and signatures."""
