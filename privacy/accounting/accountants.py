@@ -9,22 +9,22 @@ pair, with twice the sensitivity.)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from privacy.accounting.contract import MINIMUM_ORDER, convert
 from privacy.accounting.errors import EventInvalid, UnitsMixed
 from privacy.accounting.events import Event, LocalEvent, SumEvent
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
 
-MINIMUM_ORDER = 2
 PLD_INTERVAL = 1e-4
 """Grid of the privacy loss, in nats; the estimate is pessimistic at any grid."""
-_PLD_POINTS = 400_000
+_PLD_POINTS = 2_000_000
+"""The grid coarsens above epsilon 200, so that a plan without any privacy cannot take all memory."""
 _RDP_FLOOR = 1e-12
 """Below this the double-precision sums behind one release's divergence are rounding noise."""
 
@@ -103,20 +103,14 @@ def _rdp_epsilon(plan: tuple[Event, ...], delta: float) -> float:
 
 @lru_cache(maxsize=256)
 def _pld_epsilon(plan: tuple[Event, ...], delta: float) -> float:
-    from dp_accounting import GaussianDpEvent, NeighboringRelation
+    from dp_accounting import NeighboringRelation
     from dp_accounting.pld import PLDAccountant
 
-    # The grid coarsens with the figure itself, so that a plan without any privacy cannot take all memory.
-    bound = _rdp_epsilon(plan, delta)
-    if not math.isfinite(bound):
-        return math.inf
+    # Any order bounds epsilon from above; powers of two are enough to choose a grid.
+    bound = min(convert(sum(rdp(event, order) for event in plan), order, delta) for order in (2, 4, 8, 16, 32, 64))
     accountant = PLDAccountant(NeighboringRelation.REPLACE_SPECIAL, max(PLD_INTERVAL, bound / _PLD_POINTS))
     for event in plan:
-        if event.sampling_rate == 1:
-            # k Gaussians of multiplier z are one of z / sqrt(k), exactly: one distribution instead of k convolutions.
-            accountant.compose(GaussianDpEvent(event.noise_multiplier / math.sqrt(event.count)))
-        else:
-            accountant.compose(_release(event), event.count)
+        accountant.compose(_release(event), event.count)
     return float(accountant.get_epsilon(delta))
 
 

@@ -1,4 +1,4 @@
-"""Thin wrappers over ``cryptography`` and ``joserfc``: keys, sealing (HPKE), signing (JWS, HTTP), hashing, the Merkle log."""
+"""Thin wrappers over ``cryptography`` and ``joserfc``: keys, sealing (HPKE), signing (JWS, HTTP), the Merkle log."""
 
 from privacy.crypto.canonical import canonical_json, digest, parse_canonical
 from privacy.crypto.errors import CryptoError, KeyInvalid, ProofInvalid, SealInvalid, SignatureInvalid
