@@ -6,14 +6,13 @@ The bundle is the same for everyone and is fetched whole, so a fetch says nothin
 from __future__ import annotations
 
 import datetime as dt
-import tempfile
 from collections.abc import Collection, Iterator, MutableMapping
 from pathlib import Path
 from typing import Final
 
 import httpx
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
-from tuf.api.metadata import Metadata, Root  # type: ignore[attr-defined]  # public, but re-exported implicitly
+from tuf.api.metadata import Metadata, Root, Targets  # type: ignore[attr-defined]  # public, but re-exported implicitly
 from tuf.ngclient.config import UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
@@ -124,6 +123,19 @@ class BundleSource:
         except ValueError:
             raise ProblemError("bundle-invalid", "the signed bytes are not a bundle of this version") from None
 
+    def stored(self) -> Bundle | None:
+        """Return the bundle of the last successful fetch, for use while no leader answers; None if there is none.
+
+        Its bytes are held against the metadata that was verified then.
+        """
+        try:
+            metadata: Metadata[Targets] = Metadata.from_bytes((self._folder / "targets.json").read_bytes())
+            data = (self._folder / BUNDLE_TARGET).read_bytes()
+            metadata.signed.targets[BUNDLE_TARGET].verify_length_and_hashes(data)
+            return self._parsed(data)
+        except (OSError, RepositoryError, KeyError, ValueError, ProblemError):
+            return None
+
     def _verified(self, now: dt.datetime) -> Bundle | None:
         updater = Updater(
             metadata_dir=str(self._folder),
@@ -140,9 +152,13 @@ class BundleSource:
             return None
         if entry.length > MAXIMUM_BUNDLE_BYTES:
             raise ProblemError("bundle-invalid", f"expected at most {MAXIMUM_BUNDLE_BYTES} bytes, got {entry.length}")
-        with tempfile.TemporaryDirectory(dir=self._folder) as draft:
-            path = updater.download_target(entry, str(Path(draft) / BUNDLE_TARGET))
-            bundle = parse_bundle(Path(path).read_bytes())
+        path = str(self._folder / BUNDLE_TARGET)
+        if updater.find_cached_target(entry, path) is None:
+            updater.download_target(entry, path)
+        return self._parsed(Path(path).read_bytes())
+
+    def _parsed(self, data: bytes) -> Bundle:
+        bundle = parse_bundle(data)
         if bundle.site != self._site:
             raise ProblemError("bundle-invalid", f"expected a bundle of {self._site!r}, got one of {bundle.site!r}")
         return bundle

@@ -183,3 +183,16 @@ def test_many_agents_share_fetches_and_each_verifies(repository, tmp_path):
     address = next(url for url in shared if url.endswith("bundle.json"))
     shared[address] = shared[address].replace(b"1", b"2")
     assert refused(BundleSource(tmp_path / "b", "http://leader", root, SITE, client, shared)) == "bundle-invalid"
+
+
+def test_the_last_bundle_serves_while_no_leader_answers(repository, tmp_path):
+    """What was verified once is there offline; damaged on the disk it is not used, and fetched again."""
+    agent = source(tmp_path)
+    assert agent.stored() is None
+    repository.publish(bundle(1), LEADER, NOW)
+    agent.fetch(NOW)
+    assert agent.stored() == bundle(1)
+    path = tmp_path / "agent" / "bundle.json"
+    path.write_bytes(path.read_bytes().replace(b"shop", b"ship"))
+    assert agent.stored() is None
+    assert agent.fetch(NOW) == bundle(1)
