@@ -38,7 +38,8 @@ def clip(vector: NDArray[np.float64], norm: float) -> NDArray[np.float64]:
         return vector.copy()
     # Dividing by the largest entry first keeps the squares of huge or tiny entries from overflowing or vanishing.
     direction = vector / largest
-    length = math.sqrt(float(np.dot(direction, direction)))
+    # Not np.dot: BLAS splits it over threads, which costs more than it saves and makes the last digit depend on them.
+    length = math.sqrt(float(np.square(direction).sum()))
     limit = norm * _NORM_SLACK
     return vector.copy() if length * largest <= limit else direction * (limit / length)
 
@@ -53,7 +54,8 @@ def quantise(vector: NDArray[np.float64], scale: float) -> NDArray[np.int64]:
     Raises:
         VectorInvalid: the result would not be finite or would not fit.
     """
-    scaled = np.rint(vector * scale)
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below, with a typed error
+        scaled = np.rint(vector * scale)
     if not bool(np.all(np.abs(scaled) < 2.0**62)):  # false for NaN too
         raise VectorInvalid("expected entries below 2^62 after scaling, got larger or non-finite ones")
     return scaled.astype(np.int64)

@@ -1,6 +1,6 @@
 """Inversion of a discrete Gaussian's distribution function over 192-bit integers.
 
-Theory of operation. The outcomes are -R..R with R = ceil(14 sigma) + 1. Threshold ``T_i`` is
+Theory of operation. The outcomes are -R..R with R at least 14 sigma + 1. Threshold ``T_i`` is
 floor(2^192 P(X <= i - R)); a uniform 192-bit integer u gives the outcome (number of thresholds at most u) - R.
 Only u's highest 64 bits are drawn at first. They decide unless they equal the highest 64 bits of some threshold
 (probability about 2^-64 per threshold); then, and only then, the 128 low bits are drawn and whole integers compared.
@@ -36,8 +36,8 @@ class InversionTable:
     __slots__ = ("_guide", "_high", "_thresholds", "radius")
 
     def __init__(self, variance: Fraction) -> None:
-        self.radius = _radius(variance)
-        self._thresholds = _thresholds(_weights(variance, self.radius))
+        self._thresholds = _thresholds(_weights(variance, _radius(variance)))
+        self.radius = len(self._thresholds) // 2
         self._high = np.array([threshold >> _LOW_BITS for threshold in self._thresholds], dtype=np.uint64)
         occupied = np.bincount((self._high >> _GUIDE_SHIFT).astype(np.int64), minlength=2**_GUIDE_BITS)
         # A bin that no threshold falls in has one outcome; -1 marks the bins that need a search.
@@ -103,11 +103,16 @@ def _weights(variance: Fraction, radius: int) -> list[int]:
 
 
 def _thresholds(weights: list[int]) -> list[int]:
-    """The lower half by summation from the tail, the upper half by symmetry: P(X <= x) = 1 - P(X <= -x - 1)."""
+    """The lower half by summation from the tail, the upper half by symmetry: P(X <= x) = 1 - P(X <= -x - 1).
+
+    Outcomes of a small sigma whose cumulative mass is below 2^-192 are left out; their threshold would be zero.
+    """
     total = 2 * sum(weights) - weights[0]
     lower = []
     cumulative = 0
     for weight in reversed(weights[1:]):
         cumulative += weight
-        lower.append((cumulative << TABLE_BITS) // total)
+        threshold = (cumulative << TABLE_BITS) // total
+        if threshold:
+            lower.append(threshold)
     return lower + [(1 << TABLE_BITS) - threshold for threshold in reversed(lower)]

@@ -1,0 +1,146 @@
+"""The sampler's distribution, computed from its own tables and compared with the exact one in big integers."""
+
+from collections import Counter
+from decimal import Decimal, localcontext
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from privacy.mechanisms import RandomStream, SigmaInvalid, discrete_gaussian, gaussian, tv_error
+from privacy.mechanisms.tables import TABLE_BITS, InversionTable, inversion_table, table_tv_error
+
+KEY = b"noise".ljust(32, b"\0")
+
+
+class Scripted(RandomStream):
+    """A stream that says what it was told to: for draws that chance would not reach in the age of the universe."""
+
+    def __init__(self, words: list[int], low: int) -> None:
+        self._words = words
+        self._low = low
+
+    def uint64(self, count: int) -> np.ndarray:
+        assert count == len(self._words)
+        return np.array(self._words, dtype=np.uint64)
+
+    def bytes(self, count: int) -> bytes:
+        return self._low.to_bytes(count, "little")
+
+
+def exact(variance: Fraction, reach: int) -> dict[int, Fraction]:
+    """The exact probabilities of -reach..reach, each weight by its own decimal exponential."""
+    with localcontext(prec=90):
+        weights = [
+            (Decimal(-x * x * variance.denominator) / Decimal(2 * variance.numerator)).exp() for x in range(reach + 1)
+        ]
+        total = 2 * sum(weights) - weights[0]
+        return {x: Fraction(weights[abs(x)] / total) for x in range(-reach, reach + 1)}
+
+
+def of_table(table: InversionTable) -> dict[int, int]:
+    """The table's probabilities in units of 2^-192."""
+    bounds = [0, *table._thresholds, 1 << TABLE_BITS]
+    return {index - table.radius: bounds[index + 1] - bounds[index] for index in range(len(bounds) - 1)}
+
+
+def total_variation(one: dict[int, Fraction], other: dict[int, Fraction]) -> Fraction:
+    return sum((abs(one.get(x, Fraction()) - other.get(x, Fraction())) for x in one | other), Fraction()) / 2
+
+
+@pytest.mark.parametrize("variance", [Fraction(1, 100), Fraction(1, 4), Fraction(9), Fraction(12345, 7)])
+def test_a_table_is_within_its_stated_error(variance: Fraction) -> None:
+    """Total variation between table and exact distribution, in rational arithmetic, is below the bound."""
+    table = inversion_table(variance)
+    found = {x: Fraction(units, 1 << TABLE_BITS) for x, units in of_table(table).items()}
+    distance = total_variation(found, exact(variance, 6 * table.radius))
+    assert 0 < distance <= Fraction(table_tv_error(variance))
+
+
+def test_the_composition_is_within_its_stated_error() -> None:
+    """The sum k Y + Z, convolved exactly from the table at sigma 300, is within tv_error of the exact distribution."""
+    sigma = 300
+    variance = Fraction(sigma * sigma)
+    factor = gaussian._factor(variance)
+    assert variance > gaussian._LEAF_VARIANCE
+    assert factor > 1
+    part = of_table(inversion_table(variance / (factor * factor + 1)))
+    sums: Counter[int] = Counter()
+    for y, y_units in part.items():
+        for z, z_units in part.items():
+            sums[factor * y + z] += y_units * z_units
+    found = {x: Fraction(units, 1 << 2 * TABLE_BITS) for x, units in sums.items()}
+    assert total_variation(found, exact(variance, 20 * sigma)) <= Fraction(tv_error(sigma, 1))
+
+
+@pytest.mark.parametrize("step", [1, 2, 0])
+def test_a_composition_that_is_too_coarse_is_worse_than_stated(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The floor of 9/4 under tau holds the error: with a larger k the sums leave the bound (the test can fail)."""
+    variance = Fraction(30 * 30)
+    monkeypatch.setattr(gaussian, "_LEAF_VARIANCE", 20**2)
+    factor = gaussian._factor(variance) + step
+    part = of_table(inversion_table(variance / (factor * factor + 1)))
+    sums: Counter[int] = Counter()
+    for y, y_units in part.items():
+        for z, z_units in part.items():
+            sums[factor * y + z] += y_units * z_units
+    found = {x: Fraction(units, 1 << 2 * TABLE_BITS) for x, units in sums.items()}
+    within = total_variation(found, exact(variance, 600)) <= Fraction(tv_error(30, 1))
+    assert within == (step == 0)
+
+
+@pytest.mark.parametrize("position", [0, 7, -1])
+def test_equal_high_words_are_decided_by_the_low_bits(position: int) -> None:
+    """On a tie the 128 low bits decide exactly: one unit below a threshold and the threshold itself fall apart."""
+    table = inversion_table(Fraction(9))
+    threshold = table._thresholds[position]
+    high, low = divmod(threshold, 1 << 128)
+    outcome = position % len(table._thresholds) + 1 - table.radius
+    if low:
+        assert table.sample(1, Scripted([high], low - 1)).tolist() == [outcome - 1]
+    assert table.sample(1, Scripted([high], low)).tolist() == [outcome]
+
+
+def test_the_guide_agrees_with_plain_inversion() -> None:
+    """Draws through the guide equal a search of the whole 64-bit table."""
+    table = inversion_table(Fraction(200**2))
+    words = RandomStream(KEY).uint64(50_000)
+    plain = np.searchsorted(table._high, words, side="left") - table.radius
+    assert np.array_equal(table.sample(50_000, RandomStream(KEY)), plain)
+
+
+@pytest.mark.parametrize("sigma", [1e-9, 0.01, 0.05, 0.2])
+def test_tiny_scales_are_sampled_too(sigma: float) -> None:
+    """A sigma far below one step gives (almost) only zeros, and no overflow."""
+    samples = discrete_gaussian(sigma, 1_000, RandomStream(KEY))
+    assert np.count_nonzero(samples) <= 1
+
+
+def test_equal_keys_draw_equal_noise() -> None:
+    """A durable key yields the same noise after a crash, another key yields other noise."""
+    first = discrete_gaussian(65_536, 1_000, RandomStream(KEY))
+    assert np.array_equal(first, discrete_gaussian(65_536, 1_000, RandomStream(KEY)))
+    assert not np.array_equal(first, discrete_gaussian(65_536, 1_000, RandomStream(bytes(32))))
+    assert first.dtype == np.int64
+
+
+def test_the_largest_scale_stays_within_64_bits() -> None:
+    """At sigma 2^56 the samples have the right scale, so nothing wrapped on the way."""
+    samples = discrete_gaussian(2.0**56, 4_000, RandomStream(KEY)).astype(np.float64)
+    assert 0.9 < samples.std() / 2.0**56 < 1.1
+
+
+@pytest.mark.parametrize("sigma", [0, -1.0, float("nan"), float("inf"), 2.0**57])
+def test_a_scale_out_of_range_is_refused(sigma: float) -> None:
+    """A zero, negative, infinite or undefined scale is no noise at all."""
+    with pytest.raises(SigmaInvalid):
+        discrete_gaussian(sigma, 1, RandomStream(KEY))
+    with pytest.raises(SigmaInvalid):
+        tv_error(sigma, 1)
+
+
+def test_the_error_adds_over_samples() -> None:
+    """The bound is linear in the size and stays below 2^-132 a sample up to sigma 10^8."""
+    assert tv_error(10**6, 1_000) == pytest.approx(1_000 * tv_error(10**6, 1))
+    assert all(0 < tv_error(sigma, 1) < 2.0**-132 for sigma in (1, 1_000, 50_000, 10**6, 10**8))
+    assert discrete_gaussian(1_000, 0, RandomStream(KEY)).shape == (0,)
