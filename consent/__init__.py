@@ -39,7 +39,7 @@ from consent.receipts import Receipt, receipt_digest, sign_receipt, verify_recei
 from consent.registry import LANGUAGES, Language, Purpose, PurposeText, Registry
 from consent.rows import Row
 from consent.signals import NO_SIGNALS, Signals, read_gpc, well_known_gpc
-from consent.state import ConsentState, Grant, Parties
+from consent.state import ConsentState, Grant, Mirror, Parties
 from consent.wording import Mode
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "Grant",
     "Language",
     "LedgerFaulty",
+    "Mirror",
     "Mode",
     "Notice",
     "Parties",

@@ -58,12 +58,15 @@ def decline(
 ) -> Receipt:
     """The receipt of saying no: a withdrawal if any of it was granted (the leader must hear), else a refusal.
 
+    A device that knows to be behind the leader's epoch cannot know what the leader holds, and always withdraws.
+
     Raises:
         ChoiceInvalid: nothing chosen, or a purpose that was neither declared nor granted.
     """
     granted = {held.purpose for held in state.granted}
     chosen = _chosen(purposes, registry, also=granted)
-    kind: Kind = "withdrawal" if chosen & granted else "refusal"
+    behind = epoch_after > state.epoch
+    kind: Kind = "withdrawal" if chosen & granted or behind else "refusal"
     standing = _standing(state, issued_at, registry) - chosen
     return _receipt(state, kind, chosen, standing, notice, issued_at, registry, epoch_after, DEFAULT_VALID_DAYS)
 

@@ -2,7 +2,7 @@
 
 A ledger is a chain of rows; a state is what follows from them. ``record`` and its siblings take a state and an event
 and return the next state and the row to store; ``replay`` reads stored rows back and arrives at the same state. No
-clock is read, nothing is written: the caller stores the row durably, then mirrors ``state.head`` in the keyring, and
+clock is read, nothing is written: the caller stores the row durably, then keeps ``state.mirror`` in the keyring, and
 only then acts on the state. The same code keeps the device's ledger and the leader's copy of what it countersigned.
 
 The order of choices is the order of rows and epochs, never the order of clock times: turning a clock moves no choice
@@ -25,7 +25,8 @@ from consent.purposes import PURPOSES
 from consent.receipts import Receipt, receipt_digest, verify_receipt
 from consent.registry import Registry
 from consent.rows import Row, RowKind
-from consent.state import ConsentState, Grant, Parties
+from consent.state import ConsentState, Grant, Mirror, Parties
+from privacy.crypto import canonical_json, parse_canonical
 
 _LATEST_ROW_SECONDS: Final = 2**53
 
@@ -80,34 +81,31 @@ def restart(state: ConsentState, at: int) -> tuple[ConsentState, Row]:
     """
     if state.fault is None:
         raise LedgerFaulty("expected a ledger with a fault to restart")
-    return _append(replace(state, fault=None), "restart", state.fault, at)
+    content = canonical_json({"epoch": state.epoch, "reason": state.fault}).decode("utf-8")
+    return _append(replace(state, fault=None), "restart", content, at)
 
 
-def replay(parties: Parties, rows: Iterable[Row | bytes], mirrored_head: bytes | None = None) -> ConsentState:
+def replay(parties: Parties, rows: Iterable[Row | bytes], mirror: Mirror | None = None) -> ConsentState:
     """Verify a stored ledger and return what stands; never raises. Run at start-up, by device and leader.
 
     Args:
         parties: between whom; their genesis must be the chain's first link.
         rows: stored rows in order, parsed or as bytes.
-        mirrored_head: the head kept in the keyring (32 bytes). It must occur in the chain: a ledger that was truncated
-            or restored from an older copy lacks it. None where there is no mirror, and then truncation goes unnoticed.
+        mirror: what the keyring keeps. Its head must occur in the chain: a ledger that was truncated or restored from
+            an older copy lacks it. None where there is no mirror, and then truncation goes unnoticed.
 
     Returns:
         The state; with a ``fault`` and nothing granted if anything does not verify.
     """
     state = open_ledger(parties)
-    mirror_met = mirrored_head in (None, state.head)
+    met = mirror is None or mirror.head == state.head
     for stored in rows:
         try:
             state = _advance(state, stored if isinstance(stored, Row) else Row.parse(stored))
         except ConsentError as error:
-            return _faulty(state, f"row {state.length}: {error}")
-        mirror_met = mirror_met or state.head == mirrored_head
-    return (
-        state
-        if mirror_met
-        else _faulty(state, "the mirrored head is missing: truncated, or restored from an older copy")
-    )
+            return _faulty(state, mirror, f"row {state.length}: {error}")
+        met = met or (mirror is not None and mirror.head == state.head)
+    return state if met else _faulty(state, mirror, "the mirrored head is missing: truncated, or an older copy")
 
 
 def check_versions(receipt: Receipt, registry: Registry) -> None:
@@ -147,7 +145,7 @@ def _advance(state: ConsentState, row: Row) -> ConsentState:
     elif row.kind == "gpc":
         state = replace(state, gpc_seen=True)
     else:
-        state = replace(state, granted=(), declined=())
+        state = _restarted(state, row)
     return replace(state, head=row.digest, length=state.length + 1)
 
 
@@ -174,6 +172,16 @@ def _with_countersignature(state: ConsentState, row: Row) -> ConsentState:
     if confirmed.receipt != state.receipt:
         raise CountersignatureInvalid("expected a confirmation of the last receipt, got one of another")
     return replace(state, countersigned=True)
+
+
+def _restarted(state: ConsentState, row: Row) -> ConsentState:
+    try:
+        epoch = parse_canonical(row.content.encode("utf-8"))["epoch"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        epoch = None
+    if type(epoch) is not int or epoch < state.epoch:
+        raise LedgerFaulty(f"expected a restart in epoch {state.epoch} or later")
+    return replace(state, granted=(), declined=(), epoch=epoch)
 
 
 def _check_parties(parties: Parties, receipt: Receipt) -> None:
@@ -229,5 +237,7 @@ def _declined(state: ConsentState, receipt: Receipt) -> tuple[tuple[str, int], .
     return tuple(sorted({**rest, **new}.items()))
 
 
-def _faulty(state: ConsentState, reason: str) -> ConsentState:
-    return replace(state, granted=(), fault=reason)
+def _faulty(state: ConsentState, mirror: Mirror | None, reason: str) -> ConsentState:
+    # The mirrored epoch outlives lost rows: a receipt from one of them, put in again, is older than it and refused.
+    epoch = max(state.epoch, mirror.epoch if mirror else 0)
+    return replace(state, granted=(), epoch=epoch, fault=reason)

@@ -115,7 +115,7 @@ class Receipt:
             ("versions of at least 1", all(_is_count(v) and v >= 1 for _, v in self.purpose_versions)),
             ("a notice hash of 32 bytes", len(self.notice_hash) == 32),  # noqa: PLR2004  # SHA-256
             (f"a language in {LANGUAGES}", self.language in LANGUAGES),
-            ("an epoch of at least 0", _is_count(self.epoch) and self.epoch >= (self.kind != "refusal")),
+            ("an epoch from 1 below 2^53", _is_count(self.epoch) and (self.kind != "refusal") <= self.epoch < 2**53),
             ("a time in Unix seconds", _is_count(self.issued_at) and self.issued_at <= LATEST_SECONDS),
             (
                 f"1 to {MAXIMUM_VALID_DAYS} days",

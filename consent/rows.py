@@ -22,7 +22,7 @@ class Row:
         index: position, from 0.
         previous: digest of the row before, or the ledger's genesis (32 bytes).
         kind: what happened.
-        content: the JWS of a receipt or countersignature; the reason of a restart; empty for GPC.
+        content: the JWS of a receipt or countersignature; epoch and reason of a restart; empty for GPC.
         at: Unix seconds at which it was recorded.
     """
 

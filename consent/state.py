@@ -7,8 +7,13 @@ receipts that it countersigned.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, NamedTuple, Self
 
+from consent.errors import LedgerFaulty
 from privacy.crypto import VerifyKey, canonical_json, digest
+
+_EPOCH_BYTES: Final = 8
+_MIRROR_BYTES: Final = 32 + _EPOCH_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,33 @@ class Parties:
         """The head of an empty ledger (32 bytes): rows of one ledger never fit another."""
         names = canonical_json({"site": self.site, "person": self.person})
         return digest("consent-genesis", self.device_key.raw, self.leader_key.raw, names)
+
+
+class Mirror(NamedTuple):
+    """What the keyring remembers of a ledger, so that an older copy of the ledger is noticed.
+
+    Attributes:
+        head: digest of the last row (32 bytes).
+        epoch: the last epoch, so that receipts of lost rows never pass again.
+    """
+
+    head: bytes
+    epoch: int
+
+    def to_bytes(self) -> bytes:
+        """40 bytes for the keyring: head, then epoch (big endian)."""
+        return self.head + self.epoch.to_bytes(_EPOCH_BYTES, "big")
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Self:
+        """Read what ``to_bytes`` wrote.
+
+        Raises:
+            LedgerFaulty: another length.
+        """
+        if len(raw) != _MIRROR_BYTES:
+            raise LedgerFaulty(f"expected a mirror of {_MIRROR_BYTES} bytes, got {len(raw)}")
+        return cls(raw[:-_EPOCH_BYTES], int.from_bytes(raw[-_EPOCH_BYTES:], "big"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +92,7 @@ class ConsentState:
 
     Attributes:
         parties: between whom.
-        head: digest of the ledger's last row (32 bytes), to be mirrored in the keyring.
+        head: digest of the ledger's last row (32 bytes).
         length: number of rows.
         epoch: number of the last change of what is granted; equal on device and leader once delivered.
         granted: what stands granted.
@@ -90,6 +122,11 @@ class ConsentState:
             if grant.purpose == purpose:
                 return grant
         return None
+
+    @property
+    def mirror(self) -> Mirror:
+        """What to keep in the keyring once the last row is stored."""
+        return Mirror(self.head, self.epoch)
 
     @property
     def granted_versions(self) -> dict[str, int]:

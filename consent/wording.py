@@ -73,8 +73,8 @@ WORDING: Final[dict[Language, Wording]] = {
             ),
             (
                 "Wo etwas das Gerät verlässt, sind es rauschähnliche Zahlen, die nur als Summe über viele Menschen "
-                "einen Sinn ergeben. Wie viel solche Summen verraten können, ist je Person und Gerät über beliebige "
-                "30 Tage begrenzt. Der Server der Website sieht jedoch, dass dieses Gerät teilnimmt und wozu Sie Ja sagen."
+                "einen Sinn ergeben. Wie viel solche Summen verraten können, ist je Person und Gerät über beliebige 30 "
+                "Tage begrenzt. Der Server der Website sieht aber, dass dieses Gerät teilnimmt und wozu Sie Ja sagen."
             ),
         ),
         modes=(
