@@ -1,0 +1,190 @@
+"""Keys, seals and signed documents: what is refused, and what a repr never shows."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import pickle
+from typing import ClassVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from privacy.crypto import (
+    KeyInvalid,
+    SealInvalid,
+    SealPrivateKey,
+    SealPublicKey,
+    SignatureInvalid,
+    SigningKey,
+    VerifyKey,
+    canonical_json,
+    digest,
+    parse_canonical,
+    sign_document,
+    unverified_signer,
+    verify_document,
+)
+from privacy.crypto.sealing import SEAL_OVERHEAD_BYTES, SEAL_PUBLIC_BYTES
+from privacy.crypto.signing import MAXIMUM_JWS_CHARACTERS
+
+SEED = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+KEY, OTHER = SigningKey(SEED), SigningKey(b"\x02" * 32)
+
+
+class TestKeys:
+    def test_the_first_vector_of_the_rfc(self):
+        """RFC 8032, section 7.1, test 1: public key and signature of the empty message."""
+        assert KEY.verify_key.raw.hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+        assert KEY.sign(b"").hex() == (
+            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd"
+            "25bf5f0595bbe24655141438e7a100b"
+        )
+
+    def test_a_signature_is_for_one_message_and_key(self):
+        """Another message, key or signature does not verify; verifying returns nothing to misread."""
+        signature = KEY.sign(b"message")
+        assert KEY.verify_key.verify(signature, b"message") is None
+        for key, text, proof in ((KEY, b"messagf", signature), (OTHER, b"message", signature), (KEY, b"message", b"")):
+            with pytest.raises(SignatureInvalid):
+                key.verify_key.verify(proof, text)
+
+    def test_a_private_key_is_not_shown_or_pickled(self):
+        """Neither repr, str, pickle nor copy gives the seed away."""
+        assert SEED.hex() not in repr(KEY) + str(KEY)
+        assert "redacted" in repr(KEY)
+        for leak in (pickle.dumps, copy.copy):
+            with pytest.raises(TypeError):
+                leak(KEY)
+        assert SigningKey(KEY.seed()).verify_key == KEY.verify_key
+
+    @pytest.mark.parametrize("make", [SigningKey, VerifyKey, SealPublicKey, SealPrivateKey])
+    def test_key_material_of_another_length_is_refused(self, make):
+        """31 and 33 bytes are no keys of any kind."""
+        for length in (0, 31, 33):
+            with pytest.raises(KeyInvalid):
+                make(bytes(length))
+
+    def test_fingerprints_tell_keys_apart(self):
+        """Six groups of four, equal for equal keys only; equal keys are one in a set."""
+        assert KEY.verify_key.fingerprint != OTHER.verify_key.fingerprint
+        assert [len(group) for group in KEY.verify_key.fingerprint.split("-")] == [4] * 6
+        assert len({KEY.verify_key, VerifyKey(KEY.verify_key.raw), OTHER.verify_key}) == 2
+        assert SigningKey.generate().verify_key != SigningKey.generate().verify_key
+
+
+class TestSealing:
+    key = SealPrivateKey.generate()
+
+    @settings(max_examples=20, deadline=None)
+    @given(st.binary(max_size=300), st.binary(max_size=40))
+    def test_a_seal_opens_under_its_key_and_context(self, plaintext, info):
+        """What was sealed comes back; the length grows by the stated overhead; no two seals are alike."""
+        seal = self.key.public.seal(plaintext, info)
+        assert self.key.open(seal, info) == plaintext
+        assert len(seal) == len(plaintext) + SEAL_OVERHEAD_BYTES
+        assert self.key.public.seal(plaintext, info) != seal
+
+    def test_no_other_key_context_or_bytes_open(self):
+        """Another key, context, a flipped bit anywhere, a cut or empty seal: refused."""
+        seal = self.key.public.seal(b"seed" * 8, b"context")
+        with pytest.raises(SealInvalid):
+            self.key.open(seal, b"contexu")
+        with pytest.raises(SealInvalid):
+            SealPrivateKey.generate().open(seal, b"context")
+        flipped = [seal[:i] + bytes([seal[i] ^ 1]) + seal[i + 1 :] for i in range(0, len(seal), 97)]
+        for bad in (*flipped, seal[:-1], seal + b"\x00", b"", seal[:100]):
+            with pytest.raises(SealInvalid):
+                self.key.open(bad, b"context")
+
+    def test_a_round_key_survives_storage_and_stays_hidden(self):
+        """The stored bytes make the same key; repr and pickle do not show them."""
+        again = SealPrivateKey(self.key.private_bytes())
+        assert again.public.raw == self.key.public.raw
+        assert len(again.public.raw) == SEAL_PUBLIC_BYTES
+        assert again.open(SealPublicKey(self.key.public.raw).seal(b"x", b""), b"") == b"x"
+        assert self.key.private_bytes().hex()[:16] not in repr(self.key)
+        with pytest.raises(TypeError):
+            pickle.dumps(self.key)
+
+
+class TestDocuments:
+    document: ClassVar = {"study": "s", "rounds": 3}
+
+    def token(self) -> str:
+        """A signed document."""
+        return sign_document(KEY, "study", self.document)
+
+    def test_a_document_comes_back_from_its_signature(self):
+        """The accepted signer's document is returned, and who claims to have signed can be read."""
+        assert verify_document(self.token(), "study", [OTHER.verify_key, KEY.verify_key]) == self.document
+        assert unverified_signer(self.token()) == KEY.verify_key.fingerprint
+
+    def test_changing_a_returned_document_changes_no_later_one(self):
+        """Verification is remembered, the document is not shared."""
+        verify_document(self.token(), "study", [KEY.verify_key])["rounds"] = 9
+        assert verify_document(self.token(), "study", [KEY.verify_key]) == self.document
+
+    def test_another_type_signer_or_byte_is_refused(self):
+        """The type, the signer and every character are bound."""
+        token = self.token()
+        attempts = [(token, "bundle", KEY), (token, "study", OTHER), ("", "study", KEY), ("a.b", "study", KEY)]
+        attempts += [("é.b.c", "study", KEY), (token + "A" * MAXIMUM_JWS_CHARACTERS, "study", KEY)]
+        for at in range(0, len(token) - 1, 7):  # the last character's low bits are padding
+            attempts.append((token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :], "study", KEY))
+        for text, typ, key in attempts:
+            with pytest.raises(SignatureInvalid):
+                verify_document(text, typ, [key.verify_key])
+
+    @pytest.mark.parametrize("algorithm", ["none", "HS256", "ES256"])
+    def test_the_header_does_not_choose_the_algorithm(self, algorithm):
+        """A token that asks for no signature, or for the public key as a shared secret, is refused."""
+        header, payload, signature = self.token().split(".")
+        fields = json.loads(base64.urlsafe_b64decode(header + "=="))
+        forged = base64.urlsafe_b64encode(json.dumps(fields | {"alg": algorithm}).encode()).rstrip(b"=").decode()
+        for tail in ("", signature):
+            with pytest.raises(SignatureInvalid):
+                verify_document(f"{forged}.{payload}.{tail}", "study", [KEY.verify_key])
+
+    def test_signed_text_is_canonical(self):
+        """A payload in another spelling is refused though its signature is good."""
+        from joserfc import jws
+        from joserfc.jwk import OKPKey
+
+        header = {"alg": "Ed25519", "typ": "study", "kid": KEY.verify_key.fingerprint}
+        registry = jws.JWSRegistry(algorithms=["Ed25519"])
+        for payload in (b'{"b": 1}', b'{"b":1,"a":2}', b'{"a":1,"a":1}', b"[1]", b"x"):
+            token = jws.serialize_compact(header, payload, OKPKey.import_key(KEY.private_key()), registry=registry)
+            with pytest.raises(SignatureInvalid):
+                verify_document(token, "study", [KEY.verify_key])
+
+
+class TestCanonical:
+    def test_the_example_of_the_rfc(self):
+        """RFC 8785, section 3.2.2: the numbers and literals of the sample."""
+        value = {"numbers": [333333333.33333329, 1e30, 4.50, 2e-3, 1e-27], "literals": [None, True, False]}
+        assert canonical_json(value) == (
+            b'{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27]}'
+        )
+
+    json_values = st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+        max_leaves=8,
+    )
+
+    @given(json_values)
+    def test_one_value_has_one_spelling(self, value):
+        """Canonical bytes parse to the same value and are the only spelling accepted."""
+        data = canonical_json(value)
+        assert parse_canonical(data) == value
+        with pytest.raises(ValueError):  # noqa: PT011  # json's own errors and ours
+            parse_canonical(data + b" ")
+
+    @given(st.lists(st.binary(max_size=4), max_size=4), st.lists(st.binary(max_size=4), max_size=4))
+    def test_digests_do_not_run_together(self, first, second):
+        """Different lists of parts, or another domain, give different digests."""
+        assert (digest("a", *first) == digest("a", *second)) == (first == second)
+        assert digest("a", *first) != digest("b", *first)
