@@ -51,8 +51,14 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Visits:
-    """One entry per visit, sorted by device and time: device int64[s], start_ms int64[s], pages int64[s], engagement
-    float64[s] (standard normal: how keen the visitor is that day; it moves everything observable)."""
+    """One entry per visit, sorted by device and time.
+
+    Attributes:
+        device: int64[s].
+        start_ms: int64[s], since 1970.
+        pages: int64[s], number of page views, 1 to ``MAXIMUM_PAGES``.
+        engagement: float64[s], standard normal: how keen the visitor is that day; it moves everything observable.
+    """
 
     device: Ints
     start_ms: Ints
@@ -116,7 +122,7 @@ def draw_visits(persona: Ints, start_ms: int, generator: np.random.Generator) ->
 def _slot_weights(start_ms: int) -> Floats:
     slots = start_ms + np.arange(DAYS * len(QUARTER_WEIGHTS)) * SLOT_MS
     weights = np.tile(np.array(QUARTER_WEIGHTS), DAYS)
-    return np.where(on_weekend(slots), WEEKEND_WEIGHT, 1.0) * weights
+    return np.asarray(np.where(on_weekend(slots), WEEKEND_WEIGHT, 1.0) * weights, dtype=np.float64)
 
 
 def on_weekend(at_ms: Ints) -> Flags:
@@ -187,7 +193,7 @@ def _draw_chain(interests: Floats, visits: Visits, start_ms: int, generator: np.
 def _pick(cumulative: Floats, uniform: Floats) -> Ints:
     # The last column may round to just below 1: a uniform above it belongs to the last category.
     chosen = np.sum(uniform[:, None] >= cumulative, axis=1)
-    return np.minimum(chosen, cumulative.shape[1] - 1).astype(np.int64)
+    return np.asarray(np.minimum(chosen, cumulative.shape[1] - 1), dtype=np.int64)
 
 
 def _elapsed_before(lengths: Ints, counts: Ints) -> Ints:

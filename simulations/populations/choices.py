@@ -9,7 +9,9 @@ from typing import Final
 
 import numpy as np
 
-PURPOSES: Final = ("persona", "intent", "churn", "next_action", "measurement", "experiments", "personalisation")
+from consent.purposes import PURPOSES as REGISTRY
+
+PURPOSES: Final = tuple(purpose.id for purpose in REGISTRY)
 STUDY_ROUNDS: Final[Mapping[str, int]] = {"measurement": 1, "personas": 8, "intent": 16}
 
 GRANT_ALL_SHARE: Final = 0.85
