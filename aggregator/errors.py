@@ -1,0 +1,42 @@
+"""Errors of ``aggregator``. On the wire everything is a ``models.wire.problems.ProblemError``; these stay inside.
+
+::
+
+    AggregatorError
+    ├── SettingsInvalid     a folder, key file or setting that a service cannot start with
+    ├── StoreCorrupt        durable state that does not verify: the ledger, the log or a consent chain
+    ├── StepForbidden       an event that the study's or round's state does not allow (also a wrong-state problem)
+    ├── StudyStopped        the privacy office stopped the study while a round was under way
+    └── StudyFailed         a study that cannot go on; the message says why and what next
+"""
+
+from __future__ import annotations
+
+from models.wire.problems import ProblemError
+
+
+class AggregatorError(Exception):
+    """Something in a service does not hold; the message never carries reports, keys or tokens."""
+
+
+class SettingsInvalid(AggregatorError):
+    """A service cannot start with these settings; the message is one line for the operator."""
+
+
+class StoreCorrupt(AggregatorError):
+    """Durable state does not verify, so the service does not start on top of it."""
+
+
+class StepForbidden(ProblemError):
+    """The state machine has no such transition."""
+
+    def __init__(self, state: str, event: str) -> None:
+        super().__init__("wrong-state", f"{event!r} cannot happen in state {state!r}")
+
+
+class StudyStopped(AggregatorError):
+    """The privacy office stopped the study."""
+
+
+class StudyFailed(AggregatorError):
+    """The study cannot go on."""

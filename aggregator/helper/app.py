@@ -1,0 +1,218 @@
+"""The helper as a service: ``create_app(settings)``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI, Path, Request, Response
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy import text
+
+from aggregator.clock import Clock
+from aggregator.helper import console, decisions, openings, shares, withdrawals
+from aggregator.helper.office import Office, office_of
+from aggregator.logs import quiet_libraries, service_log
+from aggregator.metrics import Metrics
+from aggregator.service import (
+    add_common_routes,
+    binary_schema,
+    body_schema,
+    new_service,
+    parse,
+    require_media_type,
+)
+from aggregator.settings import HelperSettings
+from aggregator.storage.database import Change, Database
+from aggregator.storage.helper import HelperStore
+from models.wire.enrolment import ServiceIdentity
+from models.wire.frames import SEALS_MEDIA_TYPE
+from models.wire.message import CompactJws, Message
+from models.wire.rounds import OpeningRequest, ShareAnswer, WithdrawalNotice
+from models.wire.studies import Study
+
+HexDigest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+
+
+class SignedDecision(Message):
+    """An officer's decision, as signed."""
+
+    jws: CompactJws
+
+
+class SignedOpening(Message):
+    """The helper's opening, as signed."""
+
+    opening: CompactJws
+
+
+class ProposalState(Message):
+    """What became of a proposal."""
+
+    study_id: str
+    study_hash: str
+    state: str
+
+
+class ProposalSummary(ProposalState):
+    """A proposal with its cost: ``epsilon`` is the filter's figure for all rounds (device level, zero-out)."""
+
+    title: str
+    purpose: str
+    rounds: int
+    epsilon: float
+    delta: float
+    epsilon_cap: float
+    proposed_at: str
+    study: Study
+
+
+def create_app(settings: HelperSettings, clock: Clock | None = None) -> FastAPI:
+    """Build the helper. Its store is opened by the application's lifespan.
+
+    Args:
+        settings: from ``HelperSettings.read``.
+        clock: the time; the operating system's unless given.
+
+    Raises:
+        SettingsInvalid: a key that is missing or unreadable.
+    """
+    key, metrics, log = settings.signing_key(), Metrics(), service_log("helper")
+    clock = clock or Clock()
+    database = Database(settings.url())
+    quiet_libraries()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store = HelperStore()
+        await database.open("helper")
+
+        async def load(change: Change) -> Office:
+            budget = await store.ledger.load(change.connection, settings.contract(), "helper", clock)
+            return Office(
+                settings=settings,
+                key=key,
+                leader_key=settings.leader_verify_key(),
+                officers=settings.officer_keys(),
+                clock=clock,
+                log=log,
+                metrics=metrics,
+                database=database,
+                store=store,
+                budget=budget,
+            )
+
+        app.state.office = await database.change(load)
+        try:
+            yield
+        finally:
+            await database.close()
+
+    async def ready() -> None:
+        async with database.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    app = new_service(
+        "Hearthside helper", "Run by the privacy office; holds the other half of every sum.", settings, lifespan, metrics, log
+    )
+    identity = ServiceIdentity(
+        role="helper",
+        key=key.verify_key.raw.hex(),
+        fingerprint=key.verify_key.fingerprint,
+        site=settings.site,
+        officers=settings.officers,
+    )
+    add_common_routes(app, identity, metrics, ready)
+    app.include_router(_routes())
+    app.mount("/static", StaticFiles(directory=console.FOLDER / "static"), name="static")
+    return app
+
+
+def _routes() -> APIRouter:
+    router = APIRouter()
+    _add_proposal_routes(router)
+    _add_round_routes(router)
+
+    @router.get("/", include_in_schema=False)
+    async def show_console(request: Request) -> HTMLResponse:
+        return HTMLResponse(await console.page(office_of(request)))
+
+    return router
+
+
+def _add_proposal_routes(router: APIRouter) -> None:
+    @router.post("/v1/proposals", status_code=202, tags=["studies"], openapi_extra=body_schema(Study))
+    async def propose(request: Request) -> ProposalState:
+        """The leader forwards an analyst's study. Signed by the leader."""
+        office, body = office_of(request), await request.body()
+        office.check_leader(request, body)
+        study = parse(Study, body)
+        state = await decisions.propose(office, study)
+        return ProposalState(study_id=study.study_id, study_hash=study.study_hash().hex(), state=state)
+
+    @router.get("/v1/proposals", tags=["studies"])
+    async def list_proposals(request: Request) -> list[ProposalSummary]:
+        """Every study that was proposed, with its state and cost."""
+        return [
+            ProposalSummary(
+                study_id=view.study.study_id,
+                study_hash=view.study_hash,
+                state=view.state,
+                title=view.study.title,
+                purpose=view.study.purpose,
+                rounds=view.study.rounds,
+                epsilon=view.plan_epsilon,
+                delta=view.study.delta,
+                epsilon_cap=view.study.epsilon_cap,
+                proposed_at=view.proposed,
+                study=view.study,
+            )
+            for view in await console.proposal_views(office_of(request))
+        ]
+
+    @router.post("/v1/decisions", status_code=201, tags=["studies"])
+    async def decide(request: Request, signed: SignedDecision) -> ProposalState:
+        """An officer approves, refuses or stops a study: a signed document, made with the officer's own key."""
+        office = office_of(request)
+        decision = await decisions.decide(office, signed.jws)
+        async with office.database.reading() as connection:
+            known = await decisions.require_proposal(office, connection, bytes.fromhex(decision.study_hash))
+        return ProposalState(study_id=known.study_id, study_hash=decision.study_hash, state=known.state)
+
+    @router.get("/v1/decisions/{study_hash}", tags=["studies"])
+    async def latest_decision(request: Request, study_hash: HexDigest) -> SignedDecision:
+        """The newest decision on a study, as signed."""
+        return SignedDecision(jws=await decisions.latest_decision(office_of(request), bytes.fromhex(study_hash)))
+
+
+def _add_round_routes(router: APIRouter) -> None:
+    @router.post("/v1/rounds", tags=["rounds"], openapi_extra=body_schema(OpeningRequest))
+    async def open_round(request: Request) -> SignedOpening:
+        """Open a round of an approved study. Signed by the leader; idempotent for the same model."""
+        office, body = office_of(request), await request.body()
+        office.check_leader(request, body)
+        return SignedOpening(opening=await openings.open_round(office, parse(OpeningRequest, body)))
+
+    @router.post(
+        "/v1/rounds/{study_hash}/{number}/share",
+        tags=["rounds"],
+        response_model=ShareAnswer,
+        openapi_extra=binary_schema(SEALS_MEDIA_TYPE),
+    )
+    async def share(
+        request: Request, study_hash: HexDigest, number: Annotated[int, Path(ge=1, le=10_000)]
+    ) -> Response:
+        """Answer a round's one batch. Signed by the leader; the identical batch again gets identical bytes."""
+        office, body = office_of(request), await request.body()
+        require_media_type(request, SEALS_MEDIA_TYPE)
+        office.check_leader(request, body)
+        answer = await shares.answer(office, bytes.fromhex(study_hash), number, body)
+        return Response(answer, media_type="application/json")
+
+    @router.post("/v1/withdrawals", status_code=202, tags=["rounds"])
+    async def withdraw(request: Request, notice: WithdrawalNotice) -> dict[str, str]:
+        """A device takes a report back: the id, and the token whose digest the seal carries."""
+        await withdrawals.withdraw(office_of(request), notice)
+        return {"status": "kept"}

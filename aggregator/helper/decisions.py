@@ -1,0 +1,156 @@
+"""Proposals and the officers' decisions on them. A decision is a signed document; the helper holds no officer's key."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.helper.office import Office
+from aggregator.rounds import StudyEvent, StudyState, step_study
+from aggregator.storage.database import Change
+from aggregator.storage.helper import Record
+from consent.purposes import registry_hash
+from models.wire.problems import ProblemError
+from models.wire.studies import APPROVAL_TYPE, Decision, Study
+from privacy.crypto import SignatureInvalid, verify_document
+from privacy.secure_sum import SecureSumError
+
+_EVENTS = {"approve": StudyEvent.APPROVE, "refuse": StudyEvent.REFUSE, "stop": StudyEvent.STOP}
+
+
+async def propose(office: Office, study: Study) -> str:
+    """Take a proposal from the leader; the same bytes again are the same proposal. Returns its state.
+
+    Raises:
+        ProblemError: ``invalid-study`` (not for these two servers, or a sum that could wrap), ``study-exists``.
+    """
+    _check_parties(office, study)
+    study_hash = study.study_hash()
+
+    async def act(change: Change) -> str:
+        known = await office.store.proposal_named(change.connection, study.study_id)
+        if known is not None:
+            if known.study_hash != study_hash:
+                raise ProblemError("study-exists", f"another study is called {study.study_id!r}; choose a new name")
+            return str(known.state)
+        await office.store.add_proposal(
+            change.connection,
+            study_hash=study_hash,
+            study_id=study.study_id,
+            body=study.canonical(),
+            state=StudyState.PROPOSED,
+            proposed_at_ms=office.clock.now_ms(),
+        )
+        return str(StudyState.PROPOSED)
+
+    return await office.database.change(act)
+
+
+async def decide(office: Office, jws: str) -> Decision:
+    """Record an officer's signed decision; the same document again changes nothing.
+
+    Raises:
+        ProblemError: ``bad-signature``, ``malformed``, ``unknown-study`` or ``wrong-state``.
+    """
+    decision = read_decision(office, jws)
+    study_hash = bytes.fromhex(decision.study_hash)
+
+    async def act(change: Change) -> None:
+        proposal = await require_proposal(office, change.connection, study_hash)
+        if proposal.study_id != decision.study_id:
+            raise ProblemError("malformed", f"the decision names {decision.study_id!r}, its digest {proposal.study_id!r}")
+        if any(known.jws == jws for known in await office.store.decisions(change.connection, study_hash)):
+            return
+        state = step_study(StudyState(proposal.state), _EVENTS[decision.decision])
+        await office.store.decide(
+            change.connection,
+            study_hash,
+            state,
+            decision=decision.decision,
+            jws=jws,
+            recorded_at_ms=office.clock.now_ms(),
+        )
+        if state is StudyState.STOPPED:
+            await office.store.destroy_keys(change.connection, study_hash)
+
+    await office.database.change(act)
+    if decision.decision == "stop":
+        await office.database.scrub()
+    office.log.info("decision", study=decision.study_id, decision=decision.decision)
+    return decision
+
+
+def read_decision(office: Office, jws: str) -> Decision:
+    """Verify and read a decision.
+
+    Raises:
+        ProblemError: ``bad-signature`` or ``malformed``.
+    """
+    try:
+        return Decision.model_validate(verify_document(jws, APPROVAL_TYPE, office.officers))
+    except SignatureInvalid as error:
+        raise ProblemError("bad-signature", str(error)) from error
+    except ValidationError:
+        raise ProblemError("malformed", "expected a decision in the signed document") from None
+
+
+async def latest_decision(office: Office, study_hash: bytes) -> str:
+    """The newest decision on a study, as signed.
+
+    Raises:
+        ProblemError: ``unknown-study`` or ``not-found`` where nothing is decided yet.
+    """
+    async with office.database.reading() as connection:
+        await require_proposal(office, connection, study_hash)
+        known = await office.store.decisions(connection, study_hash)
+    if not known:
+        raise ProblemError("not-found", "the privacy office has not decided on this study yet")
+    return str(known[-1].jws)
+
+
+async def require_proposal(office: Office, connection: AsyncConnection, study_hash: bytes) -> Record:
+    """A proposal that must exist.
+
+    Raises:
+        ProblemError: ``unknown-study``.
+    """
+    proposal = await office.store.proposal(connection, study_hash)
+    if proposal is None:
+        raise ProblemError("unknown-study", f"no study with digest {study_hash.hex()[:16]} was proposed here")
+    return proposal
+
+
+async def require_running(office: Office, connection: AsyncConnection, study_hash: bytes) -> tuple[Study, str]:
+    """A study that is approved, in force and not expired, with the approval's JWS; its signature is checked again.
+
+    Raises:
+        ProblemError: ``unknown-study``, ``not-approved``, ``study-stopped`` or ``stale``.
+    """
+    proposal = await require_proposal(office, connection, study_hash)
+    known = await office.store.decisions(connection, study_hash)
+    if not known or known[-1].decision == "refuse":
+        raise ProblemError("not-approved", f"{proposal.study_id!r} is {proposal.state}")
+    decision = read_decision(office, known[-1].jws)
+    if decision.decision == "stop":
+        raise ProblemError("study-stopped", f"{proposal.study_id!r} was stopped by the privacy office")
+    if decision.study_hash != study_hash.hex():
+        raise ProblemError("not-approved", "the stored decision is about other bytes")
+    study = Study.model_validate_json(proposal.body)
+    if study.expires_at_ms <= office.clock.now_ms():
+        raise ProblemError("stale", f"{study.study_id!r} has expired; propose it again")
+    return study, str(known[-1].jws)
+
+
+def _check_parties(office: Office, study: Study) -> None:
+    expectations = (
+        ("leader_key", study.leader_key, office.leader_key.raw.hex()),
+        ("helper_key", study.helper_key, office.key.verify_key.raw.hex()),
+        ("policy_hash", study.policy_hash, registry_hash().hex()),
+    )
+    for name, got, expected in expectations:
+        if got != expected:
+            raise ProblemError("invalid-study", f"expected {name} {expected[:16]}..., got {got[:16]}...")
+    try:
+        study.plan.parameters()
+    except SecureSumError as error:
+        raise ProblemError("invalid-study", str(error)) from error

@@ -1,0 +1,116 @@
+"""Opening a round: the helper's signed word on study, model, key, window and log, which devices accept from no one else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.helper.decisions import require_running
+from aggregator.helper.office import Office
+from aggregator.storage.database import Change
+from consent.purposes import registry_hash
+from models.wire.message import to_base64
+from models.wire.problems import ProblemError
+from models.wire.rounds import CHECKPOINT_TYPE, OPENING_TYPE, Checkpoint, Opening, OpeningRequest
+from models.wire.studies import Study
+from privacy.crypto import SealPrivateKey, SignatureInvalid, sign_document, verify_document
+
+_CHECKPOINT = "checkpoint"
+
+
+async def open_round(office: Office, request: OpeningRequest) -> str:
+    """Open a round; asking again with the same model gets the same bytes.
+
+    Returns:
+        JWS of type ``OPENING_TYPE``.
+
+    Raises:
+        ProblemError: not approved, stopped, expired, a budget that cannot pay, an answered round, another model.
+    """
+    study_hash = bytes.fromhex(request.study_hash)
+    checkpoint = _read_checkpoint(office, request.checkpoint)
+    async with office.database.reading() as connection:
+        study, _ = await require_running(office, connection, study_hash)
+    _check_request(study, request)
+    price = await asyncio.to_thread(office.budget.price, study)
+
+    async def act(change: Change) -> str:
+        await require_running(office, change.connection, study_hash)  # again: a stop may have come in between
+        known = await office.store.round(change.connection, study_hash, request.round)
+        if known is not None:
+            return _same_opening(known.state, known.model_hash, known.opening, request)
+        if not office.budget.can_pay(price):
+            raise ProblemError("budget-exhausted", "the helper's ledger cannot pay for another round of this study")
+        await _advance_checkpoint(office, change.connection, checkpoint)
+        return await _new_opening(office, change.connection, study, request, checkpoint)
+
+    return await office.database.change(act)
+
+
+async def _new_opening(
+    office: Office, connection: AsyncConnection, study: Study, request: OpeningRequest, checkpoint: Checkpoint
+) -> str:
+    key = SealPrivateKey.generate()
+    now_ms = office.clock.now_ms()
+    opening = Opening(
+        study_id=study.study_id,
+        study_hash=request.study_hash,
+        round=request.round,
+        model_hash=request.model_hash,
+        round_key=to_base64(key.public.raw),
+        opens_at_ms=now_ms,
+        closes_at_ms=now_ms + int(study.window_seconds * 1_000),
+        issued_at_ms=now_ms,
+        checkpoint=checkpoint,
+    )
+    jws = sign_document(office.key, OPENING_TYPE, opening.document())
+    await office.store.add_round(
+        connection,
+        study_hash=bytes.fromhex(request.study_hash),
+        number=request.round,
+        state="open",
+        model_hash=bytes.fromhex(request.model_hash),
+        opening=jws,
+        opened_at_ms=now_ms,
+        closes_at_ms=opening.closes_at_ms,
+        private_key=key.private_bytes(),
+    )
+    return jws
+
+
+def _same_opening(state: str, model_hash: bytes, opening: str, request: OpeningRequest) -> str:
+    if state != "open":
+        raise ProblemError("already-answered", f"round {request.round} has had its one batch")
+    if model_hash.hex() != request.model_hash:
+        raise ProblemError("wrong-state", f"round {request.round} was opened for another model")
+    return opening
+
+
+def _check_request(study: Study, request: OpeningRequest) -> None:
+    if request.round > study.rounds:
+        raise ProblemError("unknown-round", f"expected a round from 1 to {study.rounds}, got {request.round}")
+    if request.window_seconds != study.window_seconds:
+        raise ProblemError("wrong-state", f"expected the study's window of {study.window_seconds:g} s")
+    if study.policy_hash != registry_hash().hex():
+        raise ProblemError("stale", "the consent policy has changed since the study was written; propose it again")
+
+
+def _read_checkpoint(office: Office, jws: str) -> Checkpoint:
+    try:
+        return Checkpoint.model_validate(verify_document(jws, CHECKPOINT_TYPE, (office.leader_key,)))
+    except SignatureInvalid as error:
+        raise ProblemError("bad-signature", str(error)) from error
+    except ValidationError:
+        raise ProblemError("malformed", "expected a checkpoint in the signed document") from None
+
+
+async def _advance_checkpoint(office: Office, connection: AsyncConnection, checkpoint: Checkpoint) -> None:
+    """A log only grows: a smaller tree, or another root at the same size, is a forked log."""
+    stored = await office.store.ledger.fact(connection, _CHECKPOINT)
+    size, root = json.loads(stored) if stored else (0, "")
+    if checkpoint.size < size or (checkpoint.size == size and root not in ("", checkpoint.root)):
+        raise ProblemError("stale", f"the leader's log had {size} entries before; this checkpoint does not continue it")
+    await office.store.ledger.set_fact(connection, _CHECKPOINT, json.dumps([checkpoint.size, checkpoint.root]).encode())

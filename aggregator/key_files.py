@@ -1,0 +1,49 @@
+"""Key files: one Ed25519 seed in hex, readable by its owner only."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from aggregator.errors import SettingsInvalid
+from privacy.crypto import KeyInvalid, SigningKey
+
+
+def create_key(path: Path) -> SigningKey:
+    """Make a key and write it with mode 0600.
+
+    Raises:
+        SettingsInvalid: the file exists; a key is never overwritten.
+    """
+    key = SigningKey.generate()
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise SettingsInvalid(f"{path} exists already; a key is never overwritten") from None
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key.seed().hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return key
+
+
+def load_key(path: Path) -> SigningKey:
+    """Read a key file.
+
+    Raises:
+        SettingsInvalid: missing, readable by others, or not a key.
+    """
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        raise SettingsInvalid(f"expected a key at {path}; make one with 'hearthside-aggregator init'") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{path} cannot be read ({type(error).__name__})") from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise SettingsInvalid(f"{path} can be read by others; expected mode 0600")
+    try:
+        return SigningKey(bytes.fromhex(text))
+    except (ValueError, KeyInvalid):
+        raise SettingsInvalid(f"{path} is no key: expected 64 hexadecimal digits") from None

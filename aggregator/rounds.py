@@ -1,0 +1,143 @@
+"""Studies and rounds as state machines: tables as data, no I/O.
+
+A *study* is proposed, decided by the privacy office and run once. A *round* of it walks straight down its table:
+
+    awaited -> open -> closed -> charged -> answered -> released
+
+Each arrow is one durable transaction of the leader, so a restart resumes at the arrow it had not finished. The order
+is the promise: the ledger is charged and the noise's secret stored (``charged``) before a batch leaves for the helper,
+and the helper's answer is stored before anything is released. ``abandoned`` is the way out of a round whose cohort was
+too small or whose study was stopped; what was charged stays charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from aggregator.errors import StepForbidden
+
+
+class StudyState(StrEnum):
+    """Where a study stands."""
+
+    PROPOSED = "proposed"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class StudyEvent(StrEnum):
+    """What can happen to a study."""
+
+    APPROVE = "approve"
+    REFUSE = "refuse"
+    STOP = "stop"
+    START = "start"
+    FINISH = "finish"
+    FAIL = "fail"
+
+
+class RoundState(StrEnum):
+    """Where a round stands."""
+
+    AWAITED = "awaited"
+    OPEN = "open"
+    CLOSED = "closed"
+    CHARGED = "charged"
+    ANSWERED = "answered"
+    RELEASED = "released"
+    ABANDONED = "abandoned"
+
+
+class RoundEvent(StrEnum):
+    """What can happen to a round."""
+
+    OPENED = "opened"
+    WINDOW_OVER = "window over"
+    ALL_REPORTED = "all reported"
+    COHORT_TOO_SMALL = "cohort too small"
+    BUDGET_EXHAUSTED = "budget exhausted"
+    CHARGED = "charged"
+    ANSWERED = "answered"
+    REFUSED = "refused by the helper"
+    RELEASED = "released"
+    STOPPED = "stopped"
+
+
+class Effect(StrEnum):
+    """What the shell does in the same transaction as the step, or right after it."""
+
+    PUBLISH_WORK = "publish work"
+    TAKE_WORK_DOWN = "take work down"
+    DELETE_REPORTS = "delete reports"
+    DESTROY_NOISE_SECRET = "destroy the noise's secret"  # noqa: S105  # an effect's name, not a secret
+    APPEND_LOG = "append to the log"
+
+
+class Step(NamedTuple):
+    """The next state and what goes with it."""
+
+    state: RoundState
+    effects: tuple[Effect, ...]
+
+
+_GIVE_UP: Final = (Effect.TAKE_WORK_DOWN, Effect.DELETE_REPORTS, Effect.DESTROY_NOISE_SECRET)
+
+ROUND_TABLE: Final[Mapping[tuple[RoundState, RoundEvent], Step]] = {
+    (RoundState.AWAITED, RoundEvent.OPENED): Step(RoundState.OPEN, (Effect.APPEND_LOG, Effect.PUBLISH_WORK)),
+    (RoundState.OPEN, RoundEvent.WINDOW_OVER): Step(RoundState.CLOSED, (Effect.TAKE_WORK_DOWN,)),
+    (RoundState.OPEN, RoundEvent.ALL_REPORTED): Step(RoundState.CLOSED, (Effect.TAKE_WORK_DOWN,)),
+    (RoundState.CLOSED, RoundEvent.CHARGED): Step(RoundState.CHARGED, ()),
+    (RoundState.CHARGED, RoundEvent.ANSWERED): Step(RoundState.ANSWERED, ()),
+    (RoundState.ANSWERED, RoundEvent.RELEASED): Step(
+        RoundState.RELEASED, (Effect.APPEND_LOG, Effect.DELETE_REPORTS, Effect.DESTROY_NOISE_SECRET)
+    ),
+    (RoundState.CLOSED, RoundEvent.COHORT_TOO_SMALL): Step(RoundState.ABANDONED, _GIVE_UP),
+    (RoundState.CLOSED, RoundEvent.BUDGET_EXHAUSTED): Step(RoundState.ABANDONED, _GIVE_UP),
+    (RoundState.CHARGED, RoundEvent.REFUSED): Step(RoundState.ABANDONED, _GIVE_UP),
+    (RoundState.OPEN, RoundEvent.STOPPED): Step(RoundState.ABANDONED, _GIVE_UP),
+    (RoundState.CLOSED, RoundEvent.STOPPED): Step(RoundState.ABANDONED, _GIVE_UP),
+    (RoundState.CHARGED, RoundEvent.STOPPED): Step(RoundState.ABANDONED, _GIVE_UP),
+}
+
+FINAL_ROUND_STATES: Final = frozenset({RoundState.RELEASED, RoundState.ABANDONED})
+
+STUDY_TABLE: Final[Mapping[tuple[StudyState, StudyEvent], StudyState]] = {
+    (StudyState.PROPOSED, StudyEvent.APPROVE): StudyState.APPROVED,
+    (StudyState.PROPOSED, StudyEvent.REFUSE): StudyState.REFUSED,
+    (StudyState.APPROVED, StudyEvent.START): StudyState.RUNNING,
+    (StudyState.RUNNING, StudyEvent.FINISH): StudyState.FINISHED,
+    (StudyState.RUNNING, StudyEvent.FAIL): StudyState.FAILED,
+    (StudyState.PROPOSED, StudyEvent.STOP): StudyState.STOPPED,
+    (StudyState.APPROVED, StudyEvent.STOP): StudyState.STOPPED,
+    (StudyState.RUNNING, StudyEvent.STOP): StudyState.STOPPED,
+}
+
+
+def step_round(state: RoundState, event: RoundEvent) -> Step:
+    """The round's next state and effects.
+
+    Raises:
+        StepForbidden: the table has no such step.
+    """
+    try:
+        return ROUND_TABLE[state, event]
+    except KeyError:
+        raise StepForbidden(state, event) from None
+
+
+def step_study(state: StudyState, event: StudyEvent) -> StudyState:
+    """The study's next state.
+
+    Raises:
+        StepForbidden: the table has no such step.
+    """
+    try:
+        return STUDY_TABLE[state, event]
+    except KeyError:
+        raise StepForbidden(state, event) from None

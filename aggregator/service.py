@@ -1,0 +1,204 @@
+"""What leader and helper share as FastAPI services: guards, problems, metrics, health, a script-free ``/docs``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from html import escape
+from typing import Any, TypeVar
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from aggregator.logs import failure
+from aggregator.metrics import Metrics
+from aggregator.settings import ServiceSettings
+from models.wire.enrolment import ServiceIdentity
+from models.wire.guards import BodyLimit, HostGuard, OriginGuard, SecurityHeaders, TimeLimit
+from models.wire.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemError
+
+Model = TypeVar("Model", bound=BaseModel)
+Log = structlog.typing.FilteringBoundLogger
+_PROBLEM_RESPONSE: dict[int | str, dict[str, Any]] = {"4XX": {"model": Problem}, "5XX": {"model": Problem}}
+_FRAMEWORK_PROBLEMS = {404: "not-found", 405: "not-found", 413: "too-large", 415: "unsupported-media-type"}
+
+
+def new_service(title: str, summary: str, settings: ServiceSettings, lifespan: Any, metrics: Metrics, log: Log) -> FastAPI:
+    """A FastAPI application that wears the house's guards and answers every error as an RFC 9457 problem."""
+    app = FastAPI(
+        title=title,
+        summary=summary,
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=_PROBLEM_RESPONSE,
+    )
+    _answer_problems(app, log)
+    app.add_middleware(Observation, metrics=metrics)
+    app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes)
+    app.add_middleware(OriginGuard, origins=settings.origins)
+    app.add_middleware(HostGuard, hosts=settings.hosts)
+    app.add_middleware(TimeLimit, limit_seconds=settings.time_limit_seconds)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def add_common_routes(
+    app: FastAPI, identity: ServiceIdentity, metrics: Metrics, ready: Callable[[], Awaitable[None]]
+) -> None:
+    """Identity, health, readiness, metrics and documentation."""
+
+    @app.get("/v1/identity", tags=["service"])
+    async def identify() -> ServiceIdentity:
+        """Who this service says it is; compare it with the fingerprint you were given."""
+        return identity
+
+    @app.get("/health", tags=["service"])
+    async def health() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @app.get("/ready", tags=["service"])
+    async def readiness() -> dict[str, str]:
+        """The store answers."""
+        await ready()
+        return {"status": "ready"}
+
+    @app.get("/metrics", tags=["service"], response_class=Response)
+    async def expose() -> Response:
+        """Prometheus metrics."""
+        return Response(metrics.exposition(), media_type=metrics.content_type)
+
+    @app.get("/docs", include_in_schema=False)
+    async def documentation() -> HTMLResponse:
+        return HTMLResponse(documentation_page(app.openapi()))
+
+
+def parse(model: type[Model], body: bytes) -> Model:
+    """Read a message from exact bytes (signed requests are checked over those).
+
+    Raises:
+        ProblemError: ``malformed``, naming the place, never quoting what stood there.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise ProblemError("malformed", _first_fault(error.errors(include_input=False, include_url=False))) from None
+
+
+def body_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The OpenAPI part of a route that reads its body as exact bytes."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def binary_schema(media_type: str) -> dict[str, Any]:
+    """The OpenAPI part of a route that reads a binary frame."""
+    return {"requestBody": {"required": True, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}}
+
+
+def require_media_type(request: Request, expected: str) -> None:
+    """Insist on a content type.
+
+    Raises:
+        ProblemError: ``unsupported-media-type``.
+    """
+    got = request.headers.get("content-type", "").split(";")[0].strip()
+    if got != expected:
+        raise ProblemError("unsupported-media-type", f"expected {expected}")
+
+
+def documentation_page(openapi: dict[str, Any]) -> str:
+    """The API as one plain page: it needs no script, so the strict content policy stays as it is."""
+    rows = []
+    for path, operations in openapi["paths"].items():
+        for method, operation in operations.items():
+            text = escape(operation.get("description") or operation.get("summary", ""))
+            rows.append(f"<tr><td><b>{method.upper()}</b></td><td><code>{escape(path)}</code></td><td>{text}</td></tr>")
+    title = escape(openapi["info"]["title"])
+    return (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><h1>{title}</h1>"
+        f"<p>{escape(openapi['info'].get('summary', ''))} Machine-readable: <a href='/openapi.json'>OpenAPI</a>. "
+        "Errors are RFC 9457 problems.</p><table>" + "".join(rows) + "</table></html>"
+    )
+
+
+class Observation:
+    """Count requests, bytes and seconds per route; a path that is no route is counted as one."""
+
+    def __init__(self, app: Any, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Measure one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, received, started = 500, 0, time.perf_counter()
+
+        async def sent(message: Any) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        async def counted() -> Any:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
+
+        try:
+            await self._app(scope, counted, sent)
+        finally:
+            route = getattr(scope.get("route"), "path", "(none)")
+            self._metrics.requests.labels(route, status).inc()
+            self._metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+            self._metrics.body_bytes.labels(route).inc(received)
+
+
+def _answer_problems(app: FastAPI, log: Log) -> None:
+    @app.exception_handler(ProblemError)
+    async def problem(_: Request, error: ProblemError) -> Response:
+        return _response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> Response:
+        return _response(ProblemError("malformed", _first_fault(error.errors())))
+
+    @app.exception_handler(HTTPException)
+    async def framework(_: Request, error: HTTPException) -> Response:
+        # FastAPI wraps whatever stops it from reading a body; the guard's own problem is the cause.
+        if isinstance(error.__cause__, ProblemError):
+            return _response(error.__cause__)
+        return _response(ProblemError(_FRAMEWORK_PROBLEMS.get(error.status_code, "malformed"), ""))
+
+    @app.exception_handler(SQLAlchemyError)
+    async def store(_: Request, error: SQLAlchemyError) -> Response:
+        log.error("store failed", **failure(error))
+        return _response(ProblemError("store-unavailable", "nothing was changed; try again"))
+
+    @app.exception_handler(Exception)
+    async def internal(_: Request, error: Exception) -> Response:
+        log.error("request failed", **failure(error))
+        return _response(ProblemError("internal", "the operator's log has the place"))
+
+
+def _response(error: ProblemError) -> Response:
+    body = error.body()
+    headers = {"retry-after": "1"} if error.problem_type.retry else None
+    return Response(body.model_dump_json(), int(body.status), headers, PROBLEM_MEDIA_TYPE)
+
+
+def _first_fault(errors: Any) -> str:
+    if not errors:
+        return "the body cannot be read"
+    place = ".".join(str(part) for part in errors[0]["loc"])
+    return f"{place or 'body'}: {errors[0]['msg']}"

@@ -1,0 +1,135 @@
+"""Settings of both services: environment first, then ``settings.json`` in the service's folder, then defaults.
+
+There is no default secret: keys are files that ``hearthside-aggregator init`` makes, tokens are made by ``token create``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from aggregator.errors import SettingsInvalid
+from aggregator.key_files import load_key
+from models.wire.message import Hex32
+from privacy.accounting import Contract, suggest_order
+from privacy.crypto import SigningKey, VerifyKey
+
+SETTINGS_FILE = "settings.json"
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Bytes = Annotated[int, Field(ge=1_024, le=2**34)]
+
+
+class ServiceSettings(BaseSettings):
+    """What leader and helper have in common."""
+
+    directory: Path
+    """The service's own folder: key, store, settings."""
+    key_file: Path | None = None
+    """The service's key; ``DIRECTORY/service.key`` unless said."""
+    database_url: str = ""
+    """SQLAlchemy URL; SQLite in the folder unless said, ``postgresql+asyncpg://...`` in production."""
+    site: str = "site"
+    """Name of the site; studies and receipts are for it."""
+    hosts: tuple[str, ...] = ()
+    """Host headers that are answered, exact, such as ``127.0.0.1:8700``."""
+    origins: tuple[str, ...] = ()
+    """Origins whose pages may cause a change."""
+    budget_epsilon: Annotated[float, Field(gt=0, le=1_000)] = 4.0
+    """Device-level epsilon (zero-out) that the service's own ledger allows within the window."""
+    budget_delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+    budget_order: Annotated[int, Field(ge=2, le=1_024)] | None = None
+    """Order of the Renyi filter; chosen from epsilon and delta unless said."""
+    budget_window_seconds: Annotated[int, Field(ge=1)] = 30 * 86_400
+    body_limit_bytes: Bytes = 64 * 2**20
+    time_limit_seconds: Seconds = 120.0
+
+    def signing_key(self) -> SigningKey:
+        """The service's key, from its file."""
+        return load_key(self.key_file or self.directory / "service.key")
+
+    def url(self) -> str:
+        """The store's SQLAlchemy URL."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.directory / 'store.sqlite3'}"
+
+    def contract(self) -> Contract:
+        """The service's own budget."""
+        order = self.budget_order or suggest_order(self.budget_epsilon, self.budget_delta)
+        return Contract(self.budget_epsilon, self.budget_delta, order, self.budget_window_seconds)
+
+    @classmethod
+    def read(cls, directory: Path, **explicit: Any) -> Self:
+        """Settings of a folder: explicit arguments, environment, then the folder's ``settings.json``.
+
+        Raises:
+            SettingsInvalid: a setting that does not fit, named.
+        """
+        given = {name: value for name, value in explicit.items() if value not in (None, ())}
+        try:
+            return cls(directory=directory, **given)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            raise SettingsInvalid(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102  # pydantic-settings' hook
+        cls, settings_cls: Any, init_settings: Any, env_settings: Any, **_: Any
+    ) -> tuple[Any, ...]:
+        from pydantic_settings import JsonConfigSettingsSource
+
+        folder = Path(init_settings.init_kwargs["directory"])
+        return init_settings, env_settings, JsonConfigSettingsSource(settings_cls, folder / SETTINGS_FILE)
+
+
+class LeaderSettings(ServiceSettings):
+    """The leader's settings (``HEARTHSIDE_LEADER_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="HEARTHSIDE_LEADER_", extra="forbid")
+
+    helper_url: str = ""
+    """Where the helper answers, such as ``https://helper.example``."""
+    helper_key: Hex32 = "0" * 64
+    """The helper's public key, compared out of band."""
+    officers: tuple[Hex32, ...] = ()
+    """Public keys of the privacy officers, compared out of band."""
+    helper_timeout_seconds: Seconds = 120.0
+    helper_retry_seconds: Seconds = 5.0
+    """Longest pause between two attempts to reach the helper while a round waits for it."""
+    decision_poll_seconds: Seconds = 1.0
+    """How often a running study asks the helper whether the privacy office has stopped it."""
+    enrolment_window_seconds: Seconds = 300.0
+    close_early: bool = True
+    """Close a round once every device with consent has reported (presence is outside the contract)."""
+
+    def helper_verify_key(self) -> VerifyKey:
+        """The helper's public key."""
+        return VerifyKey(bytes.fromhex(self.helper_key))
+
+    def officer_keys(self) -> tuple[VerifyKey, ...]:
+        """The officers' public keys."""
+        return tuple(VerifyKey(bytes.fromhex(key)) for key in self.officers)
+
+
+class HelperSettings(ServiceSettings):
+    """The helper's settings (``HEARTHSIDE_HELPER_*``)."""
+
+    model_config = SettingsConfigDict(env_prefix="HEARTHSIDE_HELPER_", extra="forbid")
+
+    leader_key: Hex32 = "0" * 64
+    """The leader's public key, compared out of band."""
+    officers: tuple[Hex32, ...] = ()
+    """Public keys of the privacy officers whose decisions count."""
+    body_limit_bytes: Bytes = 2**30
+    maximum_withdrawals: Annotated[int, Field(ge=1)] = 1_000_000
+    """Most withdrawal notices that are kept at a time."""
+    withdrawal_retention_seconds: Annotated[int, Field(ge=60)] = 2 * 86_400
+
+    def leader_verify_key(self) -> VerifyKey:
+        """The leader's public key."""
+        return VerifyKey(bytes.fromhex(self.leader_key))
+
+    def officer_keys(self) -> tuple[VerifyKey, ...]:
+        """The officers' public keys."""
+        return tuple(VerifyKey(bytes.fromhex(key)) for key in self.officers)

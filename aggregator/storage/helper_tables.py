@@ -1,0 +1,85 @@
+"""The helper's tables. Times are Unix milliseconds; digests, keys and frames are raw bytes."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+METADATA = MetaData()
+
+proposals = Table(
+    "proposals",
+    METADATA,
+    Column("study_hash", LargeBinary(32), primary_key=True),
+    Column("study_id", String(64), nullable=False, unique=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("proposed_at_ms", BigInteger, nullable=False),
+)
+
+decisions = Table(
+    "decisions",
+    METADATA,
+    Column("decision_id", Integer, primary_key=True, autoincrement=True),
+    Column("study_hash", LargeBinary(32), ForeignKey("proposals.study_hash"), nullable=False, index=True),
+    Column("decision", String(16), nullable=False),
+    Column("jws", Text, nullable=False),
+    Column("recorded_at_ms", BigInteger, nullable=False),
+)
+
+rounds = Table(
+    "rounds",
+    METADATA,
+    Column("round_id", Integer, primary_key=True, autoincrement=True),
+    Column("study_hash", LargeBinary(32), ForeignKey("proposals.study_hash"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("bucket", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("model_hash", LargeBinary(32), nullable=False),
+    Column("opening", Text, nullable=False),
+    Column("opened_at_ms", BigInteger, nullable=False),
+    Column("closes_at_ms", BigInteger, nullable=False),
+    Column("private_key", LargeBinary, nullable=True),
+    Column("batch", LargeBinary(32), nullable=True),
+    Column("noise_secret", LargeBinary(32), nullable=True),
+    Column("marked_at_ms", BigInteger, nullable=True),
+    Column("withdrawal_horizon", BigInteger, nullable=True),
+    Column("opened", BigInteger, nullable=True),
+    Column("answer", LargeBinary, nullable=True),
+    UniqueConstraint("study_hash", "number", "bucket", name="uq_rounds_study_number_bucket"),
+)
+
+withdrawals = Table(
+    "withdrawals",
+    METADATA,
+    Column("withdrawal_id", Integer, primary_key=True, autoincrement=True),
+    Column("report_id", LargeBinary(32), nullable=False),
+    Column("token", LargeBinary(32), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    UniqueConstraint("report_id", "token", name="uq_withdrawals_report_token"),
+)
+
+ledger_rows = Table(
+    "ledger_rows",
+    METADATA,
+    Column("row_index", BigInteger, primary_key=True, autoincrement=False),
+    Column("study_hash", LargeBinary(32), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+facts = Table(
+    "facts",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)

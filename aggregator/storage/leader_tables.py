@@ -1,0 +1,124 @@
+"""The leader's tables. Times are Unix milliseconds; digests, keys and frames are raw bytes."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+devices = Table(
+    "devices",
+    METADATA,
+    Column("device_id", LargeBinary(16), primary_key=True),
+    Column("device_key", LargeBinary(32), nullable=False, unique=True),
+    Column("enrolled_at_ms", BigInteger, nullable=False),
+)
+
+nonces = Table(
+    "nonces",
+    METADATA,
+    Column("nonce", LargeBinary(16), primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    METADATA,
+    Column("token_hash", LargeBinary(32), primary_key=True),
+    Column("scope", String(16), nullable=False),
+    Column("label", String(64), nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("uses_left", BigInteger, nullable=True),
+)
+
+consent_rows = Table(
+    "consent_rows",
+    METADATA,
+    Column("device_id", LargeBinary(16), ForeignKey("devices.device_id"), primary_key=True),
+    Column("row_index", Integer, primary_key=True),
+    Column("person", String(253), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+studies = Table(
+    "studies",
+    METADATA,
+    Column("study_hash", LargeBinary(32), primary_key=True),
+    Column("study_id", String(64), nullable=False, unique=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("proposed_at_ms", BigInteger, nullable=False),
+    Column("log_index", BigInteger, nullable=False),
+    Column("decision", Text, nullable=True),
+    Column("final_model", LargeBinary, nullable=True),
+)
+
+models = Table(
+    "models",
+    METADATA,
+    Column("model_hash", LargeBinary(32), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+rounds = Table(
+    "rounds",
+    METADATA,
+    Column("round_id", Integer, primary_key=True, autoincrement=True),
+    Column("study_hash", LargeBinary(32), ForeignKey("studies.study_hash"), nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("model_hash", LargeBinary(32), nullable=False),
+    Column("context", LargeBinary(32), nullable=False, unique=True),
+    Column("opening", Text, nullable=False),
+    Column("closes_at_ms", BigInteger, nullable=False),
+    Column("reports", BigInteger, nullable=True),
+    Column("noise_secret", LargeBinary(32), nullable=True),
+    Column("answer", LargeBinary, nullable=True),
+    Column("opened", BigInteger, nullable=True),
+    Column("released_at_ms", BigInteger, nullable=True),
+    Column("total", LargeBinary, nullable=True),
+    Column("detail", Text, nullable=False),
+)
+
+reports = Table(
+    "reports",
+    METADATA,
+    Column("round_id", Integer, ForeignKey("rounds.round_id"), primary_key=True),
+    Column("device_id", LargeBinary(16), primary_key=True),
+    Column("report_id", LargeBinary(32), nullable=False),
+    Column("signature", LargeBinary(64), nullable=False),
+    Column("seal", LargeBinary, nullable=False),
+    Column("masked", LargeBinary, nullable=False),
+)
+
+log_entries = Table(
+    "log_entries",
+    METADATA,
+    Column("entry_index", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+ledger_rows = Table(
+    "ledger_rows",
+    METADATA,
+    Column("row_index", BigInteger, primary_key=True, autoincrement=False),
+    Column("study_hash", LargeBinary(32), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+bundles = Table(
+    "bundles",
+    METADATA,
+    Column("bundle_version", BigInteger, primary_key=True, autoincrement=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("published_at_ms", BigInteger, nullable=False),
+)
+
+facts = Table(
+    "facts",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
