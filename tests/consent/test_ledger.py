@@ -1,6 +1,7 @@
 """The hash-chained consent ledger."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -42,6 +43,11 @@ def a_history():
     scene.grant(INTENT)
     scene.decline(PERSONA)
     return scene
+
+
+def _body(row):
+    """A row's bytes, written without the checks of ``Row.body``."""
+    return json.dumps({**asdict(row), "previous": row.previous.hex()}, sort_keys=True, separators=(",", ":")).encode()
 
 
 def refused(receipt, at=NOW, state=None, registry=PURPOSES):
@@ -104,6 +110,16 @@ def test_a_replayed_or_reordered_receipt_is_refused():
     refusal = Scene().decline(INTENT)
     with pytest.raises(ReceiptInvalid, match="epoch_not_after"):
         record(scene.device, refusal, NOW)
+
+
+def test_two_receipts_never_share_an_epoch():
+    """Neither the same receipt twice nor another one of the same epoch: one of them would be lost at the leader."""
+    scene = Scene()
+    other = signed(a_grant(scene.device, purposes=(PERSONA,)))
+    yes = scene.grant(INTENT)
+    for jws in (yes, other):
+        with pytest.raises(ReceiptInvalid, match="epoch_not_after"):
+            record(scene.device, jws, NOW)
 
 
 def test_a_wrong_clock_never_stops_a_withdrawal():
@@ -228,6 +244,19 @@ def test_a_mirror_that_lags_behind_a_stored_row_is_no_fault():
 def test_a_stored_row_that_is_no_row_ends_in_no_consent(stored):
     """Garbage in the store is a fault, never an exception."""
     assert replay(PARTIES, [stored]).fault
+
+
+@pytest.mark.parametrize(
+    "forged", [{"index": 7}, {"at": -1}, {"at": 2**60}, {"at": 1.5}, {"index": True}, {"kind": "x"}]
+)
+def test_a_row_that_someone_appended_badly_ends_in_no_consent(forged):
+    """Even with the right previous digest and no mirror, position and time must make sense."""
+    scene = Scene()
+    scene.grant(INTENT)
+    row = replace(Row(1, scene.device.head, "gpc", "", NOW), **forged)
+    state = replay(PARTIES, [*scene.rows, _body(row)])
+    assert state.fault
+    assert not state.granted
 
 
 def test_a_restart_opens_a_faulty_ledger_with_everything_off():

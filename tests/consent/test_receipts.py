@@ -77,6 +77,14 @@ def test_a_header_nested_deeper_than_the_parser_goes_is_refused():
     assert refused(f"{header}.e30.AA") == "signature_invalid"
 
 
+def test_a_signed_payload_nested_deeper_than_the_parser_goes_is_refused():
+    """Nor can an enrolled device that signs nonsense with its own key."""
+    header = {"alg": "Ed25519", "typ": RECEIPT_TYP, "kid": DEVICE.verify_key.fingerprint}
+    parts = [base64.urlsafe_b64encode(part).rstrip(b"=") for part in (json.dumps(header).encode(), b"[" * 9_000)]
+    signature = base64.urlsafe_b64encode(DEVICE.sign(b".".join(parts))).rstrip(b"=")
+    assert refused(b".".join([*parts, signature]).decode()) == "signature_invalid"
+
+
 def test_another_type_of_document_is_no_receipt():
     """What a device signed for another purpose is never taken as consent."""
     assert refused(sign_document(DEVICE, "hearthside-report+jwt", a_grant().document())) == "signature_invalid"
