@@ -69,9 +69,7 @@ def row(name: str, unit: str, ours: Measured, *, target: float | None = None, no
 def beside(mine: Row, peer_name: str, peer: float | None) -> Row:
     """The same row with a peer's figure; without one the row is not ok."""
     ratio = peer / mine.ours if peer is not None and mine.ours > 0 else None
-    return Row(
-        **{**asdict(mine), "peer": peer, "peer_name": peer_name, "ratio": ratio, "ok": mine.ok and peer is not None}
-    )
+    return replace(mine, peer=peer, peer_name=peer_name, ratio=ratio, ok=mine.ok and peer is not None)
 
 
 def to_json(rows: list[Row]) -> str:
