@@ -71,8 +71,8 @@ def inversion_table(variance: Fraction) -> InversionTable:
 def table_tv_error(variance: Fraction) -> float:
     """Total variation between one outcome of the table and the exact discrete Gaussian.
 
-    The sum of: the tail beyond R, at most 2 P(N(0, 1) > 14) < 2^-146 (Canonne, Kamath and Steinke 2020, proposition
-    25: the discrete tail from m is at most the continuous one from m - 1), which is bounded here by 2 exp(-14^2 / 2);
+    The sum of: the tail beyond R, at most 2 P(N(0, 1) > 14) < 2^-146 (Canonne, Kamath and Steinke 2020: the
+    discrete tail from m is at most the continuous one from m - 1), which is bounded here by 2 exp(-14^2 / 2);
     the floors, 2^-192 for each of 2R + 1 outcomes; the fixed-point weights, at most (R + 1)^2 2^-256 each, which
     moves the normalised distribution by less than 4 (R + 1)^3 2^-256.
     """

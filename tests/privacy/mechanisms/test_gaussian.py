@@ -61,10 +61,10 @@ def test_the_composition_is_within_its_stated_error() -> None:
     """The sum k Y + Z, convolved exactly from the table at sigma 300, is within tv_error of the exact distribution."""
     sigma = 300
     variance = Fraction(sigma * sigma)
-    factor = gaussian._factor(variance)
+    factor, part_variance = gaussian._split(variance)
     assert variance > gaussian._LEAF_VARIANCE
     assert factor > 1
-    part = of_table(inversion_table(variance / (factor * factor + 1)))
+    part = of_table(inversion_table(part_variance))
     sums: Counter[int] = Counter()
     for y, y_units in part.items():
         for z, z_units in part.items():
@@ -78,7 +78,7 @@ def test_a_composition_that_is_too_coarse_is_worse_than_stated(step: int, monkey
     """The floor of 9/4 under tau holds the error: with a larger k the sums leave the bound (the test can fail)."""
     variance = Fraction(30 * 30)
     monkeypatch.setattr(gaussian, "_LEAF_VARIANCE", 20**2)
-    factor = gaussian._factor(variance) + step
+    factor = gaussian._split(variance)[0] + step
     part = of_table(inversion_table(variance / (factor * factor + 1)))
     sums: Counter[int] = Counter()
     for y, y_units in part.items():
