@@ -83,7 +83,7 @@ class FedAdam:
     learning_rate: float = 0.1
     beta_1: float = 0.9
     beta_2: float = 0.99
-    tau: float = 1e-3
+    tau: float = 1e-2
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0 or not self.tau > 0 or not 0 <= self.beta_1 < 1 or not 0 <= self.beta_2 < 1:

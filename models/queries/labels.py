@@ -18,8 +18,13 @@ PHRASES: Mapping[str, str] = {
     "sale": "bargain hunter",
     "discount": "bargain hunter",
     "bargain": "bargain hunter",
-    "news": "news reader",
+    "electronics": "gadget fan",
+    "gifts": "gift buyer",
+    "kitchen": "home cook",
+    "dresses": "dress lover",
+    "sport": "sports fan",
     "sports": "sports fan",
+    "news": "news reader",
 }
 """Phrases for well-known features; another feature f becomes "f visitor"."""
 

@@ -1,9 +1,10 @@
 """Personas: Lloyd's k-means as a sequence of private sums.
 
-A device assigns its profile to the nearest of the k published centroids and adds (profile, w) into that centroid's
-slot, zeros elsewhere. The noisy sums and counts give the next centroids. After Su, Cao, Li, Bertino and Jin,
-"Differentially Private K-Means Clustering", CODASPY 2016 (there: Laplace noise and grid start; here: one L2-bounded
-vector for sums and counts together, and a start from public or already released constants).
+A device assigns its profile to the nearest of the k published centroids and adds (profile - centroid, w) into that
+centroid's slot, zeros elsewhere. The noisy sums and counts give the next centroids. After Su, Cao, Li, Bertino and
+Jin, "Differentially Private K-Means Clustering", CODASPY 2016. Departures: one L2-bounded vector for sums and counts
+together, a start from public or already released constants, and differences instead of the profiles themselves. A
+difference is short once centroids are near, so it may be clipped to a small radius, and the noise shrinks with it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from models.queries.noisy_mean import balanced_count_weight, bounded
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
+MAXIMUM_RADIUS = 2.0
+"""No two points of the unit ball are farther apart."""
+
 
 @dataclass(frozen=True)
 class PersonaQuestion:
@@ -28,19 +32,24 @@ class PersonaQuestion:
     Attributes:
         clusters: k, at least 2.
         profile_size: features p, at least 1.
+        radius: L2 bound R of (profile - centroid), in (0, 2]; a public guess of how far profiles lie from their
+            centroid. Smaller means less noise, and centroids that move by at most R a round.
     """
 
     clusters: int
     profile_size: int
+    radius: float = 1.0
 
     def __post_init__(self) -> None:
         if self.clusters <= 1 or self.profile_size < 1:
             raise QuestionInvalid("expected at least 2 clusters and 1 feature")
+        if not 0 < self.radius <= MAXIMUM_RADIUS:
+            raise QuestionInvalid(f"expected a radius in (0, {MAXIMUM_RADIUS:g}], got {self.radius!r}")
 
     @property
     def count_weight(self) -> float:
-        """Weight w of the count coordinate."""
-        return balanced_count_weight(self.profile_size)
+        """Weight w of the count coordinate, in the units of the profile."""
+        return self.radius * balanced_count_weight(self.profile_size)
 
     @property
     def dimension(self) -> int:
@@ -49,8 +58,8 @@ class PersonaQuestion:
 
     @property
     def clip_norm(self) -> float:
-        """L2 bound of what one device adds: ``sqrt(1 + w^2)``."""
-        return math.sqrt(1.0 + self.count_weight**2)
+        """L2 bound of what one device adds: ``sqrt(R^2 + w^2)``."""
+        return math.hypot(self.radius, self.count_weight)
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ def assign(profile: Vector, centroids: Matrix) -> int:
 
 
 def encode(question: PersonaQuestion, profile: Vector, centroids: Matrix) -> Vector:
-    """The device's contribution: ``(profile, w)`` in the slot of its cluster, zeros elsewhere (device).
+    """The device's contribution: ``(profile - centroid, w)`` in the slot of its cluster, zeros elsewhere (device).
 
     Args:
         question: k and p.
@@ -91,15 +100,16 @@ def encode(question: PersonaQuestion, profile: Vector, centroids: Matrix) -> Vec
     if not unit.any():
         raise NothingToReport("expected a profile with at least one feature set, got none")
     slots = np.zeros((question.clusters, question.profile_size + 1))
-    slots[assign(unit, centroids)] = np.append(unit, question.count_weight)
+    nearest = assign(unit, centroids)
+    slots[nearest] = np.append(bounded(unit - centroids[nearest], question.radius), question.count_weight)
     return slots.ravel()
 
 
 def decode(question: PersonaQuestion, total: Vector, centroids: Matrix, *, least_count: float) -> Lloyd:
     """One Lloyd step from the noisy sum (server).
 
-    ``c_j = S_j / n_j`` where the noisy count n_j is at least ``least_count``; a cluster below it keeps its centroid, or
-    noise would throw it across the space. Results are scaled back into the unit ball.
+    ``c_j <- c_j + S_j / n_j`` where the noisy count n_j is at least ``least_count``; a cluster below it keeps
+    its centroid, or noise would throw it across the space. Results are scaled back into the unit ball.
 
     Args:
         question: k and p.
@@ -114,7 +124,7 @@ def decode(question: PersonaQuestion, total: Vector, centroids: Matrix, *, least
     counts = slots[:, -1] / question.count_weight
     moved = centroids.copy()
     for j in np.flatnonzero(counts >= least_count):
-        moved[j] = bounded(slots[j, :-1] / counts[j])
+        moved[j] = bounded(centroids[j] + slots[j, :-1] / counts[j])
     return Lloyd(moved, counts)
 
 

@@ -36,7 +36,7 @@ def test_both_reach_the_minimum_of_a_quadratic(server):
 
 def test_kmeans_is_a_server_step_over_the_sum():
     """One step moves the chosen centroid to the mean and keeps the others."""
-    question = PersonaQuestion(2, 3)
+    question = PersonaQuestion(2, 3, radius=2.0)
     server = KMeans(question, least_count=2)
     state = server.init(spread_start(question, 0))
     profile = np.array([0.5, 0.1, 0.0])

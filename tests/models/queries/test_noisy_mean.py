@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,6 +32,9 @@ def test_a_count_lost_in_noise_does_not_blow_the_mean_up():
     answer = noisy_mean.decode(QUESTION, np.array([50.0, -40.0, 3.0, -7.0]))
     assert np.linalg.norm(answer.mean) <= QUESTION.bound * (1 + 1e-12)
     assert answer.count == -7.0
+    np.testing.assert_allclose(
+        answer.mean / np.linalg.norm(answer.mean), np.array([50, -40, 3]) / math.hypot(50, 40, 3)
+    )
 
 
 def test_the_balanced_weight_minimises_the_error_of_the_mean():

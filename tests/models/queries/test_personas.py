@@ -35,11 +35,12 @@ def test_a_device_fills_one_slot_within_the_stated_norm(values, seed):
 
 def test_a_step_without_noise_is_lloyds_step():
     """Sum over count gives the mean of every cluster, and the counts are those of the clusters."""
+    question = personas.PersonaQuestion(3, 6, radius=2.0)
     profiles, _ = planted(300)
-    start = personas.spread_start(QUESTION, 1)
-    total = sum(personas.encode(QUESTION, profile, start) for profile in profiles)
-    step = personas.decode(QUESTION, total, start, least_count=1)
-    np.testing.assert_allclose(step.centroids, personas.central(QUESTION, profiles, start, steps=1), atol=1e-12)
+    start = personas.spread_start(question, 1)
+    total = sum(personas.encode(question, profile, start) for profile in profiles)
+    step = personas.decode(question, total, start, least_count=1)
+    np.testing.assert_allclose(step.centroids, personas.central(question, profiles, start, steps=1), atol=1e-12)
     assert step.counts.sum() == pytest.approx(300)
 
 
@@ -64,6 +65,17 @@ def test_planted_personas_are_found_under_both_servers_noise():
         centroids = personas.decode(QUESTION, total, centroids, least_count=30).centroids
     reference = personas.cost(profiles, personas.central(QUESTION, profiles, truth))
     assert personas.cost_ratio(profiles, centroids, reference) <= 1.10
+
+
+def test_a_small_radius_bounds_the_step_and_needs_less_noise():
+    """No centroid moves farther than the radius, and the clipping norm shrinks in proportion."""
+    small = personas.PersonaQuestion(3, 6, radius=0.1)
+    assert small.clip_norm == pytest.approx(QUESTION.clip_norm / 10)
+    profiles, _ = planted(300)
+    start = personas.spread_start(small, 1)
+    total = sum(personas.encode(small, profile, start) for profile in profiles)
+    moved = personas.decode(small, total, start, least_count=1).centroids - start
+    assert 0 < np.linalg.norm(moved, axis=1).max() <= 0.1 + 1e-12
 
 
 def test_starts_are_public_and_repeatable():
@@ -97,5 +109,6 @@ def test_what_does_not_fit_is_refused():
         personas.anchored_start(personas.PersonaQuestion(7, 6), np.ones(6))
     with pytest.raises(NothingToReport):
         personas.encode(QUESTION, np.full(6, np.nan), start)
-    with pytest.raises(QuestionInvalid):
-        personas.PersonaQuestion(1, 6)
+    for bad in ((1, 6), (3, 6, 0.0), (3, 6, math.nan)):
+        with pytest.raises(QuestionInvalid):
+            personas.PersonaQuestion(*bad)
