@@ -1,0 +1,56 @@
+"""From a visitor's events to a decision, under consent. Everything here stays on the device."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from client_agent.gateway.ports import Visitor
+from consent import PERSONALISATION, PURPOSES, ConsentState, Signals, decide
+from models.personalisation import Decision, features_of
+from models.personalisation import decide as decide_content
+
+_SIGNAL_OF_KIND: Mapping[str, str] = {
+    "page_view": "page_view",
+    "click": "click",
+    "scroll": "scroll",
+    "dwell": "dwell",
+    "add_to_cart": "cart",
+    "remove_from_cart": "cart",
+    "purchase": "purchase",
+}
+"""What a purpose calls each kind of event; a kind that no purpose declares is never stored."""
+
+
+def collectable_kinds(state: ConsentState, signals: Signals, now_ms: int) -> frozenset[str]:
+    """The kinds of event that may be stored now: those that some granted purpose declares to read."""
+    declared = {
+        signal
+        for purpose in PURPOSES
+        if decide("collect", purpose.id, state, signals, now_ms // 1_000).allowed
+        for signal in purpose.signals
+    }
+    return frozenset(kind for kind, signal in _SIGNAL_OF_KIND.items() if signal in declared)
+
+
+def may_personalise(state: ConsentState, signals: Signals, now_ms: int) -> bool:
+    """Whether what is stored may be read to choose content."""
+    return decide("use", PERSONALISATION, state, signals, now_ms // 1_000).allowed
+
+
+def decision_for(visitor: Visitor, signals: Signals, context: Mapping[str, Any] | None = None) -> Decision | None:
+    """Decide what this visitor's page shows; None without consent or without a bundle.
+
+    Args:
+        visitor: the person on this site.
+        signals: what accompanies this moment.
+        context: ``category`` and ``path`` of the page.
+    """
+    now_ms = visitor.now_ms()
+    prepared = visitor.bundle()
+    if prepared is None or not may_personalise(visitor.consent(), signals, now_ms):
+        return None
+    moment = dt.datetime.fromtimestamp(now_ms / 1_000, dt.UTC)
+    facts = {"hour": moment.hour, "weekend": moment.isoweekday() > 5, **(context or {})}  # noqa: PLR2004 - Saturday is 6
+    return decide_content(prepared, features_of(visitor.events(), prepared.bundle, now_ms, facts))

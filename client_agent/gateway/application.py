@@ -1,0 +1,99 @@
+"""The two applications of the gateway, with their guards: the site with its door, and the visitor's own page."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from client_agent.gateway.door import PREFIX, Door
+from client_agent.gateway.ports import Visitor
+from client_agent.gateway.proxy import Proxy
+from client_agent.pages.visitor import VisitorPage
+from models.wire.guards import App, BodyLimit, HostGuard, OriginGuard, Receive, Scope, SecurityHeaders, Send, TimeLimit
+
+_DOOR_BODY_BYTES: Final = 262_144
+_PAGE_BODY_BYTES: Final = 16_384
+_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """Addresses of one gateway.
+
+    Attributes:
+        upstream: the site that is served, such as ``http://127.0.0.1:8200``.
+        origin: where browsers reach the site through the gateway.
+        page_origin: the agent's own origin, for the visitor's page; never the same as ``origin``.
+        token: made anew for each start.
+    """
+
+    upstream: str
+    origin: str
+    page_origin: str
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse settings under which a page could read the visitor's page."""
+        if self.origin == self.page_origin:
+            raise ValueError("expected the visitor's page on an origin of its own")
+
+
+def gateway_app(visitor: Visitor, settings: GatewaySettings, transport: httpx.AsyncBaseTransport | None = None) -> App:
+    """The site's origin: the door under ``/.hearthside/`` and the upstream everywhere else.
+
+    Args:
+        visitor: the person behind this gateway.
+        settings: addresses.
+        transport: replaces the network towards the upstream, for tests in one process.
+    """
+    client = httpx.AsyncClient(transport=transport, follow_redirects=False, trust_env=False)
+    site = Proxy(settings.upstream, settings.origin, client)
+    door = _guarded_door(visitor, settings)
+
+    async def routed(scope: Scope, receive: Receive, send: Send) -> None:
+        inside = scope["path"] == PREFIX or scope["path"].startswith(f"{PREFIX}/")
+        await (door if inside else site)(scope, receive, send)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        del app
+        async with client:
+            yield
+
+    shell = Starlette(routes=[Mount("/", _http_only(routed))], lifespan=lifespan)
+    return HostGuard(shell, {_host(settings.origin)})
+
+
+def page_app(visitor: Visitor, settings: GatewaySettings) -> App:
+    """The agent's own origin: the visitor's page."""
+    page: App = VisitorPage(visitor, settings.page_origin, settings.origin).application()
+    guarded = SecurityHeaders(BodyLimit(OriginGuard(page, {settings.page_origin}), _PAGE_BODY_BYTES))
+    return HostGuard(TimeLimit(guarded, _SECONDS), {_host(settings.page_origin)})
+
+
+def _guarded_door(visitor: Visitor, settings: GatewaySettings) -> App:
+    door: App = Door(visitor, settings.origin, settings.page_origin + "/", settings.token).application()
+    guarded = OriginGuard(BodyLimit(door, _DOOR_BODY_BYTES), {settings.origin})
+    return TimeLimit(SecurityHeaders(guarded), _SECONDS)
+
+
+def _http_only(app: App) -> App:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003})
+            return
+        # Mount moves the path into root_path; the site must see what the browser asked for.
+        await app({**scope, "root_path": ""}, receive, send)
+
+    return answer
+
+
+def _host(origin: str) -> str:
+    return origin.partition("://")[2]

@@ -1,0 +1,1 @@
+"""The agent's own pages, server-rendered, without external files."""
