@@ -1,0 +1,164 @@
+"""Connections to leader and helper: synchronous HTTP with time-outs; what they refuse becomes a ``ProblemError``.
+
+A transport can be given, so that tests and simulations speak the same bytes without a socket.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import ValidationError
+
+from models.wire.enrolment import (
+    Enrolment,
+    EnrolmentRequest,
+    EnrolmentResponse,
+    EnrolmentResult,
+    ReceiptRequest,
+    ReceiptResponse,
+    ReceiptResult,
+    ServiceIdentity,
+    SubmittedReceipt,
+)
+from models.wire.frames import REPORTS_MEDIA_TYPE, ReportResponse, join_reports
+from models.wire.message import Message
+from models.wire.problems import Problem, ProblemError, problem_code
+from models.wire.rounds import RoundWork, WithdrawalNotice, Work
+
+TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+MAXIMUM_ANSWER_BYTES = 64 * 1024 * 1024
+_OK = 300
+_NOT_MODIFIED = 304
+_AnyMessage = TypeVar("_AnyMessage", bound=Message)
+
+
+class _Connection:
+    """What both connections share: one client, time-outs, problems."""
+
+    def __init__(self, base_url: str, unavailable: str, transport: httpx.BaseTransport | None) -> None:
+        self.base_url = base_url
+        self._unavailable = unavailable
+        self._client = httpx.Client(base_url=base_url, transport=transport, timeout=TIMEOUT, follow_redirects=False)
+
+    def identity(self) -> ServiceIdentity:
+        """Who the service says it is; compare it with what was pinned."""
+        return _parse(ServiceIdentity, self._request("GET", "/v1/identity"))
+
+    def close(self) -> None:
+        """Close the client's connections."""
+        self._client.close()
+
+    def _post(self, path: str, message: Message) -> httpx.Response:
+        headers = {"content-type": "application/json"}
+        return self._request("POST", path, content=message.model_dump_json().encode(), headers=headers)
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = self._client.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise ProblemError(self._unavailable, f"{self.base_url}: {type(error).__name__}") from None
+        if len(response.content) > MAXIMUM_ANSWER_BYTES:
+            raise ProblemError("too-large", f"{path} answered with {len(response.content)} bytes")
+        if response.status_code == _NOT_MODIFIED or response.status_code < _OK:
+            return response
+        raise _problem(response)
+
+
+class LeaderConnection(_Connection):
+    """The leader's API as an agent uses it.
+
+    Args:
+        base_url: such as ``https://leader.example``.
+        transport: in place of a socket.
+    """
+
+    def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
+        super().__init__(base_url, "leader-unavailable", transport)
+        self._etag = ""
+        self._work: Work | None = None
+        self.unread_rounds = 0
+        """Rounds of the last work that this version cannot read: an update of the agent is needed."""
+
+    def enrol(self, enrolments: Sequence[Enrolment]) -> tuple[EnrolmentResult, ...]:
+        """Post 1 to 256 enrolments; results in their order."""
+        request = EnrolmentRequest(enrolments=tuple(enrolments))
+        return _parse(EnrolmentResponse, self._post("/v1/enrolments", request)).results
+
+    def submit_receipts(self, receipts: Sequence[SubmittedReceipt]) -> tuple[ReceiptResult, ...]:
+        """Post 1 to 256 receipts; results in their order."""
+        request = ReceiptRequest(receipts=tuple(receipts))
+        return _parse(ReceiptResponse, self._post("/v1/receipts", request)).results
+
+    def work(self) -> Work:
+        """What is to be done; unchanged work is not transferred again."""
+        headers = {"if-none-match": self._etag} if self._etag else {}
+        response = self._request("GET", "/v1/work", headers=headers)
+        if response.status_code != _NOT_MODIFIED or self._work is None:
+            self._work, self.unread_rounds = _read_work(response.content)
+            self._etag = response.headers.get("etag", "")
+        return self._work
+
+    def model(self, model_hash: str) -> bytes:
+        """The bytes of a model by the hex digest; the caller compares the digest."""
+        return self._request("GET", f"/v1/models/{model_hash}").content
+
+    def post_reports(self, encoded: Sequence[bytes]) -> tuple[str, ...]:
+        """Post 1 to 256 serialised reports; one word each: ``accepted`` or a problem code."""
+        headers = {"content-type": REPORTS_MEDIA_TYPE}
+        response = self._request("POST", "/v1/reports", content=join_reports(encoded), headers=headers)
+        results = _parse(ReportResponse, response).results
+        if len(results) != len(encoded):
+            raise ProblemError("malformed", f"expected {len(encoded)} results, got {len(results)}")
+        return results
+
+
+class HelperConnection(_Connection):
+    """The helper's API as an agent uses it: its identity, and taking reports back without asking the leader."""
+
+    def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
+        super().__init__(base_url, "helper-unavailable", transport)
+
+    def withdraw(self, notice: WithdrawalNotice) -> None:
+        """Tell the helper not to count a report."""
+        self._post("/v1/withdrawals", notice)
+
+
+def _read_work(body: bytes) -> tuple[Work, int]:
+    """Parse work; rounds in a form that this version does not know are left out and counted."""
+    try:
+        return Work.model_validate_json(body), 0
+    except ValidationError:
+        pass
+    try:
+        document = json.loads(body)
+        items = list(document["rounds"])
+        readable = [item for item in items if _readable(item)]
+        return Work.model_validate_json(json.dumps({**document, "rounds": readable})), len(items) - len(readable)
+    except (ValueError, TypeError, KeyError):
+        raise ProblemError("malformed", "expected the leader's work, got something else") from None
+
+
+def _readable(item: object) -> bool:
+    try:
+        RoundWork.model_validate_json(json.dumps(item))
+    except ValidationError:
+        return False
+    return True
+
+
+def _parse(kind: type[_AnyMessage], response: httpx.Response) -> _AnyMessage:
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError:
+        raise ProblemError("malformed", f"expected {kind.__name__}, got something else") from None
+
+
+def _problem(response: httpx.Response) -> ProblemError:
+    try:
+        body = Problem.model_validate_json(response.content)
+    except ValidationError:
+        return ProblemError("internal", f"status {response.status_code} without a problem")
+    return ProblemError(problem_code(body), body.detail)

@@ -1,0 +1,234 @@
+"""Keeping consent: choices become signed receipts, in force here at once and with the leader as soon as it answers.
+
+Order of a withdrawal: the receipt and the ledger row are stored, and every report that has not been sent is deleted,
+in one transaction; then the leader hears (it deletes what it holds of open rounds); then the helper hears directly,
+with the tokens that the seals commit to, for a leader that does not. Nothing waits for the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from client_agent.clocks import Clock
+from client_agent.connection import HelperConnection, LeaderConnection
+from client_agent.enrolment import Pins
+from client_agent.errors import NotEnrolled
+from client_agent.store import AgentStore, ParticipantRecord, StoredReceipt
+from client_agent.store.consents import ReceiptState
+from consent import (
+    PURPOSES,
+    ConsentError,
+    ConsentState,
+    Notice,
+    Parties,
+    Receipt,
+    Row,
+    confirm,
+    decline,
+    grant,
+    notice,
+    observe_gpc,
+    receipt_digest,
+    record,
+    replay,
+    sign_receipt,
+)
+from models.wire.enrolment import BATCH_MAXIMUM, ReceiptResult, SubmittedReceipt
+from models.wire.problems import PROBLEM_TYPES, ProblemError, problem_code
+from models.wire.rounds import WithdrawalNotice
+from privacy.crypto import SigningKey
+
+TakenBack = list[tuple[bytes, bytes]]
+"""(report id, token) of reports that a withdrawal deleted here."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """One signed choice, before it is stored."""
+
+    participant_id: str
+    receipt: Receipt
+    jws: str
+    row: Row
+
+
+class ConsentKeeper:
+    """Everybody's consent towards one leader.
+
+    Args:
+        store: the agent's store.
+        pins: which leader; its key is the only one whose countersignature counts.
+        clock: for the time of choices.
+    """
+
+    def __init__(self, store: AgentStore, pins: Pins, clock: Clock) -> None:
+        self._store = store
+        self._pins = pins
+        self._clock = clock
+
+    def state_of(self, participant_id: str) -> ConsentState:
+        """What stands for a participant."""
+        return self._state(*self._keyed(participant_id))
+
+    def notice(self, *, language: str = "en", gpc: bool = False) -> Notice:
+        """The notice of this site, as a command line shows it."""
+        return notice(self._pins.site, "de" if language == "de" else "en", PURPOSES, mode="device", gpc=gpc)
+
+    def grant(self, participant_id: str, purposes: Collection[str], shown: Notice | None = None) -> None:
+        """Grant purposes to one participant; in force here when this returns."""
+        self.grant_many({participant_id: purposes}, shown)
+
+    def grant_many(self, choices: Mapping[str, Collection[str]], shown: Notice | None = None) -> None:
+        """Grant purposes by participant, in one transaction."""
+        shown, at = shown or self.notice(), self._now()
+        self._keep([self._act(who, partial(_grant, p, shown, at), at) for who, p in choices.items()])
+
+    def decline(
+        self, participant_id: str, purposes: Collection[str] | None = None, shown: Notice | None = None
+    ) -> TakenBack:
+        """Refuse purposes, or withdraw those that were granted; in force here when this returns.
+
+        Args:
+            participant_id: who.
+            purposes: what is declined; everything unless said.
+            shown: the notice that was shown.
+
+        Returns:
+            Reports that were deleted here; show their tokens to the helper (``tell_helper``).
+        """
+        chosen = set(purposes) if purposes is not None else {p.id for p in PURPOSES} | self._granted(participant_id)
+        return self.decline_many({participant_id: chosen}, shown)
+
+    withdraw = decline  # taking consent back is the same act as refusing it, and as easy
+
+    def decline_many(self, choices: Mapping[str, Collection[str]], shown: Notice | None = None) -> TakenBack:
+        """Refuse or withdraw purposes by participant, in one transaction."""
+        shown, at = shown or self.notice(), self._now()
+        return self._keep([self._act(who, partial(_decline, p, shown, at), at) for who, p in choices.items()])
+
+    def observe_gpc(self, participant_id: str) -> None:
+        """Record that Global Privacy Control is on for this site."""
+        state, row = observe_gpc(self.state_of(participant_id), self._now())
+        if row is not None:
+            with self._store.transaction():
+                self._store.consents.append([(participant_id, row)])
+                purposes = [purpose.id for purpose in PURPOSES if not _despite(state, purpose.id)]
+                self._store.reports.take_back(participant_id, purposes)
+
+    def deliver(self, leader: LeaderConnection) -> int:
+        """Send waiting receipts, 256 a request; verify and keep the countersignatures. Returns how many are confirmed.
+
+        Raises:
+            ProblemError: the leader cannot be reached; what waits is sent by a later call.
+        """
+        confirmed = 0
+        while waiting := self._store.consents.waiting(BATCH_MAXIMUM):
+            submitted = [
+                SubmittedReceipt(device_id=self._device_id(item.participant_id).hex(), receipt=item.jws)
+                for item in waiting
+            ]
+            results = leader.submit_receipts(submitted)
+            if len(results) != len(waiting):
+                raise ProblemError("malformed", f"expected {len(waiting)} results, got {len(results)}")
+            confirmed += self._settle(waiting, results)
+        return confirmed
+
+    def tell_helper(self, helper: HelperConnection, taken_back: TakenBack) -> None:
+        """Show the helper the tokens of reports that were taken back.
+
+        Raises:
+            ProblemError: the helper cannot be reached; the leader's deletion stands all the same.
+        """
+        for report_id, token in taken_back:
+            helper.withdraw(WithdrawalNotice(report_id=report_id.hex(), token=token.hex()))
+
+    def _keep(self, acts: Sequence[_Act]) -> TakenBack:
+        taken: TakenBack = []
+        with self._store.transaction():
+            self._store.consents.append((act.participant_id, act.row) for act in acts)
+            self._store.consents.add_receipts(
+                StoredReceipt(act.participant_id, receipt_digest(act.jws), act.jws, None, _first_state(act.receipt))
+                for act in acts
+            )
+            for act in acts:
+                if act.receipt.kind == "withdrawal":
+                    taken += self._store.reports.take_back(act.participant_id, act.receipt.chosen)
+        return taken
+
+    def _settle(self, waiting: Sequence[StoredReceipt], results: Sequence[ReceiptResult]) -> int:
+        settled: list[tuple[str, bytes, str | None, ReceiptState]] = []
+        rows: dict[str, Row] = {}
+        problem: ProblemError | None = None
+        for item, result in zip(waiting, results, strict=True):
+            if result.countersignature is not None:
+                row = self._confirmation(item, result.countersignature)
+                if row is not None:
+                    rows[item.participant_id] = row
+                settled.append((item.participant_id, item.digest, result.countersignature, "confirmed"))
+            elif result.problem is not None and PROBLEM_TYPES[problem_code(result.problem)].retry:
+                problem = ProblemError(problem_code(result.problem), result.problem.detail)
+            else:
+                settled.append((item.participant_id, item.digest, None, "refused"))
+        with self._store.transaction():
+            self._store.consents.append(rows.items())
+            self._store.consents.settle(settled)
+        if problem is not None:
+            raise problem
+        return sum(state == "confirmed" for _, _, _, state in settled)
+
+    def _confirmation(self, item: StoredReceipt, countersignature: str) -> Row | None:
+        """The ledger row that keeps a countersignature; None if a later choice has overtaken the receipt."""
+        state = self.state_of(item.participant_id)
+        if state.receipt != item.digest or state.countersigned:
+            return None
+        try:
+            return confirm(state, countersignature, self._now())[1]
+        except ConsentError as error:
+            raise ProblemError("bad-signature", str(error)) from None
+
+    def _act(self, participant_id: str, choose: Callable[[ConsentState], Receipt], at: int) -> _Act:
+        participant, key = self._keyed(participant_id)
+        state = self._state(participant, key)
+        receipt = choose(state)
+        jws = sign_receipt(key, receipt)
+        _, row = record(state, jws, at)
+        return _Act(participant_id, receipt, jws, row)
+
+    def _granted(self, participant_id: str) -> set[str]:
+        return {held.purpose for held in self.state_of(participant_id).granted}
+
+    def _keyed(self, participant_id: str) -> tuple[ParticipantRecord, SigningKey]:
+        participant = self._store.participants.get(participant_id)
+        return participant, SigningKey(participant.seed)
+
+    def _state(self, participant: ParticipantRecord, key: SigningKey) -> ConsentState:
+        parties = Parties(key.verify_key, self._pins.leader_key, participant.site, participant.participant_id)
+        return replay(parties, self._store.consents.rows_of(participant.participant_id))
+
+    def _device_id(self, participant_id: str) -> bytes:
+        device_id = self._store.participants.get(participant_id).device_id
+        if device_id is None:
+            raise NotEnrolled("expected an enrolled participant; enrol first")
+        return device_id
+
+    def _now(self) -> int:
+        return self._clock.now_ms() // 1_000
+
+
+def _grant(purposes: Collection[str], shown: Notice, at: int, state: ConsentState) -> Receipt:
+    return grant(state, purposes, notice=shown, issued_at=at)
+
+
+def _decline(purposes: Collection[str], shown: Notice, at: int, state: ConsentState) -> Receipt:
+    return decline(state, purposes, notice=shown, issued_at=at)
+
+
+def _first_state(receipt: Receipt) -> ReceiptState:
+    return "home" if receipt.kind == "refusal" else "waiting"
+
+
+def _despite(state: ConsentState, purpose: str) -> bool:
+    held = state.grant_of(purpose)
+    return held is not None and held.despite_gpc

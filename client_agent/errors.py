@@ -1,0 +1,80 @@
+"""Errors of ``client_agent``; a problem that a service answered with is a ``models.wire.problems.ProblemError``.
+
+::
+
+    AgentError
+    ├── StoreError
+    │   ├── StoreUnreadable      wrong key, a damaged file, or not a store at all
+    │   └── StoreVersionUnknown  written by a newer agent
+    ├── KeyringUnreadable        the keyring, or the file in its place, holds something else than keys
+    ├── PinMismatch              a service is not the one whose fingerprint was given out of band
+    ├── RoundRefused             an approval, opening, model or log proof does not check out; ``code`` says which
+    ├── NotEnrolled              an action needs a participant that the leader knows
+    └── ReportFixed              a fixed report cannot be replaced: its bytes are the only ones ever sent
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+RefusalCode = Literal[
+    "approval",
+    "opening",
+    "model",
+    "inclusion",
+    "checkpoint",
+    "equivocation",
+    "window",
+    "expired",
+    "stopped",
+    "keys",
+    "policy",
+    "parameters",
+]
+"""Which check of a round failed."""
+
+
+class AgentError(Exception):
+    """Something on this device did not work; the message never carries a person's data."""
+
+
+class StoreError(AgentError):
+    """The encrypted store."""
+
+
+class StoreUnreadable(StoreError):
+    """The store does not open or does not read: wrong key, damaged, or no store."""
+
+
+class StoreVersionUnknown(StoreError):
+    """The store was written by a newer agent."""
+
+
+class KeyringUnreadable(AgentError):
+    """The keyring or the file in its place holds something unexpected."""
+
+
+class PinMismatch(AgentError):
+    """A service presents another key than the one that was pinned."""
+
+
+class RoundRefused(AgentError):
+    """This device does not take part in a round that does not verify.
+
+    Attributes:
+        code: which check failed.
+        reason: what was expected and what was got.
+    """
+
+    def __init__(self, code: RefusalCode, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code: RefusalCode = code
+        self.reason = reason
+
+
+class NotEnrolled(AgentError):
+    """There is no such participant, or the leader does not know it yet."""
+
+
+class ReportFixed(AgentError):
+    """A report's bytes are fixed; nothing replaces them."""

@@ -1,0 +1,159 @@
+"""The budgets of everyone behind this agent: replayed from the store at a start, checked against the mirror."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+
+from client_agent.clocks import Clock, boot_id
+from client_agent.store import CONTRACT, AgentStore, LedgerRow
+from privacy.accounting import (
+    AccountingError,
+    Contract,
+    Elapsed,
+    LedgerState,
+    Row,
+    Times,
+    forfeit,
+    open_ledger,
+    reopen,
+    replay,
+)
+
+LEDGER_LOST = "ledger lost"
+"""Purpose of the row that spends what is left when the ledger is not the one that the mirror remembers."""
+_LOST, _TERMS, _ELAPSED, _SIGNED = "ledger-lost", "contract", "elapsed", "signed-seconds"
+_LAYOUT = struct.Struct(">ddQQ")
+
+
+@dataclass(slots=True)
+class Budget:
+    """One person's budget on this device, for all sites and leaders.
+
+    Attributes:
+        owner: the person's local name.
+        contract: the ledger of everything released about the device.
+        local: by study, the ledgers of the local layer.
+    """
+
+    owner: str
+    contract: LedgerState
+    local: dict[str, LedgerState] = field(default_factory=dict)
+
+
+class Budgets:
+    """All budgets, in memory; every change is a row that the caller stores in its transaction.
+
+    Args:
+        store: the agent's store.
+        contract: what holds from now on; another one than before carries the spend over.
+        clock: the machine's clocks.
+
+    Raises:
+        ContractInvalid: the contract's order is higher than the stored one.
+    """
+
+    def __init__(self, store: AgentStore, contract: Contract, clock: Clock) -> None:
+        self.contract = contract
+        self._store = store
+        self._clock = clock
+        self._budgets: dict[str, Budget] = {}
+        with store.transaction():
+            self._lost = self._loss()
+            self._stored = store.ledgers.rows()
+            self._load()
+        store.facts.put(_TERMS, _pack(contract))
+
+    def of(self, owner: str) -> Budget:
+        """A person's budget; an empty one, or a spent one after a loss, for somebody new."""
+        if owner not in self._budgets:
+            with self._store.transaction():
+                self._budgets[owner] = Budget(owner, self._guarded(owner, CONTRACT, open_ledger(self.contract, owner)))
+        return self._budgets[owner]
+
+    def local(self, budget: Budget, study: str, contract: Contract) -> LedgerState:
+        """The ledger of the local layer for one study, replayed on first use."""
+        if study not in budget.local:
+            bodies = self._stored.pop((budget.owner, study), [])
+            with self._store.transaction():
+                budget.local[study] = self._replayed(budget.owner, study, contract, bodies)
+        return budget.local[study]
+
+    def read_times(self, signed_seconds: int = 0) -> Times:
+        """Both clocks now, kept so that neither runs backwards over a restart. Part of the caller's transaction."""
+        stored = self._store.facts.get(_ELAPSED)
+        reading, boot = self._clock.monotonic_seconds(), boot_id()
+        elapsed = Elapsed(**json.loads(stored)) if stored else Elapsed(0.0, boot, reading)
+        elapsed = elapsed.advance(boot, reading)
+        signed = max(signed_seconds, int(self._store.facts.get(_SIGNED) or b"0"))
+        self._store.facts.put(_ELAPSED, json.dumps(asdict(elapsed)).encode())
+        self._store.facts.put(_SIGNED, str(signed).encode())
+        return Times(signed, elapsed.total_seconds)
+
+    def exhaust(self, owners: Iterable[str], reason: str) -> None:
+        """Spend everything that people have left, durably: a device whose past cannot be known."""
+        with self._store.transaction():
+            times = self.read_times()
+            spent = [(owner, *forfeit(self.of(owner).contract, times, reason)) for owner in owners]
+            self._store.ledgers.append(LedgerRow(owner, CONTRACT, row) for owner, _, row in spent)
+        for owner, state, _ in spent:
+            self._budgets[owner].contract = state
+
+    def forget_rounds(self, owner: str) -> None:
+        """Erase what a ledger says about studies and rounds, and keep its spend: one carried row remains."""
+        budget = self.of(owner)
+        with self._store.transaction():
+            state, rows = reopen(budget.contract, self.contract, owner, self.read_times(), "erased")
+            self._store.ledgers.replace(owner, CONTRACT, rows)
+        budget.contract = state
+
+    def _load(self) -> None:
+        stored_terms = self._store.facts.get(_TERMS)
+        before = _unpack(stored_terms) if stored_terms else self.contract
+        owners = [key for key in self._stored if key[1] == CONTRACT]
+        for owner, _ in owners:
+            state = self._replayed(owner, CONTRACT, before, self._stored.pop((owner, CONTRACT)))
+            if _pack(before) != _pack(self.contract):
+                state, rows = reopen(state, self.contract, owner, self.read_times(), "contract changed")
+                self._store.ledgers.replace(owner, CONTRACT, rows)
+            self._budgets[owner] = Budget(owner, state)
+
+    def _replayed(self, owner: str, name: str, contract: Contract, bodies: list[bytes]) -> LedgerState:
+        try:
+            state = replay(contract, owner, map(Row.parse, bodies))
+        except AccountingError:
+            # What a damaged ledger had spent is unknown: everything is.
+            state, row = forfeit(open_ledger(contract, owner), self.read_times(), LEDGER_LOST)
+            self._store.ledgers.replace(owner, name, (row,))
+            return state
+        return self._guarded(owner, name, state)
+
+    def _guarded(self, owner: str, name: str, state: LedgerState) -> LedgerState:
+        """After a loss every ledger starts spent, those of people who come later too."""
+        if not self._lost or any(item.purpose == LEDGER_LOST for item in state.active):
+            return state
+        state, row = forfeit(state, self.read_times(), LEDGER_LOST)
+        self._store.ledgers.append([LedgerRow(owner, name, row)])
+        return state
+
+    def _loss(self) -> bool:
+        if not self._store.ledgers.intact():
+            times = self.read_times()
+            self._store.facts.put(_LOST, json.dumps(asdict(times)).encode())
+            self._store.ledgers.announce()
+            return True
+        noted = self._store.facts.get(_LOST)
+        if noted and self.read_times().past(Times(**json.loads(noted)), self.contract.window_seconds):
+            self._store.facts.remove(_LOST)
+            return False
+        return noted is not None
+
+
+def _pack(contract: Contract) -> bytes:
+    return _LAYOUT.pack(contract.epsilon, contract.delta, contract.order, contract.window_seconds)
+
+
+def _unpack(data: bytes) -> Contract:
+    return Contract(*_LAYOUT.unpack(data))

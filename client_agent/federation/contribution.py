@@ -1,0 +1,249 @@
+"""A device's contribution to one round: theory of operation. Sans-I/O; the shell stores and sends.
+
+::
+
+    reserve   consent? -> slot -> charge -> null report        the shell makes all of this durable, then
+    flip      one coin, once, only where the charge was paid
+    real      on heads, if an answer is ready by the slot      replaces the null; the shell fixes and sends
+
+The slot is chosen before anything is known about the answer, heads and tails are charged alike, and null and real
+reports are of one size and made by one function, so that neither the leader, the helper nor the network learns the
+coin. A device over its budget sends nulls and never flips. A device without consent makes nothing at all. A restart
+finds a null that may no longer be replaced, so neither coin nor seed is ever drawn twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client_agent.errors import ReportFixed
+from client_agent.federation.budgets import Budget
+from client_agent.federation.prices import RoundPrice
+from client_agent.federation.trust import VerifiedRound
+from client_agent.store import CONTRACT, LedgerRow, StoredReport
+from client_agent.store.reports import RESERVED
+from consent import NO_SIGNALS, ConsentState, Signals, decide
+from models.wire.frames import ReportFrame, encode_report
+from privacy.accounting import Charge, LedgerError, LedgerState, Times, charge, is_charged
+from privacy.crypto import SigningKey
+from privacy.mechanisms import flip_coin
+from privacy.secure_sum import Report, make_report
+
+Entropy = Callable[[int], bytes]
+Payment = Literal["paid", "over_budget", "over_local_budget", "unsupported", "charged_before"]
+"""Why a reservation may or may not become a real report; all but ``paid`` are nulls for good."""
+SEAL_GRACE_SECONDS = 3_600
+"""How long after the window's end the helper may still open the seal."""
+_SECRET_BYTES = 32
+
+
+@dataclass(slots=True)
+class Participant:
+    """One person on one site, as the worker holds it.
+
+    Attributes:
+        participant_id: names it on this device.
+        key: signs its reports.
+        device_id: as the leader knows it (16 bytes).
+        consent: what stands.
+        budget: the person's, shared with the person's other participants.
+    """
+
+    participant_id: str
+    key: SigningKey
+    device_id: bytes
+    consent: ConsentState
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Where in what is left of the window the send slot is drawn, uniformly.
+
+    Attributes:
+        earliest: share of the remaining window, in [0, 1]; leaves time for a real answer.
+        latest: likewise, at least ``earliest``; leaves time for a retry.
+    """
+
+    earliest: float = 0.2
+    latest: float = 0.9
+
+    def draw(self, now_ms: int, closes_at_ms: int, token: bytes) -> int:
+        """A slot in Unix milliseconds, from 8 random bytes."""
+        left = max(0, closes_at_ms - now_ms)
+        first, last = int(left * self.earliest), int(left * self.latest)
+        return now_ms + first + int.from_bytes(token, "big") * (last - first + 1) // 2**64
+
+
+@dataclass(slots=True)
+class Reservation:
+    """A participant's place in a round: first a null, perhaps replaced once. Its ``repr`` does not tell the coin.
+
+    Attributes:
+        participant: whose.
+        found: the round.
+        slot_ms: when it is sent.
+        report: the report that stands.
+        token: its withdrawal token (32 secret bytes).
+        payment: whether a real report may follow.
+        rows: ledger rows to be stored with the null.
+        after: the budget's ledger after the charge.
+        local_after: the local layer's ledger after the charge.
+        heads: the coin; None before it was flipped.
+        real: a real report stands.
+        fixed: nothing may replace the report any more.
+    """
+
+    participant: Participant
+    found: VerifiedRound = field(repr=False)
+    slot_ms: int
+    report: Report = field(repr=False)
+    token: bytes = field(repr=False)
+    payment: Payment
+    rows: tuple[LedgerRow, ...] = field(repr=False)
+    after: LedgerState | None = field(repr=False)
+    local_after: LedgerState | None = field(repr=False)
+    heads: bool | None = field(default=None, repr=False)
+    real: bool = field(default=False, repr=False)
+    fixed: bool = field(default=False, repr=False)
+
+    def stored(self) -> StoredReport:
+        """The report as the store keeps it."""
+        frame = encode_report(ReportFrame(self.participant.device_id, self.participant.consent.epoch, self.report))
+        return StoredReport(
+            *self.found.key,
+            self.participant.participant_id,
+            self.report.report_id,
+            self.token,
+            RESERVED,
+            self.slot_ms,
+            frame,
+        )
+
+
+def may_contribute(
+    participant: Participant, found: VerifiedRound, now_seconds: int, signals: Signals = NO_SIGNALS
+) -> bool:
+    """The gate: whether this person's consent lets anything at all be sent for the study's purpose."""
+    return decide("contribute", found.study.purpose, participant.consent, signals, now_seconds).allowed
+
+
+def reserve(
+    participant: Participant,
+    found: VerifiedRound,
+    price: RoundPrice,
+    local: LedgerState | None,
+    *,
+    times: Times,
+    now_ms: int,
+    slots: Slots,
+    entropy: Entropy,
+    signals: Signals = NO_SIGNALS,
+) -> Reservation | None:
+    """Pick the slot, charge, and make the null report. Run by the device, once per participant and round.
+
+    Args:
+        participant: who; not changed here: the shell applies ``after`` once the rows are durable.
+        found: the verified round.
+        price: what the round costs.
+        local: the ledger of the local layer, where the price has one.
+        times: both clocks, for the charge.
+        now_ms: Unix milliseconds.
+        slots: where the slot is drawn.
+        entropy: a CSPRNG.
+        signals: what accompanies this moment.
+
+    Returns:
+        The reservation, or None without consent: nothing is made, nothing is sent.
+    """
+    if not may_contribute(participant, found, max(now_ms // 1_000, times.signed_seconds), signals):
+        return None
+    secrets = entropy(8 + 2 * _SECRET_BYTES)
+    slot_ms = slots.draw(now_ms, found.opening.closes_at_ms, secrets[:8])
+    payment, rows, after, local_after = _pay(participant, found, price, local, times)
+    seed, token = secrets[8 : 8 + _SECRET_BYTES], secrets[8 + _SECRET_BYTES :]
+    zeros = np.zeros(found.parameters.dimension, dtype=np.int64)
+    report = _report(participant, found, zeros, seed, token)
+    return Reservation(participant, found, slot_ms, report, token, payment, rows, after, local_after)
+
+
+def flip(reservation: Reservation, entropy: Entropy) -> bool:
+    """The hidden coin: heads with the study's rate. Run by the device once, after the null and the charge are durable.
+
+    Raises:
+        ReportFixed: the coin was flipped before, or the report is fixed.
+    """
+    if reservation.heads is not None or reservation.fixed:
+        raise ReportFixed("expected a reservation whose coin was never flipped")
+    rate = reservation.found.study.plan.sampling_rate
+    reservation.heads = reservation.payment == "paid" and flip_coin(rate, lambda: entropy(8))
+    return reservation.heads
+
+
+def replace_null(reservation: Reservation, values: NDArray[np.int64], entropy: Entropy) -> None:
+    """Put the real report in the place of the null, with a seed and token of its own. Run by the device on heads.
+
+    Args:
+        reservation: with heads, not fixed.
+        values: int64[d] from ``privacy.secure_sum.encode``.
+        entropy: a CSPRNG.
+
+    Raises:
+        ReportFixed: tails, fixed, or replaced before.
+        ValuesInvalid: the values do not fit the study; the null stands.
+    """
+    if reservation.heads is not True or reservation.fixed or reservation.real:
+        raise ReportFixed("expected a reservation with heads whose null still stands")
+    secrets = entropy(2 * _SECRET_BYTES)
+    seed, token = secrets[:_SECRET_BYTES], secrets[_SECRET_BYTES:]
+    reservation.report = _report(reservation.participant, reservation.found, values, seed, token)
+    reservation.token = token
+    reservation.real = True
+
+
+def _report(
+    participant: Participant, found: VerifiedRound, values: NDArray[np.int64], seed: bytes, token: bytes
+) -> Report:
+    return make_report(
+        values,
+        found.parameters,
+        found.context,
+        found.round_key,
+        seed=seed,
+        withdrawal_token=token,
+        expires_at=found.opening.closes_at_ms // 1_000 + SEAL_GRACE_SECONDS,
+        signer=participant.key,
+    )
+
+
+_Paid = tuple[Payment, tuple[LedgerRow, ...], LedgerState | None, LedgerState | None]
+
+
+def _pay(
+    participant: Participant, found: VerifiedRound, price: RoundPrice, local: LedgerState | None, times: Times
+) -> _Paid:
+    """Charge the contract, and the local layer where the study declares one: both or neither."""
+    study, budget = found.study_hash.hex(), participant.budget
+    if not found.supported:
+        return "unsupported", (), None, None
+    if is_charged(budget.contract, study, found.round):
+        return "charged_before", (), None, None
+    where = (study, found.round, found.study.purpose)
+    word = (found.approval, participant.consent.epoch)
+    local_after, rows = None, []
+    if price.local is not None and local is not None:
+        try:
+            local_after, row = charge(local, Charge(*where, price.local.event, price.local.rdp, *word), times)
+        except LedgerError:
+            return "over_local_budget", (), None, None
+        rows.append(LedgerRow(budget.owner, study, row))
+    try:
+        after, row = charge(budget.contract, Charge(*where, price.event, price.rdp, *word), times)
+    except LedgerError:
+        return "over_budget", (), None, None
+    return "paid", (LedgerRow(budget.owner, CONTRACT, row), *rows), after, local_after

@@ -1,0 +1,318 @@
+"""Taking part for everyone behind this agent: the durable shell around ``trust`` and ``contribution``.
+
+One round, in order: ``open_rounds`` (poll, verify once), ``reserve_all`` (charges and nulls of everybody in one
+transaction), ``flip_all``, ``answer`` for the heads, ``finalise`` (one transaction), ``send_due`` until the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client_agent.clocks import Clock
+from client_agent.connection import HelperConnection, LeaderConnection
+from client_agent.enrolment import Entropy, Pins
+from client_agent.errors import RefusalCode, ReportFixed, RoundRefused
+from client_agent.federation.budgets import Budgets
+from client_agent.federation.contribution import (
+    Participant,
+    Reservation,
+    Slots,
+    flip,
+    may_contribute,
+    replace_null,
+    reserve,
+)
+from client_agent.federation.prices import LOCAL_EPSILON_CAP, RoundPrice, price_round
+from client_agent.federation.roster import Roster
+from client_agent.federation.sending import Delivery, send
+from client_agent.federation.trust import VerifiedRound, claimed_model, verify_round
+from client_agent.store import AgentStore, RoundKey
+from consent import NO_SIGNALS
+from models.wire.rounds import RoundWork, Work, model_hash
+from privacy.accounting import Contract, LedgerState, Times
+from privacy.secure_sum import SecureSumError, encode
+
+_log = logging.getLogger(__name__)
+_REMEMBERED_MODELS = 8
+
+
+class Federation:
+    """The participants of one leader, and the rounds they are in. One process at a time works a store.
+
+    Args:
+        store: the agent's store.
+        leader: connection to the leader.
+        helper: connection to the helper, for taking reports back.
+        pins: the keys that were given out of band.
+        clock: the machine's clocks.
+        entropy: a CSPRNG, such as ``os.urandom``.
+        contract: the installed budget (device level, zero-out).
+        slots: where in a window send slots are drawn.
+        local_epsilon_cap: installed cap of the local layer (per training row, zero-out), for one study.
+
+    Attributes:
+        budgets: everybody's budgets.
+        roster: who takes part.
+        refused: by study, the rounds of the last poll that did not verify, with the code of the failed check.
+    """
+
+    def __init__(
+        self,
+        store: AgentStore,
+        leader: LeaderConnection,
+        helper: HelperConnection | None,
+        pins: Pins,
+        clock: Clock,
+        entropy: Entropy,
+        contract: Contract,
+        *,
+        slots: Slots | None = None,
+        local_epsilon_cap: float = LOCAL_EPSILON_CAP,
+    ) -> None:
+        self.store = store
+        self.leader = leader
+        self.helper = helper
+        self.pins = pins
+        self.budgets = Budgets(store, contract, clock)
+        self.roster = Roster(store, pins, self.budgets)
+        self.refused: dict[bytes, RefusalCode] = {}
+        self._clock = clock
+        self._entropy = entropy
+        self._slots = slots or Slots()
+        self._local_epsilon_cap = local_epsilon_cap
+        self._rounds: dict[RoundKey, VerifiedRound] = {}
+        self._prices: dict[RoundKey, RoundPrice] = {}
+        self._reservations: dict[RoundKey, dict[str, Reservation]] = {}
+        self._answered: dict[RoundKey, set[str]] = {}
+        self._models: dict[str, bytes] = {}
+        self._fixing = threading.Lock()
+        with store.transaction():
+            store.reports.fix_all()  # what a crash left reserved is sent as its null: no coin, no seed is drawn again
+
+    def open_rounds(self) -> list[VerifiedRound]:
+        """Poll the leader; the rounds that verify and that this device has not closed. Also tidies closed ones.
+
+        Raises:
+            ProblemError: the leader cannot be reached or answered with a problem.
+        """
+        work = self.leader.work()
+        self.roster.refresh()
+        found, refused = [], dict[bytes, RefusalCode]()
+        for item in work.rounds:
+            try:
+                found.append(self._admit(item, work))
+            except RoundRefused as refusal:
+                key = item.study.study_hash()
+                refused[key] = refusal.code
+                if self.refused.get(key) != refusal.code:
+                    _log.warning("round of %s refused: %s", item.study.study_id, refusal)
+        self.refused = refused
+        self._tidy({verified.key for verified in found})
+        return found
+
+    def participants(self, found: VerifiedRound) -> list[Participant]:
+        """Those whose consent lets anything be sent for this round."""
+        now_seconds = self._clock.now_ms() // 1_000
+        return [member for member in self.roster if may_contribute(member, found, now_seconds)]
+
+    def reserve_all(self, found: VerifiedRound, only: Iterable[str] | None = None) -> list[Reservation]:
+        """Charge and store a null report for everybody who has none in this round; one transaction, one commit.
+
+        Args:
+            found: a round from ``open_rounds``.
+            only: participant ids, if not everybody's.
+
+        Returns:
+            The new reservations. Their coins may be flipped now: the nulls and charges are on the disk.
+        """
+        self.roster.refresh_consent()
+        if found.key not in self._answered:
+            self._answered[found.key] = self.store.reports.answered(found.key)
+        answered = self._answered[found.key]
+        chosen = self.roster if only is None else [self.roster[name] for name in only if name in self.roster]
+        waiting = [member for member in chosen if member.participant_id not in answered]
+        if not waiting:
+            return []
+        with self.store.transaction():
+            times = self.budgets.read_times(found.opening.issued_at_ms // 1_000)
+        made = self._reserve(found, waiting, times)
+        return self._store_reservations(found, made)
+
+    def flip_all(self, reservations: Iterable[Reservation]) -> list[Reservation]:
+        """Flip each coin, once; returns the heads."""
+        return [reservation for reservation in reservations if flip(reservation, self._entropy)]
+
+    def answer(self, reservation: Reservation, values: NDArray[np.int64] | None) -> bool:
+        """Let a real answer replace a null; returns whether it did.
+
+        Args:
+            reservation: with heads.
+            values: int64[d] from ``encode_answer``; None (no data, an error) leaves the null.
+        """
+        if values is None or self._clock.now_ms() >= reservation.slot_ms:
+            return False
+        try:
+            with self._fixing:
+                replace_null(reservation, values, self._entropy)
+        except (SecureSumError, ReportFixed):
+            return False
+        return True
+
+    def encode_answer(self, found: VerifiedRound, vector: NDArray[np.float64] | None) -> NDArray[np.int64] | None:
+        """Clip and quantise a plain answer; None where it is not usable (NaN, wrong shape)."""
+        try:
+            return None if vector is None else encode(np.asarray(vector, dtype=np.float64), found.parameters)
+        except (SecureSumError, ValueError, TypeError):
+            return None
+
+    def finalise(self, found: VerifiedRound, reservations: Iterable[Reservation]) -> None:
+        """Fix reports of a round, real ones in the place of their nulls; one transaction. Then they may be sent."""
+        reservations = [reservation for reservation in reservations if not reservation.fixed]
+        if not reservations:
+            return
+        with self._fixing:
+            for reservation in reservations:
+                reservation.fixed = True  # from here on nothing replaces it, whatever another thread still computes
+        purpose = found.study.purpose
+        real = [reservation for reservation in reservations if reservation.real]
+        counts = {
+            (purpose, "reports"): len(reservations),
+            (purpose, "null_reports"): sum(not reservation.real for reservation in reservations),
+            (purpose, "over_budget"): sum("over" in reservation.payment for reservation in reservations),
+        }
+        with self.store.transaction():
+            self.store.reports.replace(reservation.stored() for reservation in real)
+            self.store.reports.fix(found.key, [item.participant.participant_id for item in reservations])
+            self.store.tallies.add(counts)
+
+    def send_due(self, now_ms: int | None = None) -> Delivery:
+        """Send the final reports whose slot has come, at most 256 a request, the same bytes however often.
+
+        Returns:
+            What became of them. With ``unreachable`` the rest is sent by a later call.
+        """
+        self.roster.refresh_consent()
+        return send(self.store, self.leader, self._clock.now_ms() if now_ms is None else now_ms)
+
+    def next_slot_ms(self) -> int | None:
+        """When the next report is due."""
+        return self.store.reports.next_slot_ms()
+
+    def reservation(self, key: RoundKey, participant_id: str) -> Reservation | None:
+        """A participant's reservation of this run, None if there is none."""
+        return self._reservations.get(key, {}).get(participant_id)
+
+    def round(self, key: RoundKey) -> VerifiedRound | None:
+        """A round that was admitted, None if it was not."""
+        return self._rounds.get(key)
+
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """Counts by purpose. Null counts tell about coins and budgets: they stay on the device."""
+        return self.store.tallies.all()
+
+    def _admit(self, item: RoundWork, work: Work) -> VerifiedRound:
+        verified = self._verified(item, work)
+        if verified.study_hash.hex() in work.stopped:
+            raise RoundRefused("stopped", "the privacy office has stopped the study")
+        if not self._remember(verified):
+            raise RoundRefused("equivocation", "this round was seen with another opening, or is closed here")
+        return verified
+
+    def _verified(self, item: RoundWork, work: Work) -> VerifiedRound:
+        now_ms = self._clock.now_ms()
+        for known in self._rounds.values():
+            if known.source == (item.opening, item.approval) and known.study == item.study:
+                if now_ms >= known.opening.closes_at_ms:
+                    raise RoundRefused("window", "the window is past")
+                return known
+        return verify_round(item, work.checkpoint, self.pins, now_ms, self._model(item))
+
+    def _model(self, item: RoundWork) -> bytes:
+        """The round's model, fetched once; its digest is checked with the opening."""
+        wanted = claimed_model(item, self.pins)
+        if wanted == model_hash(b"").hex():
+            return b""
+        if wanted not in self._models:
+            self._models[wanted] = self.leader.model(wanted)
+            while len(self._models) > _REMEMBERED_MODELS:
+                del self._models[next(iter(self._models))]
+        return self._models[wanted]
+
+    def _remember(self, verified: VerifiedRound) -> bool:
+        if verified.key in self._rounds:
+            return self._rounds[verified.key].opening_digest == verified.opening_digest
+        with self.store.transaction():
+            fresh = self.store.reports.open_round(
+                verified.key, verified.opening_digest, verified.study.purpose, verified.opening.closes_at_ms
+            )
+        if fresh:
+            self._rounds[verified.key] = verified
+        return fresh
+
+    def _price(self, found: VerifiedRound) -> RoundPrice:
+        if found.key not in self._prices:
+            self._prices[found.key] = price_round(found, self.budgets.contract, self._local_epsilon_cap)
+        return self._prices[found.key]
+
+    def _reserve(self, found: VerifiedRound, waiting: Sequence[Participant], times: Times) -> list[Reservation]:
+        price, now_ms = self._price(found), self._clock.now_ms()
+        made = []
+        for member in waiting:
+            local: LedgerState | None = None
+            if price.local is not None:
+                local = self.budgets.local(member.budget, found.study_hash.hex(), price.local.contract)
+            reservation = reserve(
+                member,
+                found,
+                price,
+                local,
+                times=times,
+                now_ms=now_ms,
+                slots=self._slots,
+                entropy=self._entropy,
+                signals=NO_SIGNALS,
+            )
+            if reservation is not None:
+                made.append(reservation)
+        return made
+
+    def _store_reservations(self, found: VerifiedRound, made: list[Reservation]) -> list[Reservation]:
+        with self.store.transaction():
+            # Somebody may have withdrawn while the nulls were made: what is stored follows what stands now.
+            self.roster.refresh_consent()
+            now_seconds = self._clock.now_ms() // 1_000
+            kept = [r for r in made if may_contribute(r.participant, found, now_seconds)]
+            self.store.reports.reserve(reservation.stored() for reservation in kept)
+            self.store.ledgers.append(row for reservation in kept for row in reservation.rows)
+        for reservation in kept:
+            budget = reservation.participant.budget
+            if reservation.after is not None:
+                budget.contract = reservation.after
+            if reservation.local_after is not None:
+                budget.local[found.study_hash.hex()] = reservation.local_after
+        by_name = {reservation.participant.participant_id: reservation for reservation in kept}
+        self._reservations.setdefault(found.key, {}).update(by_name)
+        self._answered[found.key] |= by_name.keys()
+        return kept
+
+    def _tidy(self, listed: set[RoundKey]) -> None:
+        """Forget rounds that are over: past their window, or gone from the work with nothing left to send."""
+        now_ms = self._clock.now_ms()
+        over = [
+            key
+            for key, closes_at_ms, unsent in self.store.reports.open_rounds()
+            if now_ms >= closes_at_ms or (key not in listed and not unsent)
+        ]
+        if over:
+            with self.store.transaction():
+                for key in over:
+                    self.store.reports.close_round(key)
+        for key in over:
+            self._rounds.pop(key, None)
+            self._prices.pop(key, None)
+            self._reservations.pop(key, None)

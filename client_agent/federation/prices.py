@@ -1,0 +1,63 @@
+"""What one round costs a device, computed once for everyone behind this agent (dp-accounting: only in the worker)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from client_agent.federation.trust import VerifiedRound
+from models.wire.studies import TrainQuery
+from privacy.accounting import Contract, LocalEvent, SumEvent, rdp, suggest_order
+
+LOCAL_EPSILON_CAP = 64.0
+"""Installed cap of the local layer for one study (per training row, zero-out); a study can only lower it."""
+_NO_EXPIRY_SECONDS = 2**53 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPrice:
+    """The local layer's share: per training row, zero-out, cumulative over the study's rounds.
+
+    Attributes:
+        contract: the study's own filter on this device.
+        event: what one turn of local training is.
+        rdp: its Renyi divergence at the filter's order, nats.
+    """
+
+    contract: Contract
+    event: LocalEvent
+    rdp: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPrice:
+    """What a round costs: device level, zero-out, subsampled by the device's own coin.
+
+    Attributes:
+        event: the private sum.
+        rdp: its Renyi divergence at the contract's order, nats.
+        local: the local layer's share, None where the study declares no local noise.
+    """
+
+    event: SumEvent
+    rdp: float
+    local: LocalPrice | None
+
+
+def price_round(found: VerifiedRound, contract: Contract, local_epsilon_cap: float = LOCAL_EPSILON_CAP) -> RoundPrice:
+    """Price a verified round under this device's contract. Run by the worker, once a round."""
+    study = found.study
+    event = study.plan.event()
+    local = None
+    if isinstance(study.query, TrainQuery) and study.query.local.noise_multiplier > 0:
+        plan = study.query.local
+        cap = min(local_epsilon_cap, plan.epsilon_cap or local_epsilon_cap)
+        filtered = _local_contract(cap, study.delta)
+        turn = LocalEvent(plan.noise_multiplier, 1.0, plan.steps)
+        local = LocalPrice(filtered, turn, rdp(turn, filtered.order))
+    return RoundPrice(event, rdp(event, contract.order), local)
+
+
+@lru_cache(maxsize=256)
+def _local_contract(epsilon: float, delta: float) -> Contract:
+    return Contract(epsilon, delta, suggest_order(epsilon, delta), _NO_EXPIRY_SECONDS)

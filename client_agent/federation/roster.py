@@ -1,0 +1,85 @@
+"""Who takes part: enrolled participants with their key, consent and budget, kept up with the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from client_agent.enrolment import Pins
+from client_agent.federation.budgets import Budgets
+from client_agent.federation.contribution import Participant
+from client_agent.store import AgentStore, ParticipantRecord
+from consent import ConsentState, Parties, replay
+from privacy.crypto import SigningKey
+
+
+def consent_of(store: AgentStore, pins: Pins, record: ParticipantRecord, key: SigningKey) -> ConsentState:
+    """What stands for a participant, by replaying the stored rows."""
+    parties = Parties(key.verify_key, pins.leader_key, record.site, record.participant_id)
+    return replay(parties, store.consents.rows_of(record.participant_id))
+
+
+class Roster:
+    """The enrolled participants of one leader.
+
+    Args:
+        store: the agent's store.
+        pins: which leader.
+        budgets: everybody's budgets.
+    """
+
+    def __init__(self, store: AgentStore, pins: Pins, budgets: Budgets) -> None:
+        self._store = store
+        self._pins = pins
+        self._budgets = budgets
+        self._members: dict[str, Participant] = {}
+        self._people_change = -1
+        self._consent_change = store.consents.last_change()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in people who enrolled, left or changed their consent since, also through another process."""
+        change = self._store.participants.last_change()
+        if change != self._people_change:
+            self._refresh_people()
+            self._people_change = change
+        self.refresh_consent()
+
+    def _refresh_people(self) -> None:
+        records = {
+            r.participant_id: r
+            for r in self._store.participants.all(self._pins.leader_key.raw)
+            if r.device_id is not None and r.site == self._pins.site
+        }
+        for gone in self._members.keys() - records.keys():
+            del self._members[gone]
+        for participant_id in records.keys() - self._members.keys():
+            self._members[participant_id] = self._member(records[participant_id])
+
+    def refresh_consent(self) -> None:
+        """Take in changes of consent only; cheap where there are none."""
+        change = self._store.consents.last_change()
+        if change == self._consent_change:
+            return
+        for participant_id in self._store.consents.changed_since(self._consent_change):
+            member = self._members.get(participant_id)
+            if member is not None:
+                record = self._store.participants.get(participant_id)
+                member.consent = consent_of(self._store, self._pins, record, member.key)
+        self._consent_change = change
+
+    def __iter__(self) -> Iterator[Participant]:
+        return iter(list(self._members.values()))
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, participant_id: str) -> bool:
+        return participant_id in self._members
+
+    def __getitem__(self, participant_id: str) -> Participant:
+        return self._members[participant_id]
+
+    def _member(self, record: ParticipantRecord) -> Participant:
+        key = SigningKey(record.seed)
+        state = consent_of(self._store, self._pins, record, key)
+        return Participant(record.participant_id, key, record.device_id or b"", state, self._budgets.of(record.person))

@@ -1,0 +1,102 @@
+"""The agent's encrypted store: one SQLCipher file; its key and the mirror of its ledgers lie in the keyring."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from client_agent.keys import Keyring, open_keyring
+from client_agent.store.consents import Consents, StoredReceipt
+from client_agent.store.database import STORE_KEY_BYTES, Database
+from client_agent.store.events import Events
+from client_agent.store.facts import Facts, Tallies
+from client_agent.store.ledgers import CONTRACT, LedgerRow, Ledgers
+from client_agent.store.participants import ParticipantRecord, Participants
+from client_agent.store.reports import Reports, RoundKey, StoredReport
+from client_agent.store.schema import PERSONAL_TABLES
+
+__all__ = [
+    "CONTRACT",
+    "AgentStore",
+    "LedgerRow",
+    "ParticipantRecord",
+    "RoundKey",
+    "StoredReceipt",
+    "StoredReport",
+    "open_store",
+]
+
+STORE_FILE = "agent.db"
+_STORE_KEY = "store-key"
+
+
+class AgentStore:
+    """Everything the agent keeps. Its parts write inside ``transaction()``, which is durable when it ends.
+
+    Args:
+        path: the file.
+        key: 32 secret bytes.
+        keyring: where the ledgers' mirror is kept.
+
+    Raises:
+        StoreUnreadable: wrong key, damaged, or not a store.
+        StoreVersionUnknown: written by a newer agent.
+
+    Attributes:
+        participants: who this agent speaks for.
+        consents: consent rows and receipts.
+        ledgers: budget rows, heads and their mirror.
+        reports: rounds and reports.
+        events: raw events.
+        facts: named values.
+        tallies: statistics that stay here.
+    """
+
+    def __init__(self, path: Path, key: bytes, keyring: Keyring) -> None:
+        self._database = Database(path, key)
+        self.participants = Participants(self._database)
+        self.consents = Consents(self._database)
+        self.ledgers = Ledgers(self._database, keyring)
+        self.reports = Reports(self._database)
+        self.events = Events(self._database)
+        self.facts = Facts(self._database)
+        self.tallies = Tallies(self._database)
+        self._database.before_commit = self.ledgers.before_commit
+        self._database.after_commit = self.ledgers.after_commit
+        self._database.after_rollback = self.ledgers.after_rollback
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing, durable at the end; nested ones join."""
+        return self._database.transaction()
+
+    def insert_events(self, participant_id: str, rows: Iterable[tuple[str, int, str]]) -> None:
+        """Append raw events: (event id, time in ms, JSON text); an id that is there already is skipped."""
+        self.events.insert(participant_id, rows)
+
+    def events_of(self, participant_id: str, since_ms: int = 0) -> list[tuple[int, str]]:
+        """A participant's raw events in order of arrival: (time in ms, JSON text)."""
+        return self.events.of(participant_id, since_ms)
+
+    def erase(self, participant_id: str) -> None:
+        """Delete everything about a participant; the person's ledger rows stay, so that no budget is regained."""
+        with self.transaction():
+            self.participants.note_change()
+            for table in PERSONAL_TABLES:
+                self._database.run(f"DELETE FROM {table} WHERE participant_id = ?", (participant_id,))  # noqa: S608 - constants
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+
+def open_store(folder: Path, keyring: Keyring | None = None) -> AgentStore:
+    """Open the store in an agent's folder; made, with a fresh key in the keyring, if there is none."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keyring = keyring or open_keyring(folder)
+    key = keyring.read(_STORE_KEY)
+    if key is None:
+        key = secrets.token_bytes(STORE_KEY_BYTES)
+        keyring.write(_STORE_KEY, key)
+    return AgentStore(folder / STORE_FILE, key, keyring)

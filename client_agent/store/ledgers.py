@@ -1,0 +1,109 @@
+"""Budget ledgers on disk, and their mirror outside of it.
+
+A ledger is named by its owner (a person: the device's filter spans all sites and leaders) and its filter: empty for the
+contract, a study's digest for the local layer. The digest over all heads is mirrored in the keyring: before a commit as
+*next*, after it as *present*, so that a crash in between is recognised and a restored back-up is too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from client_agent.keys import Keyring
+from client_agent.store.database import Database
+from privacy.accounting import Row
+from privacy.crypto import digest
+
+MIRROR = "ledger-mirror"
+CONTRACT = ""
+"""Name of the filter that is the contract."""
+_DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """A row in its ledger."""
+
+    owner: str
+    filter: str
+    row: Row
+
+
+class Ledgers:
+    """Rows, heads and the mirror."""
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._pending: bytes | None = None
+        self._present = self._digest()
+
+    def intact(self) -> bool:
+        """Whether the heads are those that the mirror remembers; if not, what was spent is unknown.
+
+        Asked inside a transaction, so that no other process moves the heads meanwhile.
+        """
+        mirrored = self._keyring.read(MIRROR) or b""
+        accepted = [mirrored[i : i + _DIGEST_BYTES] for i in range(0, len(mirrored), _DIGEST_BYTES)]
+        return self._digest() in (accepted or [_empty()])
+
+    def append(self, rows: Iterable[LedgerRow]) -> None:
+        """Append rows and move the heads. Part of the caller's transaction."""
+        rows = list(rows)
+        if not rows:
+            return
+        self._database.run_many(
+            "INSERT INTO ledger_rows VALUES (?, ?, ?, ?)",
+            [(entry.owner, entry.filter, entry.row.index, entry.row.body()) for entry in rows],
+        )
+        self._database.run_many(
+            "INSERT INTO ledger_heads VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (owner, filter) DO UPDATE SET head = excluded.head, length = excluded.length",
+            [(entry.owner, entry.filter, entry.row.digest, entry.row.index + 1) for entry in rows],
+        )
+        self._pending = b""
+
+    def replace(self, owner: str, name: str, rows: Iterable[Row]) -> None:
+        """Put fresh rows in the place of a ledger that was reopened. Part of the caller's transaction."""
+        for table in ("ledger_rows", "ledger_heads"):
+            self._database.run(f"DELETE FROM {table} WHERE owner = ? AND filter = ?", (owner, name))  # noqa: S608 - two constants
+        self._pending = b""
+        self.append(LedgerRow(owner, name, row) for row in rows)
+
+    def announce(self) -> None:
+        """Let this transaction bring the mirror up to date: after a loss was recorded."""
+        self._pending = b""
+
+    def rows(self) -> dict[tuple[str, str], list[bytes]]:
+        """All rows' bodies by (owner, filter), in order."""
+        found: dict[tuple[str, str], list[bytes]] = {}
+        for owner, name, body in self._database.fetch(
+            "SELECT owner, filter, body FROM ledger_rows ORDER BY owner, filter, position"
+        ):
+            found.setdefault((owner, name), []).append(body)
+        return found
+
+    def before_commit(self) -> None:
+        """Announce the next digest to the mirror; does nothing where no ledger moved."""
+        if self._pending is not None:
+            self._pending = self._digest()
+            self._keyring.write(MIRROR, self._present + self._pending)
+
+    def after_commit(self) -> None:
+        """Make the announced digest the present one."""
+        if self._pending:
+            self._keyring.write(MIRROR, self._pending)
+            self._present, self._pending = self._pending, None
+
+    def after_rollback(self) -> None:
+        """Forget what was announced; the mirror accepts the present digest as before."""
+        self._pending = None
+
+    def _digest(self) -> bytes:
+        heads = self._database.fetch("SELECT owner, filter, head FROM ledger_heads ORDER BY owner, filter")
+        return digest("ledger-mirror", *(part for o, f, head in heads for part in (o.encode(), f.encode(), head)))
+
+
+def _empty() -> bytes:
+    return digest("ledger-mirror")

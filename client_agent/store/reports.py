@@ -1,0 +1,147 @@
+"""Reports on disk, from the reserved null to the bytes that were sent; and which rounds this device has answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from client_agent.store.database import Database
+
+ReportState = Literal["reserved", "final", "sent"]
+"""A reserved report is a null that a real one may still replace; a final one is fixed; a sent one was taken in."""
+RESERVED: Final[ReportState] = "reserved"
+FINAL: Final[ReportState] = "final"
+SENT: Final[ReportState] = "sent"
+
+RoundKey = tuple[bytes, int]
+"""A study's digest and a round's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """One report.
+
+    Attributes:
+        study_hash: the study (32 bytes).
+        round: the round's number.
+        participant_id: whose.
+        report_id: SHA-256 of the seal (32 bytes).
+        token: the withdrawal token (32 secret bytes).
+        state: how far it is.
+        slot_ms: when it is due, Unix milliseconds.
+        frame: the bytes to send.
+    """
+
+    study_hash: bytes
+    round: int
+    participant_id: str
+    report_id: bytes
+    token: bytes = field(repr=False)
+    state: ReportState
+    slot_ms: int
+    frame: bytes = field(repr=False)
+
+
+class Reports:
+    """The tables of rounds and reports."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open_round(self, key: RoundKey, opening: bytes, purpose: str, closes_at_ms: int) -> bool:
+        """Remember a round at first sight; False if it is known with another opening or was closed here."""
+        self._database.run(
+            "INSERT INTO rounds (study_hash, round, opening, purpose, closes_at_ms) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            (*key, opening, purpose, closes_at_ms),
+        )
+        known = self._database.fetch("SELECT opening, closed FROM rounds WHERE study_hash = ? AND round = ?", key)
+        return (known[0][0], known[0][1]) == (opening, 0)
+
+    def reserve(self, reports: Iterable[StoredReport]) -> None:
+        """Store reserved nulls; a second report of a participant in a round is an error. Part of a transaction."""
+        self._database.run_many(
+            "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (r.study_hash, r.round, r.participant_id, r.report_id, r.token, r.state, r.slot_ms, r.frame)
+                for r in reports
+            ],
+        )
+
+    def answered(self, key: RoundKey) -> set[str]:
+        """Participants that have a report in a round."""
+        rows = self._database.fetch("SELECT participant_id FROM reports WHERE study_hash = ? AND round = ?", key)
+        return {row[0] for row in rows}
+
+    def replace(self, reports: Iterable[StoredReport]) -> None:
+        """Put real reports in the place of reserved nulls; a final report is never replaced."""
+        self._database.run_many(
+            "UPDATE reports SET report_id = ?, token = ?, frame = ?"
+            " WHERE study_hash = ? AND round = ? AND participant_id = ? AND state = 'reserved'",
+            [(r.report_id, r.token, r.frame, r.study_hash, r.round, r.participant_id) for r in reports],
+        )
+
+    def fix(self, key: RoundKey, participant_ids: Iterable[str]) -> None:
+        """Make reserved reports of a round final."""
+        self._database.run_many(
+            "UPDATE reports SET state = 'final'"
+            " WHERE study_hash = ? AND round = ? AND participant_id = ? AND state = 'reserved'",
+            [(*key, participant_id) for participant_id in participant_ids],
+        )
+
+    def fix_all(self) -> None:
+        """Make all reserved reports final: at a start, whatever a crash left is sent as its null."""
+        self._database.run("UPDATE reports SET state = 'final' WHERE state = 'reserved'")
+
+    def due(self, now_ms: int, limit: int) -> list[tuple[int, str, bytes, bytes]]:
+        """(row, purpose, study digest, frame) of final reports whose slot has come, in the order of slots."""
+        rows = self._database.fetch(
+            "SELECT reports.rowid, purpose, reports.study_hash, frame"
+            " FROM reports JOIN rounds USING (study_hash, round)"
+            " WHERE state = 'final' AND slot_ms <= ? ORDER BY slot_ms LIMIT ?",
+            (now_ms, limit),
+        )
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    def next_slot_ms(self) -> int | None:
+        """When the next final report is due; None if none waits."""
+        found = self._database.fetch("SELECT min(slot_ms) FROM reports WHERE state = 'final'")[0][0]
+        return None if found is None else int(found)
+
+    def mark_sent(self, rows: Sequence[int]) -> None:
+        """Note that the leader took reports in."""
+        self._database.run_many("UPDATE reports SET state = 'sent' WHERE rowid = ?", [(row,) for row in rows])
+
+    def drop(self, rows: Sequence[int]) -> None:
+        """Delete reports that the leader will never take in."""
+        self._database.run_many("DELETE FROM reports WHERE rowid = ?", [(row,) for row in rows])
+
+    def take_back(self, participant_id: str, purposes: Iterable[str]) -> list[tuple[bytes, bytes]]:
+        """Delete a participant's reports for some purposes; returns (report id, token) of each."""
+        taken: list[tuple[bytes, bytes]] = []
+        for purpose in purposes:
+            of_purpose = (
+                "participant_id = ? AND EXISTS (SELECT 1 FROM rounds WHERE rounds.study_hash = reports.study_hash"
+                " AND rounds.round = reports.round AND purpose = ?)"
+            )
+            values = (participant_id, purpose)
+            taken += [
+                (row[0], row[1])
+                for row in self._database.fetch(f"SELECT report_id, token FROM reports WHERE {of_purpose}", values)  # noqa: S608 - a constant
+            ]
+            self._database.run(f"DELETE FROM reports WHERE {of_purpose}", values)  # noqa: S608 - a constant
+        return taken
+
+    def open_rounds(self) -> list[tuple[RoundKey, int, bool]]:
+        """(key, closes at, whether reports wait to be sent) of each round that is open here."""
+        rows = self._database.fetch(
+            "SELECT study_hash, round, closes_at_ms, EXISTS (SELECT 1 FROM reports WHERE state <> 'sent'"
+            " AND reports.study_hash = rounds.study_hash AND reports.round = rounds.round) FROM rounds WHERE closed = 0"
+        )
+        return [((row[0], row[1]), row[2], bool(row[3])) for row in rows]
+
+    def close_round(self, key: RoundKey) -> None:
+        """Delete a round's reports; the round is never answered again."""
+        self._database.run("DELETE FROM reports WHERE study_hash = ? AND round = ?", key)
+        self._database.run("UPDATE rounds SET closed = 1 WHERE study_hash = ? AND round = ?", key)

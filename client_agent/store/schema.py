@@ -1,0 +1,101 @@
+"""The store's tables, one migration after the other; the schema's version is SQLite's ``user_version``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE participants (
+        participant_id TEXT PRIMARY KEY,
+        person TEXT NOT NULL,
+        site TEXT NOT NULL,
+        leader BLOB NOT NULL,
+        seed BLOB NOT NULL,
+        device_id BLOB,
+        enrolled_at_ms INTEGER,
+        UNIQUE (leader, site, person)
+    );
+    CREATE TABLE receipts (
+        sequence INTEGER PRIMARY KEY,
+        participant_id TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        jws TEXT NOT NULL,
+        countersignature TEXT,
+        state TEXT NOT NULL,
+        UNIQUE (participant_id, digest)
+    );
+    CREATE TABLE consent_changes (
+        participant_id TEXT PRIMARY KEY,
+        change INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX consent_changes_by_number ON consent_changes (change);
+    CREATE INDEX receipts_waiting ON receipts (state) WHERE state = 'waiting';
+    CREATE TABLE consent_rows (
+        participant_id TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (participant_id, position)
+    ) WITHOUT ROWID;
+    CREATE TABLE ledger_rows (
+        owner TEXT NOT NULL,
+        filter TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (owner, filter, position)
+    ) WITHOUT ROWID;
+    CREATE TABLE ledger_heads (
+        owner TEXT NOT NULL,
+        filter TEXT NOT NULL,
+        head BLOB NOT NULL,
+        length INTEGER NOT NULL,
+        PRIMARY KEY (owner, filter)
+    ) WITHOUT ROWID;
+    CREATE TABLE rounds (
+        study_hash BLOB NOT NULL,
+        round INTEGER NOT NULL,
+        opening BLOB NOT NULL,
+        purpose TEXT NOT NULL,
+        closes_at_ms INTEGER NOT NULL,
+        closed INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (study_hash, round)
+    ) WITHOUT ROWID;
+    CREATE TABLE reports (
+        study_hash BLOB NOT NULL,
+        round INTEGER NOT NULL,
+        participant_id TEXT NOT NULL,
+        report_id BLOB NOT NULL,
+        token BLOB NOT NULL,
+        state TEXT NOT NULL,
+        slot_ms INTEGER NOT NULL,
+        frame BLOB NOT NULL,
+        UNIQUE (study_hash, round, participant_id)
+    );
+    CREATE INDEX reports_due ON reports (state, slot_ms);
+    CREATE INDEX reports_unsent ON reports (study_hash, round) WHERE state <> 'sent';
+    CREATE INDEX reports_of ON reports (participant_id);
+    CREATE TABLE tallies (
+        purpose TEXT NOT NULL,
+        name TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        PRIMARY KEY (purpose, name)
+    ) WITHOUT ROWID;
+    CREATE TABLE events (
+        sequence INTEGER PRIMARY KEY,
+        participant_id TEXT NOT NULL,
+        event_id TEXT NOT NULL,
+        at_ms INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        UNIQUE (participant_id, event_id)
+    );
+    CREATE INDEX events_of ON events (participant_id, at_ms);
+    CREATE TABLE facts (
+        name TEXT PRIMARY KEY,
+        value BLOB NOT NULL
+    ) WITHOUT ROWID;
+    """,
+)
+"""Statement blocks; block i takes a store from version i to version i + 1."""
+
+PERSONAL_TABLES: Final = ("receipts", "consent_rows", "consent_changes", "reports", "events", "participants")
+"""What erasing a participant empties. Ledger rows stay: erasure keeps the spend counter."""
