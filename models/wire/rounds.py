@@ -8,7 +8,7 @@ from pydantic import Field
 
 from models.wire.message import Base64, CompactJws, Hex32, Message, Milliseconds, Slug
 from models.wire.studies import Study
-from privacy.crypto import canonical_json, digest
+from privacy.crypto import digest
 from privacy.secure_sum import SumContext
 
 OPENING_TYPE = "hearthside-opening+jwt"
@@ -42,7 +42,7 @@ class Inclusion(Message):
 
 def study_entry(study: Study) -> bytes:
     """The log's entry about a proposed study, which ``Inclusion`` proves: its leaf is ``leaf_hash`` of these bytes."""
-    return canonical_json({"kind": "study", "study": study.document()})
+    return b"study\0" + study.canonical()
 
 
 class OpeningRequest(Message):
