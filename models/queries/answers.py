@@ -73,14 +73,18 @@ def measurement_question(query: TransitionsQuery) -> MeasurementQuestion:
 
 def persona_question(query: PersonasQuery) -> PersonaQuestion:
     """The question that a wire query asks."""
-    return PersonaQuestion(query.clusters, len(query.features.names))
+    return PersonaQuestion(query.clusters, len(query.features.names), query.radius)
 
 
 def first_centroids(query: PersonasQuery) -> Vector:
     """The public start of a personas study, float64[k, p]."""
     question = persona_question(query)
     if query.start_weights:
-        return personas.anchored_start(question, np.asarray(query.start_weights, dtype=np.float64))
+        background = np.asarray(query.start_background, dtype=np.float64) if query.start_background else None
+        if background is not None and background.shape != (question.profile_size,):
+            raise ShapeMismatch(f"expected {question.profile_size} background values, got {background.size}")
+        weights = np.asarray(query.start_weights, dtype=np.float64)
+        return personas.anchored_start(question, weights, pull=query.start_pull, background=background)
     return personas.spread_start(question, query.start_seed)
 
 

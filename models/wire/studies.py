@@ -80,10 +80,16 @@ class PersonasQuery(Message):
     clusters: Annotated[int, Field(ge=2, le=64)]
     features: Features
     """The profile vector of length p; the model is ``k * p`` centroids."""
-    start_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of the public, data-independent start."""
+    radius: Annotated[float, Field(gt=0, le=2)] = 1.0
+    """Devices send the difference to their centroid, cut to this length: a small radius shrinks the noise."""
     start_weights: Annotated[tuple[float, ...], Field(max_length=4_096)] = ()
     """Weights of the features, public or released before: start on the heaviest. Empty: spread by the seed."""
+    start_pull: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """How far each starting centroid stands out towards its feature."""
+    start_background: Annotated[tuple[float, ...], Field(max_length=4_096)] = ()
+    """What all starting centroids share, public; empty: 1/p everywhere."""
+    start_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of a spread start."""
     least_count: Annotated[float, Field(ge=0, le=1e9)]
     """A cluster with a smaller noisy count keeps its centroid."""
 

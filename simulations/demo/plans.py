@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from consent import registry_hash
-from models.events.features import FeatureSpec
+from models.events.features import DWELL_PREFIX, FeatureSpec
 from models.learning.steps import server_step
 from models.queries.answers import named_features
 from models.wire.studies import (
@@ -21,12 +21,13 @@ from models.wire.studies import (
 )
 from privacy.accounting import Contract
 from simulations.populations import CATEGORIES, SITE
+from simulations.populations.shop import HOME
 
 CONTRACT = Contract(epsilon=4.0, delta=1e-5, order=7)
 """The demo's contract with a visitor: device level, zero-out, any 30 days, over everything."""
 SENSITIVITY = 2**14
 """Integer sensitivity of one report; the grid is then far finer than the noise."""
-PERSONAS = 6
+PERSONAS = 5
 DWELL_EDGES_SECONDS = (5.0, 10.0, 20.0, 40.0, 80.0)
 
 
@@ -111,44 +112,53 @@ def measurement() -> Draft:
     )
 
 
-def personas(rounds: int = 6) -> Draft:
-    """Groups of visitors with alike profiles."""
-    features = named_features(FeatureSpec("profile", CATEGORIES))
+def personas(rounds: int = 5) -> Draft:
+    """Groups of visitors with alike profiles. The start is public: one group for each product category."""
+    spec = FeatureSpec("profile", CATEGORIES)
+    dwells = [name.startswith(DWELL_PREFIX) for name in spec.names]
+    products = [float(dwell and not name.endswith(HOME)) for name, dwell in zip(spec.names, dwells, strict=True)]
     return Draft(
         study_id="personas",
         title="Personas",
         summary="Average profiles of a few large groups of visitors; each device finds its own group at home.",
         purpose="persona",
-        query=PersonasQuery(clusters=PERSONAS, features=features, start_seed=1, least_count=20.0),
+        query=PersonasQuery(
+            clusters=PERSONAS,
+            features=named_features(spec),
+            radius=0.2,
+            start_weights=tuple(products),
+            start_pull=0.4,
+            start_background=tuple(0.1 if dwell else 0.3 for dwell in dwells),
+            least_count=50.0,
+        ),
         rounds=rounds,
-        sampling_rate=0.4,
+        sampling_rate=0.5,
         noise_multiplier=4.0,
-        window_seconds=3.0,
+        window_seconds=2.5,
         epsilon_cap=1.5,
     )
 
 
-def intent(rounds: int = 16) -> Draft:
+def intent(rounds: int = 14) -> Draft:
     """Will this visit end in a purchase. Local noise is on, so that both layers are seen."""
-    features = named_features(FeatureSpec("session", CATEGORIES))
     return Draft(
         study_id="intent",
         title="Purchase intent",
-        summary="A small net that scores, on the device, how likely the visit is to end in a purchase.",
+        summary="A small model that scores, on the device, how likely the visit is to end in a purchase.",
         purpose="intent",
         query=TrainQuery(
-            features=features,
-            hidden=0,
+            features=named_features(FeatureSpec("session", CATEGORIES)),
             initial_prior=0.2,
+            initial_gain=0.5,
             local=LocalStudyPlan(
-                noise_multiplier=0.5, clip_norm=1.0, steps=1, maximum_rows=25, denominator=12.0, learning_rate=1.0
+                noise_multiplier=1.0, clip_norm=1.0, steps=1, maximum_rows=25, denominator=5.0, learning_rate=1.0
             ),
-            server=ServerPlan(learning_rate=2.0, momentum=0.8, final_average=4),
+            server=ServerPlan(learning_rate=7.0, momentum=0.8, final_average=2),
         ),
         rounds=rounds,
         sampling_rate=0.25,
-        noise_multiplier=3.0,
-        window_seconds=4.0,
+        noise_multiplier=3.5,
+        window_seconds=3.0,
         epsilon_cap=2.0,
         clip_norm=1.0,
     )
