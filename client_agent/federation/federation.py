@@ -115,9 +115,13 @@ class Federation:
         self._tidy({verified.key for verified in found})
         return found
 
+    def now_seconds(self) -> int:
+        """Unix seconds by the machine's clock."""
+        return self._clock.now_ms() // 1_000
+
     def participants(self, found: VerifiedRound) -> list[Participant]:
         """Those whose consent lets anything be sent for this round."""
-        now_seconds = self._clock.now_ms() // 1_000
+        now_seconds = self.now_seconds()
         return [member for member in self.roster if may_contribute(member, found, now_seconds)]
 
     def reserve_all(self, found: VerifiedRound, only: Iterable[str] | None = None) -> list[Reservation]:
@@ -285,7 +289,7 @@ class Federation:
         with self.store.transaction():
             # Somebody may have withdrawn while the nulls were made: what is stored follows what stands now.
             self.roster.refresh_consent()
-            now_seconds = self._clock.now_ms() // 1_000
+            now_seconds = self.now_seconds()
             kept = [r for r in made if may_contribute(r.participant, found, now_seconds)]
             self.store.reports.reserve(reservation.stored() for reservation in kept)
             self.store.ledgers.append(row for reservation in kept for row in reservation.rows)
@@ -316,3 +320,5 @@ class Federation:
             self._rounds.pop(key, None)
             self._prices.pop(key, None)
             self._reservations.pop(key, None)
+            self._answered.pop(key, None)
+            _log.debug("round %d of study %s is over", key[1], key[0].hex()[:12])
