@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from aggregator.errors import SettingsInvalid
 from aggregator.key_files import load_key
@@ -74,12 +74,17 @@ class ServiceSettings(BaseSettings):
             raise SettingsInvalid(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
     @classmethod
-    def settings_customise_sources(  # noqa: D102  # pydantic-settings' hook
-        cls, settings_cls: Any, init_settings: Any, env_settings: Any, **_: Any
-    ) -> tuple[Any, ...]:
-        from pydantic_settings import JsonConfigSettingsSource
-
-        folder = Path(init_settings.init_kwargs["directory"])
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the folder's ``settings.json`` (a hook of pydantic-settings)."""
+        del dotenv_settings, file_secret_settings
+        folder = Path(init_settings()["directory"])
         return init_settings, env_settings, JsonConfigSettingsSource(settings_cls, folder / SETTINGS_FILE)
 
 

@@ -33,10 +33,12 @@ _PRAGMAS = (
 class Change:
     """A transaction under way. ``then`` says what follows in memory once it is durable."""
 
-    __slots__ = ("_after", "connection")
+    __slots__ = ("_after", "connection", "log_pending")
 
     def __init__(self, connection: AsyncConnection) -> None:
         self.connection = connection
+        self.log_pending = 0
+        """Log entries appended in this change so far."""
         self._after: list[Callable[[], None]] = []
 
     def then(self, act: Callable[[], None]) -> None:

@@ -1,0 +1,154 @@
+"""What the leader says about studies: states, charges, released values. Everything in here was released before."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aggregator.leader.desk import Desk
+from aggregator.leader.studies import require_study
+from aggregator.storage.leader import Record
+from models.wire.message import Base64, Message, to_base64
+from models.wire.studies import Study
+from privacy.accounting import Row
+from privacy.accounting.contract import convert
+from privacy.secure_sum import decode
+
+
+class StudyState(Message):
+    """A study in a list."""
+
+    study_id: str
+    study_hash: str
+    state: str
+    detail: str = ""
+
+
+class RoundState(Message):
+    """A round. ``reports`` and ``opened`` count devices, nulls included: presence is outside the contract."""
+
+    round: int
+    state: str
+    detail: str
+    reports: int | None
+    opened: int | None
+    closes_at_ms: int
+    released_at_ms: int | None
+
+
+class ChargeState(Message):
+    """A row of the leader's ledger; ``rdp`` at the contract's order, nats (device level, zero-out)."""
+
+    round: int
+    rdp: float
+    index: int
+
+
+class StudyAccount(StudyState):
+    """A study in full. ``epsilon_spent`` is the filter's figure at the study's delta (device level, zero-out)."""
+
+    study: Study
+    approval: str | None
+    log_index: int
+    rounds: tuple[RoundState, ...]
+    charges: tuple[ChargeState, ...]
+    epsilon_spent: float
+    delta: float
+    epsilon_cap: float
+
+
+class RoundResult(Message):
+    """One release: the noisy sum in the vector's own unit. ``noise_multiplier`` is each server's."""
+
+    round: int
+    opened: int
+    released_at_ms: int
+    values: tuple[float, ...]
+    noise_multiplier: float
+
+
+class StudyResults(StudyState):
+    """Every release of a study, and its final model (flat little-endian float32, base64), if it has ended."""
+
+    rounds: tuple[RoundResult, ...]
+    model: Base64 | None
+
+
+async def account(desk: Desk, study_id: str) -> StudyAccount:
+    """A study with its rounds and charges.
+
+    Raises:
+        ProblemError: ``unknown-study``.
+    """
+    row = await require_study(desk, study_id)
+    study = Study.model_validate_json(row.body)
+    async with desk.database.reading() as connection:
+        rounds = await desk.store.rounds(connection, row.study_hash)
+        bodies = await desk.store.ledger.bodies(connection, row.study_hash)
+    charges = [Row.parse(body) for body in bodies]
+    spent = sum(item.charge.rdp for item in charges)
+    return StudyAccount(
+        **_names(row),
+        study=study,
+        approval=row.decision,
+        log_index=row.log_index,
+        rounds=tuple(_round(item) for item in rounds),
+        charges=tuple(ChargeState(round=item.charge.round, rdp=item.charge.rdp, index=item.index) for item in charges),
+        epsilon_spent=convert(spent, desk.budget.state.contract.order, study.delta),
+        delta=study.delta,
+        epsilon_cap=study.epsilon_cap,
+    )
+
+
+async def results(desk: Desk, study_id: str) -> StudyResults:
+    """A study's releases.
+
+    Raises:
+        ProblemError: ``unknown-study``.
+    """
+    row = await require_study(desk, study_id)
+    study = Study.model_validate_json(row.body)
+    async with desk.database.reading() as connection:
+        rounds = await desk.store.rounds(connection, row.study_hash)
+    return StudyResults(
+        **_names(row),
+        rounds=tuple(_result(item, study) for item in rounds if item.total is not None),
+        model=None if row.final_model is None else to_base64(row.final_model),
+    )
+
+
+async def states(desk: Desk) -> list[StudyState]:
+    """Every study, oldest first."""
+    async with desk.database.reading() as connection:
+        return [StudyState(**_names(row)) for row in await desk.store.studies(connection)]
+
+
+def _names(row: Record) -> dict[str, str]:
+    return {
+        "study_id": row.study_id,
+        "study_hash": row.study_hash.hex(),
+        "state": row.state,
+        "detail": row.detail,
+    }
+
+
+def _round(row: Record) -> RoundState:
+    return RoundState(
+        round=row.number,
+        state=row.state,
+        detail=row.detail,
+        reports=row.reports,
+        opened=row.opened,
+        closes_at_ms=row.closes_at_ms,
+        released_at_ms=row.released_at_ms,
+    )
+
+
+def _result(row: Record, study: Study) -> RoundResult:
+    values = decode(np.frombuffer(row.total, dtype="<i8").astype(np.int64), study.plan.parameters())
+    return RoundResult(
+        round=row.number,
+        opened=row.opened,
+        released_at_ms=row.released_at_ms,
+        values=tuple(values.tolist()),
+        noise_multiplier=study.plan.noise_multiplier,
+    )

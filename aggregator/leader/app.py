@@ -1,0 +1,167 @@
+"""The leader as a service: ``create_app(settings)``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy import text
+
+from aggregator.budget import Budget
+from aggregator.clock import Clock
+from aggregator.errors import StoreCorrupt
+from aggregator.leader import studies
+from aggregator.leader.bundles import Publisher
+from aggregator.leader.desk import Desk
+from aggregator.leader.distribution import Distribution
+from aggregator.leader.helper_link import HelperLink
+from aggregator.leader.log import TransparencyLog
+from aggregator.leader.open_rounds import OpenRounds
+from aggregator.leader.register import Register
+from aggregator.leader.routes import device_routes, log_routes, study_routes
+from aggregator.leader.work import WorkBoard
+from aggregator.logs import quiet_libraries, service_log
+from aggregator.metrics import Metrics
+from aggregator.service import Log, add_common_routes, new_service
+from aggregator.settings import LeaderSettings
+from aggregator.storage.database import Change, Database
+from aggregator.storage.leader import LeaderStore
+from consent.ledger import replay
+from models.wire.enrolment import ServiceIdentity
+from privacy.crypto import SigningKey, VerifyKey
+
+
+def create_app(
+    settings: LeaderSettings,
+    *,
+    helper_transport: httpx.AsyncBaseTransport | None = None,
+    clock: Clock | None = None,
+) -> FastAPI:
+    """Build the leader. Its store is opened, and running studies resumed, by the application's lifespan.
+
+    Args:
+        settings: from ``LeaderSettings.read``.
+        helper_transport: how to reach the helper; the network unless given (in one process: ``httpx.ASGITransport``).
+        clock: the time; the operating system's unless given.
+
+    Raises:
+        SettingsInvalid: a key that is missing or unreadable.
+    """
+    key, metrics, log, clock = settings.signing_key(), Metrics(), service_log("leader"), clock or Clock()
+    database = Database(settings.url())
+    distribution = Distribution(settings.directory / "tuf", settings.site)
+    quiet_libraries()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await database.open("leader")
+        link = _link(settings, key, helper_transport, clock, metrics)
+        desk = await _open_desk(settings, key, clock, log, metrics, database, link, distribution)
+        app.state.desk = desk
+        await studies.resume(desk)
+        try:
+            yield
+        finally:
+            await desk.running.close()
+            await link.close()
+            await database.close()
+
+    async def ready() -> None:
+        async with database.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    summary = "Takes masked reports and releases noisy sums; alone it sees random numbers."
+    app = new_service("Hearthside leader", summary, settings, lifespan, metrics, log)
+    identity = ServiceIdentity(
+        role="leader",
+        key=key.verify_key.raw.hex(),
+        fingerprint=key.verify_key.fingerprint,
+        site=settings.site,
+        officers=settings.officers,
+    )
+    add_common_routes(app, identity, metrics, ready)
+    for router in (device_routes(), study_routes(), log_routes()):
+        app.include_router(router)
+    for name, folder in (("metadata", distribution.metadata_dir), ("targets", distribution.targets_dir)):
+        app.mount(f"/tuf/{name}", StaticFiles(directory=folder, check_dir=False), name=f"tuf-{name}")
+    return app
+
+
+def _link(
+    settings: LeaderSettings,
+    key: SigningKey,
+    transport: httpx.AsyncBaseTransport | None,
+    clock: Clock,
+    metrics: Metrics,
+) -> HelperLink:
+    timeout = httpx.Timeout(settings.helper_timeout_seconds, connect=5.0)
+    client = httpx.AsyncClient(base_url=settings.helper_url, transport=transport, timeout=timeout, trust_env=False)
+    return HelperLink(client, key, settings.helper_verify_key(), clock, metrics)
+
+
+async def _open_desk(
+    settings: LeaderSettings,
+    key: SigningKey,
+    clock: Clock,
+    log: Log,
+    metrics: Metrics,
+    database: Database,
+    link: HelperLink,
+    distribution: Distribution,
+) -> Desk:
+    """Rebuild everything in memory from the store."""
+    store = LeaderStore()
+    register, open_rounds = Register(key.verify_key, settings.site), OpenRounds()
+
+    async def load(change: Change) -> tuple[Budget, TransparencyLog, int]:
+        connection = change.connection
+        budget = await store.ledger.load(connection, settings.contract(), "leader", clock)
+        tree = TransparencyLog(store, key, await store.log_entries(connection))
+        await _load_register(store, change, register, clock)
+        for context in await store.contexts(connection):
+            open_rounds.close(context)
+        return budget, tree, await store.bundle_version(connection)
+
+    budget, tree, bundle_version = await database.change(load)
+    metrics.devices.set(len(register))
+    return Desk(
+        settings=settings,
+        key=key,
+        clock=clock,
+        log=log,
+        metrics=metrics,
+        database=database,
+        store=store,
+        budget=budget,
+        register=register,
+        open_rounds=open_rounds,
+        ledger_log=tree,
+        board=WorkBoard(clock, tree, bundle_version),
+        helper=link,
+        running=studies.Running(),
+        publisher=Publisher(distribution, asyncio.Lock()),
+    )
+
+
+async def _load_register(store: LeaderStore, change: Change, register: Register, clock: Clock) -> None:
+    """Devices, then each one's consent chain, verified row by row.
+
+    Raises:
+        StoreCorrupt: a chain does not verify.
+    """
+    async for row in store.devices(change.connection):
+        register.enrol(row.device_id, VerifyKey(row.device_key))
+    chains: dict[bytes, tuple[str, list[bytes]]] = {}
+    async for row in store.consent_rows(change.connection):
+        chains.setdefault(row.device_id, (row.person, []))[1].append(row.body)
+    for device_id, (person, bodies) in chains.items():
+        device = register.device(device_id)
+        assert device is not None, "a consent row refers to its device"
+        state = await asyncio.to_thread(replay, register.parties(device, person), bodies)
+        if state.fault is not None:
+            raise StoreCorrupt(f"a consent chain does not verify: {state.fault}")
+        register.set_consent(device, state, clock.now_seconds())

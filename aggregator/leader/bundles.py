@@ -1,0 +1,194 @@
+"""From finished studies and a campaign's words to one published bundle."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from aggregator.leader.desk import Desk
+from aggregator.leader.distribution import Distribution
+from aggregator.leader.studies import require_study
+from aggregator.rounds import StudyState
+from aggregator.storage.database import Change
+from aggregator.storage.leader import Record
+from models.personalisation.errors import PersonalisationError
+from models.personalisation.publishing import publishable_bundle
+from models.queries import measurement
+from models.queries.answers import centroids_of, from_model_bytes, measurement_question, persona_question
+from models.queries.labels import label
+from models.wire.bundle import Bundle, Module, NetModel, PersonaModel, Provenance, Rule, Segment, TransitionModel
+from models.wire.message import Message, Slug, to_base64
+from models.wire.problems import ProblemError
+from models.wire.studies import PersonasQuery, Study, TrainQuery, TransitionsQuery
+from privacy.accounting import LocalEvent, Row, epsilon
+from privacy.accounting.contract import convert
+
+
+class BundleRequest(Message):
+    """What to publish: finished studies by name, and the campaign's segments, modules and rules."""
+
+    persona_study: Slug | None = None
+    intent_study: Slug | None = None
+    transitions_study: Slug | None = None
+    label_prefix: str = ""
+    """Only features whose name starts with this name a persona."""
+    segments: tuple[Segment, ...] = ()
+    modules: tuple[Module, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+
+class PublishedBundle(Message):
+    """What was published: ``sha256`` of the padded bytes."""
+
+    bundle_version: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """The TUF repository, and the lock that makes versions rise one at a time."""
+
+    distribution: Distribution
+    lock: asyncio.Lock
+
+
+@dataclass(frozen=True)
+class _Finished:
+    study: Study
+    model: np.ndarray[tuple[int], np.dtype[np.float32]]
+    provenance: Provenance
+
+
+async def publish(desk: Desk, request: BundleRequest) -> PublishedBundle:
+    """Build, check, publish, log.
+
+    Raises:
+        ProblemError: ``unknown-study``, ``wrong-state`` (a study that has not finished, or no repository yet),
+            ``invalid-study`` (a study of another kind), ``bundle-invalid`` (an expression or template that must not go out).
+    """
+    async with desk.publisher.lock:
+        parts = {
+            "personas": await _personas(desk, request),
+            "intent": await _intent(desk, request),
+            "transitions": await _transitions(desk, request),
+        }
+        version = await asyncio.to_thread(desk.publisher.distribution.current_version) + 1
+        bundle = Bundle(
+            site=desk.settings.site,
+            bundle_version=version,
+            published_at_ms=desk.clock.now_ms(),
+            personas=parts["personas"][0],
+            intent=parts["intent"][0],
+            transitions=parts["transitions"][0],
+            segments=request.segments,
+            modules=request.modules,
+            rules=request.rules,
+            provenance=tuple(found.provenance for _, found in parts.values() if found is not None),
+        )
+        try:
+            bundle = await asyncio.to_thread(publishable_bundle, bundle)
+        except PersonalisationError as error:
+            raise ProblemError("bundle-invalid", str(error)) from error
+        return await _release(desk, bundle)
+
+
+async def _release(desk: Desk, bundle: Bundle) -> PublishedBundle:
+    now = datetime.datetime.fromtimestamp(desk.clock.wall(), tz=datetime.UTC)
+    sha256 = await asyncio.to_thread(desk.publisher.distribution.publish, bundle, desk.key, now)
+    version = bundle.bundle_version
+
+    async def act(change: Change) -> None:
+        await desk.store.add_bundle(
+            change.connection,
+            bundle_version=version,
+            sha256=bytes.fromhex(sha256),
+            published_at_ms=bundle.published_at_ms,
+        )
+        await desk.ledger_log.append(change, "bundle", version.to_bytes(8, "big") + bytes.fromhex(sha256))
+        change.then(lambda: desk.board.announce_bundle(version))
+
+    await desk.database.change(act)
+    desk.log.info("bundle published", version=version)
+    return PublishedBundle(bundle_version=version, sha256=sha256)
+
+
+async def _personas(desk: Desk, request: BundleRequest) -> tuple[PersonaModel | None, _Finished | None]:
+    if request.persona_study is None:
+        return None, None
+    found = await _finished(desk, request.persona_study)
+    query = found.study.query
+    if not isinstance(query, PersonasQuery):
+        raise ProblemError("invalid-study", f"expected a personas study, got {query.question!r}")
+    centroids = centroids_of(persona_question(query), found.model)
+    labels = label(centroids, query.features.names, prefix=request.label_prefix)
+    model = PersonaModel(
+        features=query.features,
+        centroids=tuple(tuple(row) for row in centroids.tolist()),
+        labels=labels,
+        study_id=found.study.study_id,
+    )
+    return model, found
+
+
+async def _intent(desk: Desk, request: BundleRequest) -> tuple[NetModel | None, _Finished | None]:
+    if request.intent_study is None:
+        return None, None
+    found = await _finished(desk, request.intent_study)
+    query = found.study.query
+    if not isinstance(query, TrainQuery):
+        raise ProblemError("invalid-study", f"expected a training study, got {query.question!r}")
+    model = NetModel(
+        task=query.task,
+        features=query.features,
+        hidden=query.hidden,
+        parameters=to_base64(found.model.astype("<f4").tobytes()),
+        study_id=found.study.study_id,
+    )
+    return model, found
+
+
+async def _transitions(desk: Desk, request: BundleRequest) -> tuple[TransitionModel | None, _Finished | None]:
+    if request.transitions_study is None:
+        return None, None
+    found = await _finished(desk, request.transitions_study)
+    query = found.study.query
+    if not isinstance(query, TransitionsQuery):
+        raise ProblemError("invalid-study", f"expected a transitions study, got {query.question!r}")
+    measured = measurement.decode(measurement_question(query), found.model.astype(np.float64))
+    rows = tuple(tuple(row) for row in measured.transitions.tolist())
+    return TransitionModel(categories=query.categories, rows=rows, study_id=found.study.study_id), found
+
+
+async def _finished(desk: Desk, study_id: str) -> _Finished:
+    row = await require_study(desk, study_id)
+    if row.state != StudyState.FINISHED:
+        raise ProblemError("wrong-state", f"expected a finished study, {study_id!r} is {row.state}")
+    study = Study.model_validate_json(row.body)
+    async with desk.database.reading() as connection:
+        bodies = await desk.store.ledger.bodies(connection, row.study_hash)
+    provenance = await asyncio.to_thread(_provenance, desk, row, study, [Row.parse(body) for body in bodies])
+    return _Finished(study, from_model_bytes(row.final_model), provenance)
+
+
+def _provenance(desk: Desk, row: Record, study: Study, charges: list[Row]) -> Provenance:
+    spent = math.fsum(item.charge.rdp for item in charges)
+    return Provenance(
+        study_id=study.study_id,
+        study_hash=row.study_hash.hex(),
+        rounds=len(charges),
+        epsilon_user=convert(spent, desk.budget.state.contract.order, study.delta),
+        epsilon_local=_local_epsilon(study, len(charges)),
+        delta=study.delta,
+    )
+
+
+def _local_epsilon(study: Study, rounds: int) -> float | None:
+    """Epsilon of the local layer per training row, for a device that trained in every round; None without noise."""
+    if not isinstance(study.query, TrainQuery) or study.query.local.noise_multiplier == 0 or rounds == 0:
+        return None
+    local = study.query.local
+    return epsilon([LocalEvent(local.noise_multiplier, 1.0, local.steps * rounds)], study.delta, "rdp")

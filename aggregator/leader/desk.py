@@ -1,0 +1,69 @@
+"""What every part of the leader works with, and who may ask it for what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastapi import Request
+
+from aggregator.budget import Budget
+from aggregator.clock import Clock
+from aggregator.leader.helper_link import HelperLink
+from aggregator.leader.log import TransparencyLog
+from aggregator.leader.open_rounds import OpenRounds
+from aggregator.leader.register import Register
+from aggregator.leader.work import WorkBoard
+from aggregator.metrics import Metrics
+from aggregator.service import Log
+from aggregator.settings import LeaderSettings
+from aggregator.storage.database import Database
+from aggregator.storage.leader import LeaderStore
+from aggregator.storage.tokens import require_token
+from models.wire.problems import ProblemError
+from privacy.crypto import SigningKey
+
+if TYPE_CHECKING:
+    from aggregator.leader.bundles import Publisher
+    from aggregator.leader.studies import Running
+
+_BEARER = "Bearer "
+
+
+@dataclass
+class Desk:
+    """The leader's keys, store, budget, log and memory."""
+
+    settings: LeaderSettings
+    key: SigningKey
+    clock: Clock
+    log: Log
+    metrics: Metrics
+    database: Database
+    store: LeaderStore
+    budget: Budget
+    register: Register
+    open_rounds: OpenRounds
+    ledger_log: TransparencyLog
+    board: WorkBoard
+    helper: HelperLink
+    running: Running
+    publisher: Publisher
+
+    async def require_scope(self, request: Request, scope: str) -> None:
+        """Return if the request bears a token of this scope.
+
+        Raises:
+            ProblemError: ``unauthenticated`` or ``forbidden``.
+        """
+        header = request.headers.get("authorization", "")
+        if not header.startswith(_BEARER):
+            raise ProblemError("unauthenticated", f"expected 'Authorization: Bearer' with a token of scope {scope!r}")
+        async with self.database.reading() as connection:
+            await require_token(connection, header.removeprefix(_BEARER), scope, self.clock.now_ms())
+
+
+def desk_of(request: Request) -> Desk:
+    """The desk behind a request."""
+    desk: Desk = request.app.state.desk
+    return desk

@@ -1,0 +1,118 @@
+"""Enrolment: a device key proves possession, a token says that it may. The same key again gets the same id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from aggregator.leader.desk import Desk
+from aggregator.storage.database import Change
+from aggregator.storage.tokens import require_token, spend_token
+from models.wire.enrolment import Enrolment, EnrolmentRequest, EnrolmentResponse, EnrolmentResult, device_id
+from models.wire.message import from_base64
+from models.wire.problems import ProblemError
+from privacy.crypto import KeyInvalid, SignatureInvalid, VerifyKey
+
+
+async def enrol(desk: Desk, request: EnrolmentRequest) -> EnrolmentResponse:
+    """Enrol 1 to 256 keys in one transaction. Each has its own outcome."""
+    leader_key, now_ms = desk.key.verify_key, desk.clock.now_ms()
+    window_ms = int(desk.settings.enrolment_window_seconds * 1_000)
+    checked = await asyncio.to_thread(_check_all, request.enrolments, leader_key, now_ms, window_ms)
+
+    async def act(change: Change) -> list[EnrolmentResult]:
+        admission = _Admission(desk, change, now_ms)
+        await admission.load(request.enrolments)
+        results = [
+            _problem(outcome) if isinstance(outcome, ProblemError) else await admission.admit(item, outcome)
+            for item, outcome in zip(request.enrolments, checked, strict=True)
+        ]
+        await admission.store(now_ms - 2 * window_ms)
+        return results
+
+    return EnrolmentResponse(results=tuple(await desk.database.change(act)))
+
+
+class _Admission:
+    """One request's admissions: collected first, stored in one go."""
+
+    def __init__(self, desk: Desk, change: Change, now_ms: int) -> None:
+        self._desk = desk
+        self._change = change
+        self._now_ms = now_ms
+        self._used: set[bytes] = set()
+        self._fresh: dict[bytes, VerifyKey] = {}
+        self._nonces: list[bytes] = []
+        self._spent: dict[str, int] = {}
+        self._left: dict[str, int | None | ProblemError] = {}
+
+    async def load(self, items: Sequence[Enrolment]) -> None:
+        nonces = [bytes.fromhex(item.nonce) for item in items]
+        self._used = await self._desk.store.used_nonces(self._change.connection, nonces)
+
+    async def admit(self, item: Enrolment, key: VerifyKey) -> EnrolmentResult:
+        name = device_id(self._desk.key.verify_key, key)
+        if self._desk.register.device(name) is not None or name in self._fresh:
+            return EnrolmentResult(device_id=name.hex())
+        try:
+            await self._take_token(item.token)
+        except ProblemError as error:
+            return _problem(error)
+        nonce = bytes.fromhex(item.nonce)
+        if nonce in self._used:
+            return _problem(ProblemError("replayed", "this enrolment was used before; sign a new one"))
+        self._used.add(nonce)
+        self._nonces.append(nonce)
+        self._fresh[name] = key
+        self._spent[item.token] = self._spent.get(item.token, 0) + 1
+        return EnrolmentResult(device_id=name.hex())
+
+    async def store(self, forget_before_ms: int) -> None:
+        connection, store, register = self._change.connection, self._desk.store, self._desk.register
+        rows = [
+            {"device_id": name, "device_key": key.raw, "enrolled_at_ms": self._now_ms} for name, key in self._fresh.items()
+        ]
+        await store.add_devices(connection, rows)
+        await store.add_nonces(connection, self._nonces, self._now_ms, forget_before_ms)
+        for token, uses in self._spent.items():
+            await spend_token(connection, token, uses)
+
+        def remember() -> None:
+            for name, key in self._fresh.items():
+                register.enrol(name, key)
+            self._desk.metrics.devices.set(len(register))
+
+        self._change.then(remember)
+
+    async def _take_token(self, token: str) -> None:
+        if token not in self._left:
+            try:
+                self._left[token] = await require_token(self._change.connection, token, "enrol", self._now_ms)
+            except ProblemError as error:
+                self._left[token] = error
+        left = self._left[token]
+        if isinstance(left, ProblemError):
+            raise left
+        if left is not None and left <= self._spent.get(token, 0):
+            raise ProblemError("forbidden", "the enrolment token is used up")
+
+
+def _check_all(
+    items: Sequence[Enrolment], leader_key: VerifyKey, now_ms: int, window_ms: int
+) -> list[VerifyKey | ProblemError]:
+    return [_check(item, leader_key, now_ms, window_ms) for item in items]
+
+
+def _check(item: Enrolment, leader_key: VerifyKey, now_ms: int, window_ms: int) -> VerifyKey | ProblemError:
+    if abs(now_ms - item.at_ms) > window_ms:
+        return ProblemError("stale", f"expected a time within {window_ms // 1_000} s of the leader's clock")
+    try:
+        key = VerifyKey(bytes.fromhex(item.device_key))
+        key.verify(from_base64(item.signature), item.signed_digest(leader_key))
+    except (SignatureInvalid, KeyInvalid, ValueError):
+        return ProblemError("bad-signature", "the enrolment is not signed by its key, for this leader")
+    return key
+
+
+def _problem(error: ProblemError) -> EnrolmentResult:
+    return EnrolmentResult(problem=error.body())

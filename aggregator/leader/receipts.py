@@ -1,0 +1,99 @@
+"""Consent receipts. A withdrawal removes the device's reports from open rounds in the transaction that records it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aggregator.leader.desk import Desk
+from aggregator.leader.open_rounds import OpenRound
+from aggregator.leader.register import Device
+from aggregator.storage.database import Change
+from consent.acceptance import Accepted, Refused, accept
+from consent.errors import ReceiptInvalid
+from consent.policy import decide
+from consent.receipts import verify_receipt
+from consent.signals.facts import NO_SIGNALS
+from consent.state import ConsentState
+from models.wire.enrolment import ReceiptRequest, ReceiptResponse, ReceiptResult, SubmittedReceipt
+from models.wire.problems import ProblemError
+
+
+async def take_receipts(desk: Desk, request: ReceiptRequest) -> ReceiptResponse:
+    """Verify, record and countersign 1 to 256 receipts in one transaction. Each has its own outcome."""
+    persons = await asyncio.to_thread(lambda: [_person(desk, item) for item in request.receipts])
+
+    async def act(change: Change) -> list[ReceiptResult]:
+        recording = _Recording(desk, change)
+        results = [
+            await recording.take(item, person) if isinstance(person, str) else ReceiptResult(problem=person.body())
+            for item, person in zip(request.receipts, persons, strict=True)
+        ]
+        await desk.store.add_consent_rows(change.connection, recording.rows)
+        return results
+
+    return ReceiptResponse(results=tuple(await desk.database.change(act)))
+
+
+def _person(desk: Desk, item: SubmittedReceipt) -> str | ProblemError:
+    """Whom the receipt is about, once its signature holds (done before the change: signatures are the slow part)."""
+    device = desk.register.device(bytes.fromhex(item.device_id))
+    if device is None:
+        return ProblemError("unknown-device", "enrol first")
+    try:
+        return verify_receipt(item.receipt, device.key).person
+    except ReceiptInvalid as error:
+        code = "bad-signature" if error.code == "signature_invalid" else "receipt-refused"
+        return ProblemError(code, f"{error.code}: {error.reason}")
+
+
+class _Recording:
+    """One request's receipts, in order; a device may appear twice."""
+
+    def __init__(self, desk: Desk, change: Change) -> None:
+        self._desk = desk
+        self._change = change
+        self._states: dict[bytes, ConsentState] = {}
+        self.rows: list[dict[str, object]] = []
+
+    async def take(self, item: SubmittedReceipt, person: str) -> ReceiptResult:
+        desk, now = self._desk, self._desk.clock.now_seconds()
+        device = desk.register.device(bytes.fromhex(item.device_id))
+        assert device is not None, "enrolled devices stay enrolled"
+        state = self._states.get(device.device_id) or desk.register.consent_of(device, person)
+        outcome = accept(state, item.receipt, desk.key, now)
+        if isinstance(outcome, Refused):
+            detail = f"{outcome.code}: {outcome.reason} (the leader's last epoch is {outcome.last_epoch})"
+            return ReceiptResult(problem=ProblemError("receipt-refused", detail).body())
+        if outcome.row is None:
+            return ReceiptResult(countersignature=outcome.countersignature)
+        dropped = await self._record(device, outcome, now)
+        return ReceiptResult(countersignature=outcome.countersignature, dropped_reports=dropped)
+
+    async def _record(self, device: Device, accepted: Accepted, now: int) -> int:
+        state, row = accepted.state, accepted.row
+        assert row is not None, "only new receipts are recorded"
+        self._states[device.device_id] = state
+        self.rows.append(
+            {
+                "device_id": device.device_id,
+                "row_index": row.index,
+                "person": accepted.receipt.person,
+                "body": row.body(),
+            }
+        )
+        self._change.then(lambda: self._desk.register.set_consent(device, state, now))
+        dropped = 0
+        for item in self._desk.open_rounds:
+            allowed = decide("accept", item.study.purpose, state, NO_SIGNALS, now).allowed
+            if not allowed and device.device_id in item.reported:
+                await self._desk.store.drop_report(self._change.connection, item.round_id, device.device_id)
+                self._forget(item, device.device_id)
+                dropped += 1
+            self._change.then(item.changed.set)
+        return dropped
+
+    def _forget(self, item: OpenRound, device_id: bytes) -> None:
+        def forget() -> None:
+            item.reported.pop(device_id, None)
+
+        self._change.then(forget)

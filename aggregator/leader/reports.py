@@ -1,0 +1,121 @@
+"""Reports: signature, consent, once per round; one transaction a request, two look-ups a report."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from aggregator.leader.desk import Desk
+from aggregator.leader.open_rounds import OpenRound
+from aggregator.leader.register import Device
+from aggregator.storage.database import Change
+from models.wire.frames import ReportFrame, decode_batch
+from models.wire.problems import ProblemError
+from privacy.crypto import SignatureInvalid
+from privacy.secure_sum import ReportInvalid, verify_report
+
+ACCEPTED = "accepted"
+Candidate = tuple[ReportFrame, OpenRound, Device]
+
+
+async def take_reports(desk: Desk, body: bytes) -> tuple[str, ...]:
+    """Take a batch of 1 to 256 reports; returns ``accepted`` or a problem code for each, in order.
+
+    A report is accepted once per (study, round, device): identical bytes again are accepted again, others are a
+    ``report-conflict``. What is accepted is durable before this returns.
+
+    Raises:
+        ProblemError: ``malformed``: the frame as a whole cannot be read.
+    """
+    frames = decode_batch(body)
+    candidates = [_find(desk, frame) for frame in frames]
+    verdicts = await asyncio.to_thread(_verify_all, candidates)
+    if all(isinstance(verdict, str) for verdict in verdicts):
+        codes = tuple(str(verdict) for verdict in verdicts)
+    else:
+        codes = await desk.database.change(lambda change: _store(desk, change, verdicts))
+    for code in codes:
+        desk.metrics.reports.labels(code).inc()
+    return codes
+
+
+def _find(desk: Desk, frame: ReportFrame) -> Candidate | str:
+    """Which round and device a frame is of, and whether consent lets it in."""
+    try:
+        item = desk.open_rounds.require(frame.report.context, desk.clock.now_ms())
+    except ProblemError as error:
+        return error.code
+    device = desk.register.device(frame.device_id)
+    if device is None:
+        return "unknown-device"
+    if not desk.register.allowed(device, item.study.purpose, frame.consent_epoch, desk.clock.now_seconds()):
+        return "no-consent"
+    return frame, item, device
+
+
+def _verify_all(candidates: Sequence[Candidate | str]) -> list[Candidate | str]:
+    return [item if isinstance(item, str) else _verify(item) for item in candidates]
+
+
+def _verify(candidate: Candidate) -> Candidate | str:
+    frame, item, device = candidate
+    try:
+        verify_report(frame.report, item.params, item.context, device.key)
+    except ReportInvalid as error:
+        return "bad-signature" if isinstance(error.__cause__, SignatureInvalid) else "report-invalid"
+    return candidate
+
+
+async def _store(desk: Desk, change: Change, verdicts: Sequence[Candidate | str]) -> tuple[str, ...]:
+    """Under the store's lock: a round may have closed, consent may have gone, since the first look."""
+    fresh: dict[tuple[int, bytes], bytes] = {}
+    rows: list[dict[str, Any]] = []
+    codes = []
+    for verdict in verdicts:
+        code = verdict if isinstance(verdict, str) else _admit(desk, verdict, fresh)
+        if not isinstance(verdict, str) and code == "":
+            rows.append(_row(*verdict))
+            fresh[verdict[1].round_id, verdict[2].device_id] = verdict[0].report.signature
+        codes.append(code or ACCEPTED)
+    await desk.store.add_reports(change.connection, rows)
+    change.then(lambda: _remember(verdicts, fresh))
+    return tuple(codes)
+
+
+def _admit(desk: Desk, candidate: Candidate, fresh: dict[tuple[int, bytes], bytes]) -> str:
+    """``""`` for a report to store, else what to answer."""
+    frame, item, device = candidate
+    if desk.open_rounds.find(frame.report.context) is not item:
+        return "round-closed"
+    if not desk.register.allowed(device, item.study.purpose, frame.consent_epoch, desk.clock.now_seconds()):
+        return "no-consent"
+    known = item.reported.get(device.device_id) or fresh.get((item.round_id, device.device_id))
+    if known is not None:
+        # The signature covers context, masked vector and seal: equal verified signatures are equal reports.
+        return ACCEPTED if known == frame.report.signature else "report-conflict"
+    pending = sum(1 for round_id, _ in fresh if round_id == item.round_id) if fresh else 0
+    return "round-closed" if len(item.reported) + pending >= item.params.maximum_cohort else ""
+
+
+def _row(frame: ReportFrame, item: OpenRound, device: Device) -> dict[str, Any]:
+    report = frame.report
+    return {
+        "round_id": item.round_id,
+        "device_id": device.device_id,
+        "report_id": report.report_id,
+        "signature": report.signature,
+        "seal": report.seal,
+        "masked": report.masked,
+    }
+
+
+def _remember(verdicts: Sequence[Candidate | str], fresh: dict[tuple[int, bytes], bytes]) -> None:
+    for verdict in verdicts:
+        if isinstance(verdict, str):
+            continue
+        _, item, device = verdict
+        signature = fresh.get((item.round_id, device.device_id))
+        if signature is not None:
+            item.reported[device.device_id] = signature
+            item.changed.set()

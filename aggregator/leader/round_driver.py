@@ -1,0 +1,401 @@
+"""A round's walk down its table: each arrow one durable change, so that a restart goes on where the last one ended."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from aggregator.errors import StudyFailed, StudyStopped
+from aggregator.leader.desk import Desk
+from aggregator.leader.open_rounds import OpenRound
+from aggregator.leader.work import PublishedRound
+from aggregator.rounds import FINAL_ROUND_STATES, Effect, RoundEvent, RoundState, step_round
+from aggregator.storage.database import Change
+from aggregator.storage.leader import Record
+from models.wire.frames import encode_seals
+from models.wire.message import from_base64
+from models.wire.problems import ProblemError
+from models.wire.rounds import (
+    ANSWER_TYPE,
+    OPENING_TYPE,
+    Answer,
+    Opening,
+    OpeningRequest,
+    ShareAnswer,
+    model_hash,
+    sum_context,
+)
+from models.wire.studies import APPROVAL_TYPE, Decision, Study
+from privacy.crypto import SignatureInvalid, canonical_json, digest, verify_document
+from privacy.mechanisms import RandomStream, discrete_gaussian
+from privacy.secure_sum import BatchDigest, LeaderSum, SecureSumError, SumContext, unmask
+
+Result = TypeVar("Result")
+_FIRST_PAUSE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Released:
+    """A stored release: the noisy sum on the grid (int64[d]) and the helper's signed count of opened seals."""
+
+    total: NDArray[np.int64]
+    opened: int
+
+
+@dataclass(frozen=True)
+class RoundDriver:
+    """Runs the rounds of one approved study.
+
+    Attributes:
+        desk: the leader.
+        study: what is asked.
+        approval: the officer's decision, as signed.
+        log_index: where the study stands in the log.
+    """
+
+    desk: Desk
+    study: Study
+    approval: str
+    log_index: int
+
+    async def run(self, number: int, model: bytes) -> Released | None:
+        """Bring a round to its end and return its release; None for an abandoned one. Resumes at any state.
+
+        Raises:
+            StudyStopped: the privacy office said stop.
+            StudyFailed: the stored round was opened for another model, or the helper's answer does not verify.
+        """
+        while True:
+            row = await self._row(number)
+            if row is None:
+                await self._open(number, model)
+                continue
+            if row.model_hash != model_hash(model):
+                raise StudyFailed(f"round {number} was opened for another model than this study's steps lead to")
+            state = RoundState(row.state)
+            if state is RoundState.RELEASED:
+                return Released(np.frombuffer(row.total, dtype="<i8").astype(np.int64), row.opened)
+            if state in FINAL_ROUND_STATES:
+                return None
+            await {
+                RoundState.OPEN: self._collect,
+                RoundState.CLOSED: self._charge,
+                RoundState.CHARGED: self._ask_helper,
+                RoundState.ANSWERED: self._release,
+            }[state](row)
+
+    async def restore(self) -> None:
+        """Take reports again for a round that was open when the leader stopped."""
+        async with self.desk.database.reading() as connection:
+            for row in await self.desk.store.rounds(connection, self.study.study_hash()):
+                if row.state == RoundState.OPEN:
+                    item = self._open_round(row.round_id, row.number, row.model_hash, row.closes_at_ms)
+                    item.reported.update(await self.desk.store.report_signatures(connection, row.round_id))
+                    self._put_up(item, row.opening)
+
+    # awaited -> open
+
+    async def _open(self, number: int, model: bytes) -> None:
+        desk = self.desk
+        request = OpeningRequest(
+            study_hash=self.study.study_hash().hex(),
+            round=number,
+            model_hash=model_hash(model).hex(),
+            window_seconds=self.study.window_seconds,
+            checkpoint=desk.ledger_log.checkpoint(desk.clock.now_ms()),
+        )
+        jws = await self._patiently(lambda: desk.helper.open_round(request))
+        opening = self._read_opening(jws, request)
+        step = step_round(RoundState.AWAITED, RoundEvent.OPENED)
+
+        async def act(change: Change) -> None:
+            context = self._context(number, model_hash(model))
+            await desk.store.add_model(change.connection, model_hash(model), model)
+            round_id = await desk.store.add_round(
+                change.connection,
+                study_hash=context.study_hash,
+                number=number,
+                state=step.state,
+                model_hash=model_hash(model),
+                context=context.digest,
+                opening=jws,
+                closes_at_ms=opening.closes_at_ms,
+            )
+            await desk.ledger_log.append(change, "opening", jws.encode())
+            item = self._open_round(round_id, number, model_hash(model), opening.closes_at_ms)
+            change.then(lambda: self._put_up(item, jws))
+
+        await desk.database.change(act)
+
+    def _read_opening(self, jws: str, request: OpeningRequest) -> Opening:
+        try:
+            keys = (self.desk.settings.helper_verify_key(),)
+            opening = Opening.model_validate(verify_document(jws, OPENING_TYPE, keys))
+        except (SignatureInvalid, ValidationError) as error:
+            raise StudyFailed("the helper's opening does not verify under the pinned key") from error
+        if (opening.study_hash, opening.round, opening.model_hash) != (
+            request.study_hash,
+            request.round,
+            request.model_hash,
+        ):
+            raise StudyFailed("the helper's opening is for another round")
+        return opening
+
+    def _open_round(self, round_id: int, number: int, model_digest: bytes, closes_at_ms: int) -> OpenRound:
+        return OpenRound(
+            round_id=round_id,
+            study=self.study,
+            number=number,
+            context=self._context(number, model_digest),
+            params=self.study.plan.parameters(),
+            closes_at_ms=closes_at_ms,
+        )
+
+    def _put_up(self, item: OpenRound, jws: str) -> None:
+        opening = Opening.model_validate(verify_document(jws, OPENING_TYPE, (self.desk.settings.helper_verify_key(),)))
+        inclusion = self.desk.ledger_log.inclusion(self.log_index, opening.checkpoint.size)
+        self.desk.open_rounds.add(item)
+        self.desk.board.put_up(item.context.digest, PublishedRound(self.study, self.approval, jws, inclusion))
+        self.desk.metrics.open_rounds.inc()
+
+    # open -> closed
+
+    async def _collect(self, row: Record) -> None:
+        item = self.desk.open_rounds.find(row.context)
+        assert item is not None, "an open round was put up when it was opened or restored"
+        event = None
+        next_poll = self.desk.clock.monotonic()
+        while event is None:
+            if self.desk.clock.monotonic() >= next_poll:
+                next_poll = self.desk.clock.monotonic() + self.desk.settings.decision_poll_seconds
+                if await self._is_stopped():
+                    await self._abandon(row, RoundEvent.STOPPED, "stopped by the privacy office")
+                    raise StudyStopped
+            item.changed.clear()
+            event = self._closing(item)
+            if event is None:
+                left_seconds = max(0.0, item.closes_at_ms / 1_000 - self.desk.clock.wall())
+                await _wait(item.changed, min(left_seconds, self.desk.settings.decision_poll_seconds))
+        await self._close(row, item, event)
+
+    def _closing(self, item: OpenRound) -> RoundEvent | None:
+        expected = max(item.params.minimum_cohort, self.desk.register.consenting(self.study.purpose))
+        if self.desk.settings.close_early and len(item.reported) >= expected:
+            return RoundEvent.ALL_REPORTED
+        if len(item.reported) >= item.params.maximum_cohort:
+            return RoundEvent.ALL_REPORTED
+        return RoundEvent.WINDOW_OVER if self.desk.clock.now_ms() >= item.closes_at_ms else None
+
+    async def _close(self, row: Record, item: OpenRound, event: RoundEvent) -> None:
+        step = step_round(RoundState.OPEN, event)
+
+        async def act(change: Change) -> None:
+            await self.desk.store.update_round(
+                change.connection, row.round_id, state=step.state, reports=len(item.reported)
+            )
+            change.then(lambda: self._take_down(row.context))
+
+        await self.desk.database.change(act)
+
+    def _take_down(self, context: bytes) -> None:
+        if self.desk.open_rounds.find(context) is not None:
+            self.desk.metrics.open_rounds.dec()
+        self.desk.open_rounds.close(context)
+        self.desk.board.take_down(context)
+
+    # closed -> charged
+
+    async def _charge(self, row: Record) -> None:
+        desk, least = self.desk, self.study.plan.minimum_cohort
+        if row.reports < least:
+            await self._abandon(row, RoundEvent.COHORT_TOO_SMALL, f"{row.reports} reports, at least {least} are needed")
+            return
+        price = await asyncio.to_thread(desk.budget.price, self.study)
+        step = step_round(RoundState.CLOSED, RoundEvent.CHARGED)
+        approval = digest("approval", self.approval.encode()).hex()
+
+        async def act(change: Change) -> None:
+            charged = desk.budget.charge(self.study, row.number, price, approval)
+            await desk.store.ledger.append(change.connection, charged, row.study_hash)
+            # The noise is fixed from here on: a function of this secret and the batch, whatever happens next.
+            await desk.store.update_round(
+                change.connection, row.round_id, state=step.state, noise_secret=os.urandom(32)
+            )
+            change.then(lambda: desk.budget.settle(charged))
+
+        try:
+            await desk.database.change(act)
+        except ProblemError as error:
+            await self._abandon(row, RoundEvent.BUDGET_EXHAUSTED, str(error))
+        desk.metrics.epsilon.set(desk.budget.spent_epsilon())
+
+    # charged -> answered
+
+    async def _ask_helper(self, row: Record) -> None:
+        desk = self.desk
+        async with desk.database.reading() as connection:
+            seals = await desk.store.report_seals(connection, row.round_id)
+        body, batch = await asyncio.to_thread(_frame, seals, self._context(row.number, row.model_hash))
+        try:
+            answer = await self._patiently(lambda: desk.helper.share(row.study_hash, row.number, body))
+        except ProblemError as error:
+            await self._refused(row, error)
+            return
+        opened = self._check_answer(answer, row, batch)
+        step = step_round(RoundState.CHARGED, RoundEvent.ANSWERED)
+
+        async def act(change: Change) -> None:
+            await desk.store.update_round(
+                change.connection, row.round_id, state=step.state, answer=answer, opened=opened
+            )
+
+        await desk.database.change(act)
+
+    async def _refused(self, row: Record, error: ProblemError) -> None:
+        if error.code == "study-stopped":
+            await self._abandon(row, RoundEvent.STOPPED, str(error))
+            raise StudyStopped from error
+        await self._abandon(row, RoundEvent.REFUSED, str(error))
+
+    def _check_answer(self, body: bytes, row: Record, batch: bytes) -> int:
+        try:
+            answer = ShareAnswer.model_validate_json(body)
+            keys = (self.desk.settings.helper_verify_key(),)
+            statement = Answer.model_validate(verify_document(answer.answer, ANSWER_TYPE, keys))
+            share = hashlib.sha256(from_base64(answer.share)).hexdigest()
+        except (SignatureInvalid, ValueError) as error:
+            raise StudyFailed("the helper's answer does not verify under the pinned key") from error
+        if (statement.context, statement.batch, statement.share_sha256) != (row.context.hex(), batch.hex(), share):
+            raise StudyFailed("the helper's answer is about another batch or share")
+        if statement.opened + len(answer.failed) != row.reports:
+            raise StudyFailed("the helper's counts do not add up to the batch")
+        return statement.opened
+
+    # answered -> released
+
+    async def _release(self, row: Record) -> None:
+        desk, params = self.desk, self.study.plan.parameters()
+        answer = ShareAnswer.model_validate_json(row.answer)
+        left_out = {bytes.fromhex(item.report_id) for item in answer.failed}
+        leader_sum, batch = LeaderSum(params), BatchDigest(self._context(row.number, row.model_hash))
+        async with desk.database.reading() as connection:
+            ids = []
+            async for chunk in desk.store.masked_chunks(connection, row.round_id):
+                ids += [report_id for report_id, _ in chunk]
+                await asyncio.to_thread(_add, leader_sum, chunk, left_out)
+        for report_id in sorted(ids):
+            batch.add(report_id)
+        if leader_sum.count != row.opened:
+            raise StudyFailed("the reports that the helper counted are not those in the store")
+        stream = RandomStream(digest("leader-noise", row.noise_secret, batch.digest()))
+        noise = await asyncio.to_thread(discrete_gaussian, params.noise_sigma, params.dimension, stream)
+        try:
+            total = unmask(leader_sum.total, from_base64(answer.share), noise, params)
+        except SecureSumError as error:
+            raise StudyFailed(f"the helper's share cannot be unmasked: {error}") from error
+        await self._store_release(row, total, batch.digest())
+
+    async def _store_release(self, row: Record, total: NDArray[np.int64], batch: bytes) -> None:
+        desk, step = self.desk, step_round(RoundState.ANSWERED, RoundEvent.RELEASED)
+        stored, now_ms = total.astype("<i8").tobytes(), desk.clock.now_ms()
+        entry = {
+            "study": row.study_hash.hex(),
+            "round": row.number,
+            "batch": batch.hex(),
+            "opened": row.opened,
+            "total_sha256": hashlib.sha256(stored).hexdigest(),
+            "at_ms": now_ms,
+        }
+        assert Effect.DELETE_REPORTS in step.effects, "a release leaves no report behind"
+
+        async def act(change: Change) -> None:
+            await desk.store.update_round(
+                change.connection, row.round_id, state=step.state, total=stored, released_at_ms=now_ms, noise_secret=None
+            )
+            await desk.store.drop_reports(change.connection, row.round_id)
+            await desk.ledger_log.append(change, "release", canonical_json(entry))
+
+        await desk.database.change(act)
+        await desk.database.scrub()
+        desk.metrics.rounds.labels(step.state).inc()
+        desk.log.info("released", study=self.study.study_id, round=row.number, opened=row.opened)
+
+    # any -> abandoned
+
+    async def _abandon(self, row: Record, event: RoundEvent, detail: str) -> None:
+        current = await self._row(row.number)
+        assert current is not None, "the round exists"
+        step = step_round(RoundState(current.state), event)
+
+        async def act(change: Change) -> None:
+            await self.desk.store.update_round(
+                change.connection, row.round_id, state=step.state, detail=detail, noise_secret=None
+            )
+            await self.desk.store.drop_reports(change.connection, row.round_id)
+            change.then(lambda: self._take_down(row.context))
+
+        await self.desk.database.change(act)
+        self.desk.metrics.rounds.labels(step.state).inc()
+        self.desk.log.warning("abandoned", study=self.study.study_id, round=row.number, reason=event.value)
+
+    # the helper may be down
+
+    async def _patiently(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        """Repeat a call for as long as the helper does not answer; pauses double up to the setting."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await call()
+            except ProblemError as error:
+                if error.code == "study-stopped":
+                    raise StudyStopped from error
+                if not error.problem_type.retry:
+                    raise
+                if self.desk.clock.now_ms() >= self.study.expires_at_ms:
+                    raise StudyFailed("the study expired while the helper could not be reached") from error
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, self.desk.settings.helper_retry_seconds)
+
+    async def _is_stopped(self) -> bool:
+        try:
+            jws = await self.desk.helper.decision(self.study.study_hash())
+            decision = verify_document(jws or "", APPROVAL_TYPE, self.desk.settings.officer_keys())
+            return Decision.model_validate(decision).decision == "stop"
+        except (ProblemError, SignatureInvalid, ValidationError):
+            return False  # the helper's own refusal to answer is what stops a round; this look is for speed
+
+    async def _row(self, number: int) -> Record | None:
+        async with self.desk.database.reading() as connection:
+            return await self.desk.store.round(connection, self.study.study_hash(), number)
+
+    def _context(self, number: int, model_digest: bytes) -> SumContext:
+        return sum_context(self.study, number, model_digest)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def _frame(seals: list[bytes], context: SumContext) -> tuple[bytes, bytes]:
+    batch = BatchDigest(context)
+    for seal in seals:
+        batch.add(hashlib.sha256(seal).digest())
+    return encode_seals(seals), batch.digest()
+
+
+def _add(leader_sum: LeaderSum, chunk: list[tuple[bytes, bytes]], left_out: set[bytes]) -> None:
+    for report_id, masked in chunk:
+        if report_id not in left_out:
+            leader_sum.add(masked)

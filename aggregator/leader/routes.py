@@ -1,0 +1,166 @@
+"""The leader's API. Routes translate; what happens is in the modules that they name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from aggregator.leader import answers, bundles, enrolments, receipts, reports, studies
+from aggregator.leader.desk import desk_of
+from aggregator.service import binary_schema, require_media_type
+from models.wire.enrolment import EnrolmentRequest, EnrolmentResponse, ReceiptRequest, ReceiptResponse
+from models.wire.frames import REPORTS_MEDIA_TYPE, ReportResponse
+from models.wire.message import Base64, CompactJws, Message, to_base64
+from models.wire.problems import ProblemError
+from models.wire.rounds import Inclusion, Work
+from models.wire.studies import Study
+
+HexDigest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+StudyName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
+Index = Annotated[int, Query(ge=0, lt=2**53)]
+_ENTRIES_MAXIMUM = 1_000
+
+
+class LogCheckpoint(Message):
+    """The newest signed checkpoint."""
+
+    checkpoint: CompactJws
+
+
+class LogEntries(Message):
+    """Entries in order: ``kind NUL body``, base64."""
+
+    start: int
+    entries: tuple[Base64, ...]
+
+
+class LogConsistency(Message):
+    """Proof that the tree of ``second`` entries begins with the tree of ``first`` (hex)."""
+
+    first: int
+    second: int
+    path: tuple[str, ...]
+
+
+def device_routes() -> APIRouter:
+    """What devices and gateways call."""
+    router = APIRouter(tags=["devices"])
+
+    @router.post("/v1/enrolments")
+    async def enrol(request: Request, body: EnrolmentRequest) -> EnrolmentResponse:
+        """Enrol 1 to 256 device keys with an enrolment token."""
+        return await enrolments.enrol(desk_of(request), body)
+
+    @router.post("/v1/receipts")
+    async def take_receipts(request: Request, body: ReceiptRequest) -> ReceiptResponse:
+        """Record 1 to 256 consent receipts; a withdrawal removes the device's reports from open rounds at once."""
+        return await receipts.take_receipts(desk_of(request), body)
+
+    @router.get("/v1/work", response_model=Work)
+    async def poll(request: Request) -> Response:
+        """Open rounds, stopped studies, the log's checkpoint: the same bytes for everyone."""
+        board = desk_of(request).board
+        headers = {"etag": board.etag, "cache-control": "no-cache"}
+        if request.headers.get("if-none-match") == board.etag:
+            return Response(status_code=304, headers=headers)
+        return Response(board.body, headers=headers, media_type="application/json")
+
+    @router.get("/v1/models/{model_hash}", response_class=Response)
+    async def fetch_model(request: Request, model_hash: HexDigest) -> Response:
+        """A round's model: flat little-endian float32, named by its digest."""
+        desk = desk_of(request)
+        async with desk.database.reading() as connection:
+            body = await desk.store.model(connection, bytes.fromhex(model_hash))
+        if body is None:
+            raise ProblemError("not-found", "no round uses such a model")
+        headers = {"cache-control": "public, max-age=31536000, immutable"}
+        return Response(body, headers=headers, media_type="application/octet-stream")
+
+    @router.post("/v1/reports", openapi_extra=binary_schema(REPORTS_MEDIA_TYPE))
+    async def take_reports(request: Request) -> ReportResponse:
+        """Take 1 to 256 reports in one binary frame; each gets ``accepted`` or a problem code."""
+        require_media_type(request, REPORTS_MEDIA_TYPE)
+        return ReportResponse(results=await reports.take_reports(desk_of(request), await request.body()))
+
+    return router
+
+
+def study_routes() -> APIRouter:
+    """What analysts and operators call. Reading needs no token: what is shown was released."""
+    router = APIRouter()
+
+    @router.post("/v1/studies", status_code=201, tags=["studies"])
+    async def propose(request: Request, study: Study) -> answers.StudyState:
+        """Propose a study (scope analyst). It is checked, logged and forwarded to the privacy office."""
+        desk = desk_of(request)
+        await desk.require_scope(request, "analyst")
+        state = await studies.propose(desk, study)
+        return answers.StudyState(study_id=study.study_id, study_hash=study.study_hash().hex(), state=state)
+
+    @router.get("/v1/studies", tags=["studies"])
+    async def list_studies(request: Request) -> list[answers.StudyState]:
+        """Every study."""
+        return await answers.states(desk_of(request))
+
+    @router.get("/v1/studies/{study_id}", tags=["studies"])
+    async def show(request: Request, study_id: StudyName) -> answers.StudyAccount:
+        """One study: its rounds and what they were charged."""
+        return await answers.account(desk_of(request), study_id)
+
+    @router.get("/v1/studies/{study_id}/results", tags=["studies"])
+    async def results(request: Request, study_id: StudyName) -> answers.StudyResults:
+        """What was released."""
+        return await answers.results(desk_of(request), study_id)
+
+    @router.post("/v1/studies/{study_id}/start", status_code=202, tags=["studies"])
+    async def start(request: Request, study_id: StudyName) -> answers.StudyState:
+        """Run an approved study in the background (scope analyst)."""
+        desk = desk_of(request)
+        await desk.require_scope(request, "analyst")
+        state = await studies.start(desk, study_id)
+        row = await studies.require_study(desk, study_id)
+        return answers.StudyState(study_id=study_id, study_hash=row.study_hash.hex(), state=state)
+
+    @router.post("/v1/bundles", status_code=201, tags=["bundles"])
+    async def publish(request: Request, body: bundles.BundleRequest) -> bundles.PublishedBundle:
+        """Publish a bundle from finished studies (scope operator)."""
+        desk = desk_of(request)
+        await desk.require_scope(request, "operator")
+        return await bundles.publish(desk, body)
+
+    return router
+
+
+def log_routes() -> APIRouter:
+    """The transparency log, for anyone."""
+    router = APIRouter(prefix="/v1/log", tags=["log"])
+
+    @router.get("/checkpoint")
+    async def checkpoint(request: Request) -> LogCheckpoint:
+        """The newest signed checkpoint."""
+        desk = desk_of(request)
+        return LogCheckpoint(checkpoint=desk.ledger_log.checkpoint(desk.clock.now_ms()))
+
+    @router.get("/entries")
+    async def entries(
+        request: Request, start: Index = 0, count: Annotated[int, Query(ge=1, le=_ENTRIES_MAXIMUM)] = 100
+    ) -> LogEntries:
+        """Entries from ``start`` on."""
+        desk = desk_of(request)
+        async with desk.database.reading() as connection:
+            found = await desk.store.log_entries(connection, start, count)
+        return LogEntries(start=start, entries=tuple(to_base64(entry) for entry in found))
+
+    @router.get("/consistency")
+    async def consistency(request: Request, first: Index, second: Index) -> LogConsistency:
+        """Proof that the log only grew from ``first`` to ``second`` entries."""
+        path = desk_of(request).ledger_log.consistency(first, second)
+        return LogConsistency(first=first, second=second, path=path)
+
+    @router.get("/inclusion")
+    async def inclusion(request: Request, index: Index, size: Index) -> Inclusion:
+        """Proof that entry ``index`` stands in the tree of ``size`` entries."""
+        return desk_of(request).ledger_log.inclusion(index, size)
+
+    return router

@@ -1,0 +1,73 @@
+"""What devices poll: one document, the same bytes for everyone, rebuilt when a round opens, closes or is stopped."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from aggregator.clock import Clock
+from aggregator.leader.log import TransparencyLog
+from models.wire.rounds import Inclusion, RoundWork, Work
+from models.wire.studies import Study
+
+
+@dataclass(frozen=True)
+class PublishedRound:
+    """An open round with what a device checks: the approval, the helper's opening, the log's proof."""
+
+    study: Study
+    approval: str
+    opening: str
+    inclusion: Inclusion
+
+    def work(self) -> RoundWork:
+        """As it travels."""
+        return RoundWork(study=self.study, approval=self.approval, opening=self.opening, inclusion=self.inclusion)
+
+
+@dataclass
+class WorkBoard:
+    """The published work, as bytes with their ETag. A model is known to it while a round needs it."""
+
+    clock: Clock
+    log: TransparencyLog
+    bundle_version: int = 0
+    _rounds: dict[bytes, PublishedRound] = field(default_factory=dict)
+    _stopped: set[str] = field(default_factory=set)
+    body: bytes = b""
+    etag: str = ""
+
+    def __post_init__(self) -> None:
+        """Publish the empty board."""
+        self.refresh()
+
+    def put_up(self, context: bytes, item: PublishedRound) -> None:
+        """Publish a round."""
+        self._rounds[context] = item
+        self.refresh()
+
+    def take_down(self, context: bytes) -> None:
+        """Publish no longer."""
+        if self._rounds.pop(context, None) is not None:
+            self.refresh()
+
+    def stop(self, study_hash: bytes) -> None:
+        """Publish that a study was stopped."""
+        self._stopped.add(study_hash.hex())
+        self.refresh()
+
+    def announce_bundle(self, version: int) -> None:
+        """Publish the newest bundle's version."""
+        self.bundle_version = version
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Rebuild the bytes."""
+        work = Work(
+            rounds=tuple(item.work() for item in self._rounds.values()),
+            stopped=tuple(sorted(self._stopped)),
+            checkpoint=self.log.checkpoint(self.clock.now_ms()),
+            bundle_version=self.bundle_version,
+        )
+        self.body = work.model_dump_json().encode()
+        self.etag = f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'

@@ -1,0 +1,174 @@
+"""The leader's store: devices, consent, studies, rounds, reports, the log. Each query takes its change's connection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.storage.leader_tables import (
+    METADATA,
+    bundles,
+    consent_rows,
+    devices,
+    log_entries,
+    models,
+    nonces,
+    reports,
+    rounds,
+    studies,
+)
+from aggregator.storage.ledger import LedgerStore
+
+Record = Row[Any]
+_CHUNK = 256
+
+
+class LeaderStore:
+    """Queries of the leader."""
+
+    def __init__(self) -> None:
+        self.ledger = LedgerStore(METADATA)
+
+    # Devices and consent
+
+    async def devices(self, connection: AsyncConnection) -> AsyncIterator[Record]:
+        """Every device."""
+        for row in await connection.execute(select(devices)):
+            yield row
+
+    async def add_devices(self, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+        """Store devices."""
+        if rows:
+            await connection.execute(devices.insert(), list(rows))
+
+    async def used_nonces(self, connection: AsyncConnection, asked: Sequence[bytes]) -> set[bytes]:
+        """Which of these nonces were used."""
+        return set((await connection.execute(select(nonces.c.nonce).where(nonces.c.nonce.in_(asked)))).scalars())
+
+    async def add_nonces(self, connection: AsyncConnection, fresh: Sequence[bytes], at_ms: int, before_ms: int) -> None:
+        """Remember nonces, and forget those whose time window is over."""
+        await connection.execute(delete(nonces).where(nonces.c.at_ms < before_ms))
+        if fresh:
+            await connection.execute(nonces.insert(), [{"nonce": nonce, "at_ms": at_ms} for nonce in fresh])
+
+    async def consent_rows(self, connection: AsyncConnection) -> AsyncIterator[Record]:
+        """Every consent row, by device and in order."""
+        query = select(consent_rows).order_by(consent_rows.c.device_id, consent_rows.c.row_index)
+        for row in await connection.execute(query):
+            yield row
+
+    async def add_consent_rows(self, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+        """Append consent rows."""
+        if rows:
+            await connection.execute(consent_rows.insert(), list(rows))
+
+    # Studies
+
+    async def studies(self, connection: AsyncConnection) -> list[Record]:
+        """Every study, oldest first."""
+        return list((await connection.execute(select(studies).order_by(studies.c.proposed_at_ms))).all())
+
+    async def study(self, connection: AsyncConnection, study_id: str) -> Record | None:
+        """One study by name."""
+        return (await connection.execute(select(studies).where(studies.c.study_id == study_id))).one_or_none()
+
+    async def add_study(self, connection: AsyncConnection, **values: Any) -> None:
+        """Store a study."""
+        await connection.execute(studies.insert().values(**values))
+
+    async def update_study(self, connection: AsyncConnection, study_hash: bytes, **values: Any) -> None:
+        """Change a study's state."""
+        await connection.execute(update(studies).where(studies.c.study_hash == study_hash).values(**values))
+
+    async def add_model(self, connection: AsyncConnection, model_hash: bytes, body: bytes) -> None:
+        """Store a model once."""
+        if await self.model(connection, model_hash) is None:
+            await connection.execute(models.insert().values(model_hash=model_hash, body=body))
+
+    async def model(self, connection: AsyncConnection, model_hash: bytes) -> bytes | None:
+        """One model's bytes."""
+        found = await connection.execute(select(models.c.body).where(models.c.model_hash == model_hash))
+        body: bytes | None = found.scalar_one_or_none()
+        return body
+
+    # Rounds
+
+    async def add_round(self, connection: AsyncConnection, **values: Any) -> int:
+        """Store an opened round; returns its id."""
+        result = await connection.execute(rounds.insert().values(detail="", **values))
+        key = result.inserted_primary_key
+        assert key is not None, "the table numbers its rows"
+        return int(key[0])
+
+    async def update_round(self, connection: AsyncConnection, round_id: int, **values: Any) -> None:
+        """Change a round."""
+        await connection.execute(update(rounds).where(rounds.c.round_id == round_id).values(**values))
+
+    async def round(self, connection: AsyncConnection, study_hash: bytes, number: int) -> Record | None:
+        """One round."""
+        query = select(rounds).where(rounds.c.study_hash == study_hash, rounds.c.number == number)
+        return (await connection.execute(query)).one_or_none()
+
+    async def rounds(self, connection: AsyncConnection, study_hash: bytes) -> list[Record]:
+        """A study's rounds, in order."""
+        query = select(rounds).where(rounds.c.study_hash == study_hash).order_by(rounds.c.number)
+        return list((await connection.execute(query)).all())
+
+    async def contexts(self, connection: AsyncConnection) -> list[bytes]:
+        """The contexts of every round so far."""
+        return list((await connection.execute(select(rounds.c.context))).scalars())
+
+    # Reports
+
+    async def add_reports(self, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+        """Store reports in one statement."""
+        if rows:
+            await connection.execute(reports.insert(), list(rows))
+
+    async def report_signatures(self, connection: AsyncConnection, round_id: int) -> dict[bytes, bytes]:
+        """Signature by device, of a round's reports."""
+        query = select(reports.c.device_id, reports.c.signature).where(reports.c.round_id == round_id)
+        return {device: signature for device, signature in await connection.execute(query)}
+
+    async def report_seals(self, connection: AsyncConnection, round_id: int) -> list[bytes]:
+        """A round's seals in strictly increasing order of their ids."""
+        query = select(reports.c.seal).where(reports.c.round_id == round_id).order_by(reports.c.report_id)
+        return list((await connection.execute(query)).scalars())
+
+    async def masked_chunks(self, connection: AsyncConnection, round_id: int) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+        """A round's (report id, masked vector), in chunks, so that a cohort never stands in memory at once."""
+        query = select(reports.c.report_id, reports.c.masked).where(reports.c.round_id == round_id)
+        result = await connection.stream(query.execution_options(yield_per=_CHUNK))
+        async for part in result.partitions(_CHUNK):
+            yield [(row.report_id, row.masked) for row in part]
+
+    async def drop_report(self, connection: AsyncConnection, round_id: int, device_id: bytes) -> None:
+        """Take one device's report out of a round."""
+        query = delete(reports).where(reports.c.round_id == round_id, reports.c.device_id == device_id)
+        await connection.execute(query)
+
+    async def drop_reports(self, connection: AsyncConnection, round_id: int) -> None:
+        """Delete a round's reports; the store overwrites the bytes."""
+        await connection.execute(delete(reports).where(reports.c.round_id == round_id))
+
+    # Log and bundles
+
+    async def log_entries(self, connection: AsyncConnection, start: int = 0, count: int | None = None) -> list[bytes]:
+        """Log entries in order."""
+        query = select(log_entries.c.body).where(log_entries.c.entry_index >= start).order_by(log_entries.c.entry_index)
+        return list((await connection.execute(query.limit(count) if count is not None else query)).scalars())
+
+    async def add_log_entry(self, connection: AsyncConnection, index: int, body: bytes) -> None:
+        """Append a log entry."""
+        await connection.execute(log_entries.insert().values(entry_index=index, body=body))
+
+    async def bundle_version(self, connection: AsyncConnection) -> int:
+        """The newest published version, 0 before the first."""
+        return int((await connection.execute(select(func.max(bundles.c.bundle_version)))).scalar_one() or 0)
+
+    async def add_bundle(self, connection: AsyncConnection, **values: Any) -> None:
+        """Remember a published bundle."""
+        await connection.execute(bundles.insert().values(**values))
