@@ -23,7 +23,7 @@ from privacy.accounting import Contract
 from simulations.populations import CATEGORIES, SITE
 from simulations.populations.shop import HOME
 
-CONTRACT = Contract(epsilon=4.0, delta=1e-5, order=7)
+CONTRACT = Contract(epsilon=3.0, delta=1e-5, order=9)
 """The demo's contract with a visitor: device level, zero-out, any 30 days, over everything."""
 SENSITIVITY = 2**14
 """Integer sensitivity of one report; the grid is then far finer than the noise."""
@@ -108,7 +108,7 @@ def measurement() -> Draft:
         sampling_rate=0.5,
         noise_multiplier=4.0,
         window_seconds=3.0,
-        epsilon_cap=1.0,
+        epsilon_cap=1.2,
     )
 
 

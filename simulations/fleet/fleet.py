@@ -1,0 +1,248 @@
+"""Simulated devices that share one agent process: real keys, one encrypted store, real ledgers, the real Flower app.
+
+It is an agent with many people behind it, as a gateway has; what a device does is the agent's own code. Only three
+things are simulated: the people's events, their choices, and that everybody is reachable at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from client_agent.clocks import Clock
+from client_agent.connection import HelperConnection, LeaderConnection
+from client_agent.consenting import ConsentKeeper
+from client_agent.enrolment import Pins, enrol
+from client_agent.federation.app import build_client_app, participant_context, round_message
+from client_agent.federation.contribution import Reservation, Slots
+from client_agent.federation.federation import Federation
+from client_agent.federation.trust import VerifiedRound
+from client_agent.keys import FileKeyring
+from client_agent.store import open_store
+from consent import PURPOSES
+from models.queries.answers import DeviceData
+from privacy.accounting import Contract, lifetime_epsilon, spent_epsilon
+from simulations.populations import Choice
+
+_CHUNK = 24
+"""Heads answered under one commit, between two looks at what is due."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One simulated person on one device: a local name, data, and what they choose."""
+
+    name: str
+    data: DeviceData
+    choice: Choice
+
+
+@dataclass
+class FleetReport:
+    """What the devices know at the end; no service can know the null counts."""
+
+    devices: int
+    consented: int
+    refused: int
+    withdrawn: int
+    spent_at_start: int
+    tallies: dict[str, dict[str, int]]
+    spent_epsilon: float
+    """The filter's figure of the device that spent most in this run (device level, zero-out)."""
+    study_epsilon: dict[str, float]
+    """By purpose: the filter's figure of one study's charges alone, of the device charged most."""
+    local_epsilon: dict[str, float]
+    """By study digest: the local filter's figure of the device that trained most (per row, zero-out)."""
+    refused_rounds: dict[str, int] = field(default_factory=dict)
+
+
+BatchAnswer = Callable[[VerifiedRound, Sequence[Reservation], "Fleet"], None]
+"""Answers all heads of a round at once, in the place of one ClientApp call each."""
+
+
+class Fleet:
+    """Many devices behind one agent.
+
+    Args:
+        folder: for the store and its key.
+        devices: who they are.
+        leader: connection to the leader.
+        helper: connection to the helper.
+        pins: the keys given out of band.
+        contract: the installed budget (device level, zero-out).
+        clock: the machine's clocks.
+        slots: where in a window reports are sent.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        devices: Sequence[Device],
+        leader: LeaderConnection,
+        helper: HelperConnection | None,
+        pins: Pins,
+        contract: Contract,
+        clock: Clock,
+        slots: Slots | None = None,
+    ) -> None:
+        self.devices = {device.name: device for device in devices}
+        self.store = open_store(folder, FileKeyring(folder))
+        self.keeper = ConsentKeeper(self.store, pins, clock)
+        self._leader, self._helper, self._pins, self._clock = leader, helper, pins, clock
+        self.federation = Federation(self.store, leader, helper, pins, clock, os.urandom, contract, slots=slots)
+        self.app = build_client_app(self.federation, self.data_of)
+        self._owner: dict[str, str] = {}
+        self._context = {}  # type: ignore[var-annotated]  # Flower's Context, by participant
+        self._rounds_seen: dict[str, set[int]] = {}
+        self.withdrawn: set[str] = set()
+        self.spent = [device.name for device in devices if device.choice.budget_spent]
+
+    def enrol(self, token: str) -> None:
+        """Enrol everybody, then let everybody choose; grants are countersigned, refusals stay at home."""
+        people = list(self.devices)
+        records = enrol(
+            self.store, self._leader, self._pins, people, token=token, clock=self._clock, entropy=os.urandom
+        )
+        self._owner = {record.participant_id: record.person for record in records}
+        ids = {person: participant for participant, person in self._owner.items()}
+        everything = {purpose.id for purpose in PURPOSES}
+        grants = {ids[p]: d.choice.granted for p, d in self.devices.items() if d.choice.granted}
+        refusals = {
+            ids[p]: tuple(everything - set(d.choice.granted)) for p, d in self.devices.items() if not d.choice.granted
+        }
+        self.keeper.grant_many(grants)
+        self.keeper.decline_many(refusals)
+        self.keeper.deliver(self._leader)
+        self.federation.budgets.exhaust(self.spent, "simulated history: a spent budget")
+        self.federation.roster.refresh()
+
+    def data_of(self, participant_id: str) -> DeviceData:
+        """A participant's own data."""
+        return self.devices[self._owner[participant_id]].data
+
+    def step(self, batch: BatchAnswer | None = None) -> bool:
+        """Poll once and take part in whatever is new; returns whether anything was done."""
+        done = False
+        for found in self.federation.open_rounds():
+            reservations = self.federation.reserve_all(found)
+            if reservations:
+                self._take_part(found, reservations, batch)
+                done = True
+        return bool(self.federation.send_due().accepted) or done
+
+    def _take_part(self, found: VerifiedRound, reservations: Sequence[Reservation], batch: BatchAnswer | None) -> None:
+        heads = sorted(self.federation.flip_all(reservations), key=lambda item: item.slot_ms)
+        self.federation.finalise(found, [item for item in reservations if not item.heads])
+        self._leave(found)
+        if batch is not None:
+            batch(found, heads, self)
+            self.federation.finalise(found, heads)
+            return
+        for start in range(0, len(heads), _CHUNK):
+            with self.store.transaction():
+                for reservation in heads[start : start + _CHUNK]:
+                    self._call_app(found, reservation.participant.participant_id)
+            self.federation.send_due()
+
+    def _call_app(self, found: VerifiedRound, participant_id: str) -> None:
+        if participant_id not in self._context:
+            self._context[participant_id] = participant_context(participant_id)
+        self.app(round_message(found, 1), self._context[participant_id])
+
+    def _leave(self, found: VerifiedRound) -> None:
+        """Those who change their mind in this round withdraw, with their report queued."""
+        study, number = found.study.study_id, found.round - 1
+        leaving = [
+            participant
+            for participant, person in self._owner.items()
+            if person not in self.withdrawn and _leaves(self.devices[person].choice, study, number)
+        ]
+        if not leaving:
+            return
+        everything = tuple(purpose.id for purpose in PURPOSES)
+        taken = self.keeper.decline_many(dict.fromkeys(leaving, everything))
+        self.keeper.deliver(self._leader)
+        if self._helper is not None:
+            self.keeper.tell_helper(self._helper, taken)
+        self.withdrawn |= {self._owner[participant] for participant in leaving}
+
+    def report(self) -> FleetReport:
+        """What the devices know."""
+        choices = [device.choice for device in self.devices.values()]
+        return FleetReport(
+            devices=len(choices),
+            consented=sum(bool(choice.granted) for choice in choices),
+            refused=sum(not choice.granted for choice in choices),
+            withdrawn=len(self.withdrawn),
+            spent_at_start=len(self.spent),
+            tallies=self.federation.statistics(),
+            spent_epsilon=max((self._spent(name) for name in self.devices if name not in self.spent), default=0.0),
+            study_epsilon=self._study_epsilon(),
+            local_epsilon=self._local_epsilon(),
+        )
+
+    def _spent(self, person: str) -> float:
+        with self.store.transaction():
+            times = self.federation.budgets.read_times()
+        return spent_epsilon(self.federation.budgets.of(person).contract, times)
+
+    def _study_epsilon(self) -> dict[str, float]:
+        contract = self.federation.budgets.contract
+        most: dict[str, float] = {}
+        for person in set(self.devices) - set(self.spent):
+            sums: dict[str, float] = {}
+            for item in self.federation.budgets.of(person).contract.active:
+                sums[item.purpose] = sums.get(item.purpose, 0.0) + item.rdp
+            most = {purpose: max(most.get(purpose, 0.0), sums.get(purpose, 0.0)) for purpose in {*most, *sums}}
+        return {purpose: contract.epsilon_of(rdp) for purpose, rdp in most.items()}
+
+    def _local_epsilon(self) -> dict[str, float]:
+        most: dict[str, float] = {}
+        for person in self.devices:
+            for study, state in self.federation.budgets.of(person).local.items():
+                most[study] = max(most.get(study, 0.0), lifetime_epsilon(state))
+        return most
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+
+def _leaves(choice: Choice, study: str, number: int) -> bool:
+    return choice.withdrawal is not None and (choice.withdrawal.study, choice.withdrawal.round) == (study, number)
+
+
+def merge(reports: Iterable[FleetReport]) -> FleetReport:
+    """The report of several fleets together."""
+    parts = list(reports)
+    return FleetReport(
+        devices=sum(part.devices for part in parts),
+        consented=sum(part.consented for part in parts),
+        refused=sum(part.refused for part in parts),
+        withdrawn=sum(part.withdrawn for part in parts),
+        spent_at_start=sum(part.spent_at_start for part in parts),
+        tallies=_added(part.tallies for part in parts),
+        spent_epsilon=max(part.spent_epsilon for part in parts),
+        study_epsilon=_largest(part.study_epsilon for part in parts),
+        local_epsilon=_largest(part.local_epsilon for part in parts),
+    )
+
+
+def _added(tables: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    total: dict[str, dict[str, int]] = {}
+    for table in tables:
+        for purpose, counts in table.items():
+            row = total.setdefault(purpose, {})
+            for name, count in counts.items():
+                row[name] = row.get(name, 0) + count
+    return total
+
+
+def _largest(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    most: dict[str, float] = {}
+    for table in tables:
+        for name, figure in table.items():
+            most[name] = max(most.get(name, 0.0), figure)
+    return most

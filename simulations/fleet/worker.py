@@ -1,0 +1,153 @@
+"""One process of the demo's fleet: ``python -m simulations.fleet.worker CONFIG``; commands on stdin, answers on stdout.
+
+Commands, one a line: ``enrol``, ``run`` (takes part until the next command), ``personalise``, ``report``, ``stop``.
+Each answer is one JSON object on one line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+
+from client_agent.clocks import SystemClock
+from client_agent.connection import HelperConnection, LeaderConnection
+from client_agent.enrolment import Pins
+from client_agent.federation.contribution import Slots
+from models.wire.problems import ProblemError
+from privacy.accounting import Contract
+from simulations.fleet.data import ShopData
+from simulations.fleet.fleet import Device, Fleet
+from simulations.fleet.visits import personalise
+from simulations.populations import ShopPopulation
+
+_POLL_SECONDS = 0.08
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """What a worker is told. ``part`` of ``parts``: which devices of the population are its own."""
+
+    folder: str
+    leader: str
+    helper: str
+    pins: str
+    root: str
+    token: str
+    devices: int
+    seed: int
+    part: int
+    parts: int
+    epsilon: float
+    delta: float
+    order: int
+    canary: str
+    site: str
+    slot: str
+    study_rounds: dict[str, int]
+
+    def canary_of(self, index: int) -> str:
+        """The string planted in all raw events of a device."""
+        return f"{self.canary}-{index}"
+
+
+class Worker:
+    """A fleet with its loop."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        population = ShopPopulation(
+            config.devices, config.seed, canary=config.canary_of, study_rounds=config.study_rounds
+        )
+        mine = [population[index] for index in range(config.part, config.devices, config.parts)]
+        self._config = config
+        self._now_ms = population.end_ms
+        self._planted = {f"device-{device.index}": device for device in mine}
+        devices = [Device(name, ShopData(device), device.choice) for name, device in self._planted.items()]
+        self.fleet = Fleet(
+            Path(config.folder),
+            devices,
+            LeaderConnection(config.leader),
+            HelperConnection(config.helper),
+            Pins.parse(config.pins.encode()),
+            Contract(config.epsilon, config.delta, config.order),
+            SystemClock(),
+            Slots(earliest=0.35, latest=0.9),
+        )
+
+    def warm_up(self) -> None:
+        """Load what training needs before the first window opens."""
+        import opacus  # noqa: F401 - for its import time alone
+
+        import models.learning.local_training  # noqa: F401 - likewise
+
+        for device in self._planted.values():
+            self.fleet.devices[f"device-{device.index}"].data.dwell_seconds()
+
+    def run(self, commands: queue.Queue[str]) -> None:
+        """Take part until the next command arrives."""
+        while commands.empty():
+            try:
+                busy = self.fleet.step()
+            except ProblemError as problem:
+                print(f"{problem}", file=sys.stderr)
+                busy = False
+            if not busy:
+                time.sleep(_POLL_SECONDS)
+
+    def personalise(self) -> dict[str, Any]:
+        """Let every device decide about its own content."""
+        self.fleet.federation.roster.refresh()
+        outcome = personalise(
+            self.fleet.federation,
+            self._planted,
+            Path(self._config.folder) / "tuf",
+            self._config.leader,
+            bytes.fromhex(self._config.root),
+            self._config.site,
+            self._now_ms,
+            self._config.slot,
+        )
+        return asdict(outcome)
+
+
+def main() -> None:
+    """Serve commands until ``stop`` or the end of input."""
+    config = WorkerConfig(**json.loads(Path(sys.argv[1]).read_text()))
+    commands: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read, args=(commands,), daemon=True).start()
+    worker = Worker(config)
+    _answer({"ready": len(worker.fleet.devices)})
+    while (command := commands.get()) != "stop":
+        if command == "enrol":
+            worker.fleet.enrol(config.token)
+            worker.warm_up()
+            _answer({"enrolled": len(worker.fleet.devices)})
+        elif command == "run":
+            worker.run(commands)
+        elif command == "personalise":
+            _answer(worker.personalise())
+        elif command == "report":
+            _answer(asdict(worker.fleet.report()))
+    worker.fleet.close()
+
+
+def _read(commands: queue.Queue[str]) -> None:
+    for line in sys.stdin:
+        commands.put(line.strip())
+    commands.put("stop")
+
+
+def _answer(message: dict[str, Any]) -> None:
+    print(json.dumps(message), flush=True)
+
+
+if __name__ == "__main__":
+    main()
