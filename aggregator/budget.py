@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from aggregator.clock import Clock
 from aggregator.errors import StoreCorrupt
+from models.wire.problems import ProblemError
 from models.wire.studies import Study
 from privacy.accounting import (
     BudgetExhausted,
@@ -28,7 +29,6 @@ from privacy.accounting import (
     spent_epsilon,
 )
 from privacy.accounting.contract import convert
-from models.wire.problems import ProblemError
 
 
 @dataclass(frozen=True)

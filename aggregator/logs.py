@@ -9,7 +9,7 @@ from typing import Any, cast
 import structlog
 
 
-def service_log(service: str) -> structlog.typing.FilteringBoundLogger:
+def service_log(service: str, level: str = "info") -> structlog.typing.FilteringBoundLogger:
     """A logger of its own for one service: nothing global is configured, so that two can share a process."""
     logger = structlog.wrap_logger(
         structlog.PrintLogger(sys.stderr),
@@ -18,7 +18,7 @@ def service_log(service: str) -> structlog.typing.FilteringBoundLogger:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         service=service,
     )
     return cast("structlog.typing.FilteringBoundLogger", logger)

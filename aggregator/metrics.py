@@ -19,7 +19,9 @@ class Metrics:
         self.request_seconds = Histogram(
             "hearthside_request_seconds", "Time to answer", ("route",), registry=self.registry
         )
-        self.body_bytes = Counter("hearthside_body_bytes", "Bytes of request bodies", ("route",), registry=self.registry)
+        self.body_bytes = Counter(
+            "hearthside_body_bytes", "Bytes of request bodies", ("route",), registry=self.registry
+        )
         self.reports = Counter("hearthside_reports", "Reports by outcome", ("outcome",), registry=self.registry)
         self.rounds = Counter("hearthside_rounds", "Rounds by final state", ("state",), registry=self.registry)
         self.open_rounds = Gauge("hearthside_open_rounds", "Rounds that take reports", registry=self.registry)

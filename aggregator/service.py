@@ -28,7 +28,9 @@ _PROBLEM_RESPONSE: dict[int | str, dict[str, Any]] = {"4XX": {"model": Problem},
 _FRAMEWORK_PROBLEMS = {404: "not-found", 405: "not-found", 413: "too-large", 415: "unsupported-media-type"}
 
 
-def new_service(title: str, summary: str, settings: ServiceSettings, lifespan: Any, metrics: Metrics, log: Log) -> FastAPI:
+def new_service(
+    title: str, summary: str, settings: ServiceSettings, lifespan: Any, metrics: Metrics, log: Log
+) -> FastAPI:
     """A FastAPI application that wears the house's guards and answers every error as an RFC 9457 problem."""
     app = FastAPI(
         title=title,
@@ -101,7 +103,9 @@ def body_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 def binary_schema(media_type: str) -> dict[str, Any]:
     """The OpenAPI part of a route that reads a binary frame."""
-    return {"requestBody": {"required": True, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}}
+    return {
+        "requestBody": {"required": True, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}
+    }
 
 
 def require_media_type(request: Request, expected: str) -> None:

@@ -1,4 +1,4 @@
-"""Settings of both services: environment first, then ``settings.json`` in the service's folder, then defaults.
+"""Settings of both services: environment, then ``settings.json`` in the service's folder, then defaults.
 
 There is no default secret: keys are files that ``hearthside-aggregator init`` makes, tokens are made by ``token create``.
 """
@@ -6,7 +6,7 @@ There is no default secret: keys are files that ``hearthside-aggregator init`` m
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -43,6 +43,7 @@ class ServiceSettings(BaseSettings):
     budget_order: Annotated[int, Field(ge=2, le=1_024)] | None = None
     """Order of the Renyi filter; chosen from epsilon and delta unless said."""
     budget_window_seconds: Annotated[int, Field(ge=1)] = 30 * 86_400
+    log_level: Literal["info", "warning", "error"] = "info"
     body_limit_bytes: Bytes = 64 * 2**20
     time_limit_seconds: Seconds = 120.0
 

@@ -79,7 +79,7 @@ def create_app(settings: HelperSettings, clock: Clock | None = None) -> FastAPI:
     Raises:
         SettingsInvalid: a key that is missing or unreadable.
     """
-    key, metrics, log = settings.signing_key(), Metrics(), service_log("helper")
+    key, metrics, log = settings.signing_key(), Metrics(), service_log("helper", settings.log_level)
     clock = clock or Clock()
     database = Database(settings.url())
     quiet_libraries()
@@ -115,7 +115,12 @@ def create_app(settings: HelperSettings, clock: Clock | None = None) -> FastAPI:
             await connection.execute(text("SELECT 1"))
 
     app = new_service(
-        "Hearthside helper", "Run by the privacy office; holds the other half of every sum.", settings, lifespan, metrics, log
+        "Hearthside helper",
+        "Run by the privacy office; holds the other half of every sum.",
+        settings,
+        lifespan,
+        metrics,
+        log,
     )
     identity = ServiceIdentity(
         role="helper",
@@ -201,9 +206,7 @@ def _add_round_routes(router: APIRouter) -> None:
         response_model=ShareAnswer,
         openapi_extra=binary_schema(SEALS_MEDIA_TYPE),
     )
-    async def share(
-        request: Request, study_hash: HexDigest, number: Annotated[int, Path(ge=1, le=10_000)]
-    ) -> Response:
+    async def share(request: Request, study_hash: HexDigest, number: Annotated[int, Path(ge=1, le=10_000)]) -> Response:
         """Answer a round's one batch. Signed by the leader; the identical batch again gets identical bytes."""
         office, body = office_of(request), await request.body()
         require_media_type(request, SEALS_MEDIA_TYPE)

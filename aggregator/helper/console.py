@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,9 @@ def _local(study: Study) -> str:
     if not isinstance(study.query, TrainQuery):
         return "none: a measurement is in clear to leader and helper together"
     noise = study.query.local.noise_multiplier
-    return f"local noise multiplier {noise:g} on each training row" if noise else "none: rows are clipped, without noise"
+    return (
+        f"local noise multiplier {noise:g} on each training row" if noise else "none: rows are clipped, without noise"
+    )
 
 
 def _reason(jws: str) -> str:
@@ -97,4 +99,4 @@ def _reason(jws: str) -> str:
 
 
 def _instant(at_ms: int) -> str:
-    return datetime.datetime.fromtimestamp(at_ms / 1_000, tz=datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return dt.datetime.fromtimestamp(at_ms / 1_000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

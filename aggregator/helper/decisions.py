@@ -58,7 +58,9 @@ async def decide(office: Office, jws: str) -> Decision:
     async def act(change: Change) -> None:
         proposal = await require_proposal(office, change.connection, study_hash)
         if proposal.study_id != decision.study_id:
-            raise ProblemError("malformed", f"the decision names {decision.study_id!r}, its digest {proposal.study_id!r}")
+            raise ProblemError(
+                "malformed", f"the decision names {decision.study_id!r}, its digest {proposal.study_id!r}"
+            )
         if any(known.jws == jws for known in await office.store.decisions(change.connection, study_hash)):
             return
         state = step_study(StudyState(proposal.state), _EVENTS[decision.decision])

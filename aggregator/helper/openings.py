@@ -1,4 +1,4 @@
-"""Opening a round: the helper's signed word on study, model, key, window and log, which devices accept from no one else."""
+"""Opening a round: the helper's signed word on study, model, key, window and log. Devices accept no other."""
 
 from __future__ import annotations
 

@@ -233,7 +233,9 @@ async def _store(office: Office, change: Change, marked: Marked, body: bytes, op
 
 def _unwrap(body: bytes) -> bytes:
     if not body:
-        raise ProblemError("cohort-too-small", "after failed and withdrawn seals fewer are left than the minimum cohort")
+        raise ProblemError(
+            "cohort-too-small", "after failed and withdrawn seals fewer are left than the minimum cohort"
+        )
     return body
 
 

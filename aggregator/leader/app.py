@@ -51,7 +51,12 @@ def create_app(
     Raises:
         SettingsInvalid: a key that is missing or unreadable.
     """
-    key, metrics, log, clock = settings.signing_key(), Metrics(), service_log("leader"), clock or Clock()
+    key, metrics, log, clock = (
+        settings.signing_key(),
+        Metrics(),
+        service_log("leader", settings.log_level),
+        clock or Clock(),
+    )
     database = Database(settings.url())
     distribution = Distribution(settings.directory / "tuf", settings.site)
     quiet_libraries()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import math
 from dataclasses import dataclass
 
@@ -68,7 +68,7 @@ async def publish(desk: Desk, request: BundleRequest) -> PublishedBundle:
 
     Raises:
         ProblemError: ``unknown-study``, ``wrong-state`` (a study that has not finished, or no repository yet),
-            ``invalid-study`` (a study of another kind), ``bundle-invalid`` (an expression or template that must not go out).
+            ``invalid-study`` (a study of another kind), ``bundle-invalid`` (a part that must not go out).
     """
     async with desk.publisher.lock:
         parts = {
@@ -97,7 +97,7 @@ async def publish(desk: Desk, request: BundleRequest) -> PublishedBundle:
 
 
 async def _release(desk: Desk, bundle: Bundle) -> PublishedBundle:
-    now = datetime.datetime.fromtimestamp(desk.clock.wall(), tz=datetime.UTC)
+    now = dt.datetime.fromtimestamp(desk.clock.wall(), tz=dt.UTC)
     sha256 = await asyncio.to_thread(desk.publisher.distribution.publish, bundle, desk.key, now)
     version = bundle.bundle_version
 

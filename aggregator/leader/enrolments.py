@@ -44,7 +44,7 @@ class _Admission:
         self._fresh: dict[bytes, VerifyKey] = {}
         self._nonces: list[bytes] = []
         self._spent: dict[str, int] = {}
-        self._left: dict[str, int | None | ProblemError] = {}
+        self._left: dict[str, int | ProblemError | None] = {}
 
     async def load(self, items: Sequence[Enrolment]) -> None:
         nonces = [bytes.fromhex(item.nonce) for item in items]
@@ -70,7 +70,8 @@ class _Admission:
     async def store(self, forget_before_ms: int) -> None:
         connection, store, register = self._change.connection, self._desk.store, self._desk.register
         rows = [
-            {"device_id": name, "device_key": key.raw, "enrolled_at_ms": self._now_ms} for name, key in self._fresh.items()
+            {"device_id": name, "device_key": key.raw, "enrolled_at_ms": self._now_ms}
+            for name, key in self._fresh.items()
         ]
         await store.add_devices(connection, rows)
         await store.add_nonces(connection, self._nonces, self._now_ms, forget_before_ms)

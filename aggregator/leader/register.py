@@ -68,11 +68,7 @@ class Register:
     def allowed(self, device: Device, purpose: str, epoch: int, now: int) -> bool:
         """The gate *accept*: consent in force for the purpose, in the epoch that the report was made under."""
         state = device.consent
-        return (
-            state is not None
-            and state.epoch == epoch
-            and decide("accept", purpose, state, NO_SIGNALS, now).allowed
-        )
+        return state is not None and state.epoch == epoch and decide("accept", purpose, state, NO_SIGNALS, now).allowed
 
     def revoked(self, device: Device, purposes: Iterable[str], now: int) -> set[str]:
         """Which of the purposes the device's consent does not cover now."""

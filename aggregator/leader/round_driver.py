@@ -318,7 +318,12 @@ class RoundDriver:
 
         async def act(change: Change) -> None:
             await desk.store.update_round(
-                change.connection, row.round_id, state=step.state, total=stored, released_at_ms=now_ms, noise_secret=None
+                change.connection,
+                row.round_id,
+                state=step.state,
+                total=stored,
+                released_at_ms=now_ms,
+                noise_secret=None,
             )
             await desk.store.drop_reports(change.connection, row.round_id)
             await desk.ledger_log.append(change, "release", canonical_json(entry))

@@ -78,7 +78,9 @@ def check(desk: Desk, study: Study) -> None:
         if got != expected:
             raise ProblemError("invalid-study", f"expected {name} {expected!r}, got {got!r}")
     if purpose is None or purpose.leaves == "nothing":
-        raise ProblemError("invalid-study", f"expected a purpose whose reports may leave a device, got {study.purpose!r}")
+        raise ProblemError(
+            "invalid-study", f"expected a purpose whose reports may leave a device, got {study.purpose!r}"
+        )
     if study.expires_at_ms <= desk.clock.now_ms():
         raise ProblemError("invalid-study", "the study has expired")
     check_study(study)
@@ -201,8 +203,10 @@ class Running:
         except (StudyFailed, ProblemError) as error:
             await _finish(desk, study, StudyEvent.FAIL, str(error), None)
         except Exception as error:  # noqa: BLE001  # whatever a strategy does, the study ends in a state that says so
-            desk.log.error("study failed", study=study.study_id, **failure(error))
-            await _finish(desk, study, StudyEvent.FAIL, f"{type(error).__name__}: the operator's log has the place", None)
+            desk.log.error("study failed", study=study.study_id, **failure(error))  # noqa: TRY400  # texts may quote input
+            await _finish(
+                desk, study, StudyEvent.FAIL, f"{type(error).__name__}: the operator's log has the place", None
+            )
 
     def _strategise(self, driver: RoundDriver, loop: asyncio.AbstractEventLoop) -> NDArray[np.float32]:
         """On the study's own thread: Flower's loop, whose grid waits for rounds on the event loop."""
@@ -229,9 +233,7 @@ class Running:
         return strategy.final_model()
 
 
-async def _finish(
-    desk: Desk, study: Study, event: StudyEvent, detail: str, model: NDArray[np.float32] | None
-) -> None:
+async def _finish(desk: Desk, study: Study, event: StudyEvent, detail: str, model: NDArray[np.float32] | None) -> None:
     async def act(change: Change) -> None:
         state = step_study(StudyState.RUNNING, event)
         body = None if model is None else to_model_bytes(model)

@@ -47,9 +47,7 @@ class HelperStore:
 
     async def round(self, connection: AsyncConnection, study_hash: bytes, number: int) -> Record | None:
         """One round, bucket 0."""
-        query = select(rounds).where(
-            rounds.c.study_hash == study_hash, rounds.c.number == number, rounds.c.bucket == 0
-        )
+        query = select(rounds).where(rounds.c.study_hash == study_hash, rounds.c.number == number, rounds.c.bucket == 0)
         return (await connection.execute(query)).one_or_none()
 
     async def rounds(self, connection: AsyncConnection, study_hash: bytes) -> list[Record]:

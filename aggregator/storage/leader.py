@@ -131,14 +131,16 @@ class LeaderStore:
     async def report_signatures(self, connection: AsyncConnection, round_id: int) -> dict[bytes, bytes]:
         """Signature by device, of a round's reports."""
         query = select(reports.c.device_id, reports.c.signature).where(reports.c.round_id == round_id)
-        return {device: signature for device, signature in await connection.execute(query)}
+        return {row.device_id: row.signature for row in await connection.execute(query)}
 
     async def report_seals(self, connection: AsyncConnection, round_id: int) -> list[bytes]:
         """A round's seals in strictly increasing order of their ids."""
         query = select(reports.c.seal).where(reports.c.round_id == round_id).order_by(reports.c.report_id)
         return list((await connection.execute(query)).scalars())
 
-    async def masked_chunks(self, connection: AsyncConnection, round_id: int) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+    async def masked_chunks(
+        self, connection: AsyncConnection, round_id: int
+    ) -> AsyncIterator[list[tuple[bytes, bytes]]]:
         """A round's (report id, masked vector), in chunks, so that a cohort never stands in memory at once."""
         query = select(reports.c.report_id, reports.c.masked).where(reports.c.round_id == round_id)
         result = await connection.stream(query.execution_options(yield_per=_CHUNK))

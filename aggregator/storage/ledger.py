@@ -33,7 +33,9 @@ class LedgerStore:
         if known is None:
             await self.set_fact(connection, _CONTRACT, json.dumps(terms).encode())
         elif json.loads(known) != terms:
-            raise StoreCorrupt(f"the ledger was opened with (epsilon, delta, order, window) {json.loads(known)}, not {terms}")
+            raise StoreCorrupt(
+                f"the ledger was opened with (epsilon, delta, order, window) {json.loads(known)}, not {terms}"
+            )
         rows = await connection.execute(select(self._rows.c.body).order_by(self._rows.c.row_index))
         elapsed = await self.fact(connection, _ELAPSED)
         return Budget(contract, owner, rows.scalars(), _elapsed(elapsed), clock)

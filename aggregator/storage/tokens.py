@@ -15,16 +15,22 @@ SCOPES = ("analyst", "operator", "auditor", "enrol")
 
 
 async def create_token(
-    connection: AsyncConnection, scope: str, label: str, now_ms: int, expires_at_ms: int, uses: int | None
+    connection: AsyncConnection,
+    scope: str,
+    now_ms: int,
+    expires_at_ms: int,
+    *,
+    label: str = "",
+    uses: int | None = None,
 ) -> str:
     """Make a token and store its digest; the token itself is shown once and kept nowhere.
 
     Args:
         connection: of a change.
         scope: one of ``SCOPES``.
-        label: what the operator calls it.
         now_ms: Unix milliseconds.
         expires_at_ms: when it stops working.
+        label: what the operator calls it.
         uses: most enrolments with it; None for no cap.
     """
     token = f"hearthside-{scope}-{secrets.token_urlsafe(32)}"

@@ -138,7 +138,7 @@ class World:
         now_ms = self.clock.now_ms()
         desk = self.leader_app.state.desk
         return await desk.database.change(
-            lambda change: create_token(change.connection, scope, "test", now_ms, now_ms + int(seconds * 1_000), uses)
+            lambda change: create_token(change.connection, scope, now_ms, now_ms + int(seconds * 1_000), uses=uses)
         )
 
     async def bearer(self, scope: str) -> dict[str, str]:
@@ -153,7 +153,8 @@ class World:
             parties = Parties(key.verify_key, leader, SITE, "p")
             devices.append(Device(key, device_id(leader, key.verify_key), open_ledger(parties)))
         enrolments = [
-            make_enrolment(device.key, leader, token, os.urandom(16), self.clock.now_ms()).document() for device in devices
+            make_enrolment(device.key, leader, token, os.urandom(16), self.clock.now_ms()).document()
+            for device in devices
         ]
         response = await self.leader.post("/v1/enrolments", json={"enrolments": enrolments})
         assert [item["device_id"] for item in response.json()["results"]] == [device.name.hex() for device in devices]
@@ -286,7 +287,8 @@ class World:
 
     async def send(self, *items: tuple[Device, Report], epoch: int | None = None) -> list[str]:
         frames = [
-            ReportFrame(device.name, device.consent.epoch if epoch is None else epoch, report) for device, report in items
+            ReportFrame(device.name, device.consent.epoch if epoch is None else epoch, report)
+            for device, report in items
         ]
         headers = {"content-type": REPORTS_MEDIA_TYPE}
         response = await self.leader.post("/v1/reports", content=encode_batch(frames), headers=headers)

@@ -73,5 +73,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop every table."""
-    for name in ('facts', 'ledger_rows', 'withdrawals', 'rounds', 'decisions', 'proposals'):
+    for name in ("facts", "ledger_rows", "withdrawals", "rounds", "decisions", "proposals"):
         op.drop_table(name)

@@ -111,5 +111,18 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop every table."""
-    for name in ('facts', 'bundles', 'ledger_rows', 'log_entries', 'reports', 'rounds', 'models', 'studies', 'consent_rows', 'tokens', 'nonces', 'devices'):
+    for name in (
+        "facts",
+        "bundles",
+        "ledger_rows",
+        "log_entries",
+        "reports",
+        "rounds",
+        "models",
+        "studies",
+        "consent_rows",
+        "tokens",
+        "nonces",
+        "devices",
+    ):
         op.drop_table(name)

@@ -1,0 +1,1 @@
+"""Alembic migrations of both services, run on start-up."""
