@@ -96,7 +96,7 @@ class ConsentKeeper:
             shown: the notice that was shown.
 
         Returns:
-            Reports that were deleted here; show their tokens to the helper (``tell_helper``).
+            Reports that were deleted here; ``tell_helper`` shows their tokens to the helper.
         """
         chosen = set(purposes) if purposes is not None else {p.id for p in PURPOSES} | self._granted(participant_id)
         return self.decline_many({participant_id: chosen}, shown)
@@ -135,14 +135,29 @@ class ConsentKeeper:
             confirmed += self._settle(waiting, results)
         return confirmed
 
-    def tell_helper(self, helper: HelperConnection, taken_back: TakenBack) -> None:
+    def tell_helper(self, helper: HelperConnection, taken_back: TakenBack | None = None) -> int:
         """Show the helper the tokens of reports that were taken back.
 
+        Args:
+            helper: connection to the helper.
+            taken_back: which; all that it has not heard of unless said.
+
+        Returns:
+            How many it heard of.
+
         Raises:
-            ProblemError: the helper cannot be reached; the leader's deletion stands all the same.
+            ProblemError: the helper cannot be reached; the notices wait. The leader's deletion stands all the same.
         """
-        for report_id, token in taken_back:
-            helper.withdraw(WithdrawalNotice(report_id=report_id.hex(), token=token.hex()))
+        notices = self._store.reports.taken_back() if taken_back is None else taken_back
+        heard: list[bytes] = []
+        try:
+            for report_id, token in notices:
+                helper.withdraw(WithdrawalNotice(report_id=report_id.hex(), token=token.hex()))
+                heard.append(report_id)
+        finally:
+            with self._store.transaction():
+                self._store.reports.told(heard)
+        return len(heard)
 
     def _keep(self, acts: Sequence[_Act]) -> TakenBack:
         taken: TakenBack = []

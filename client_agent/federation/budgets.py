@@ -17,9 +17,11 @@ from privacy.accounting import (
     Row,
     Times,
     forfeit,
+    lifetime_epsilon,
     open_ledger,
     reopen,
     replay,
+    spent_epsilon,
 )
 
 LEDGER_LOST = "ledger lost"
@@ -149,6 +151,50 @@ class Budgets:
             self._store.facts.remove(_LOST)
             return False
         return noted is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What a person's ledger says, for the person to see: device level, zero-out.
+
+    Attributes:
+        contract: what holds.
+        spent_epsilon: the filter's figure for what counts now.
+        lifetime_epsilon: the odometer.
+        charges: rows in the ledger.
+        intact: the ledger is whole and no loss was recorded.
+    """
+
+    contract: Contract
+    spent_epsilon: float
+    lifetime_epsilon: float
+    charges: int
+    intact: bool
+
+
+def inspect(store: AgentStore, owner: str, clock: Clock) -> Spend | None:
+    """Read a person's spend without changing anything; None before a worker ever charged on this device."""
+    with store.transaction():
+        terms, stored = store.facts.get(_TERMS), store.facts.get(_ELAPSED)
+        if terms is None or stored is None:
+            return None
+        contract, bodies = _unpack(terms), store.ledgers.rows_of(owner, CONTRACT)
+        intact = store.ledgers.intact() and store.facts.get(_LOST) is None
+        signed = int(store.facts.get(_SIGNED) or b"0")
+    elapsed = Elapsed(**json.loads(stored)).advance(boot_id(), clock.monotonic_seconds())
+    times = Times(signed, elapsed.total_seconds)
+    try:
+        state = replay(contract, owner, map(Row.parse, bodies))
+    except AccountingError:
+        state, intact = forfeit(open_ledger(contract, owner), times, LEDGER_LOST)[0], False
+    return Spend(contract, spent_epsilon(state, times), lifetime_epsilon(state), state.length, intact)
+
+
+def forget_rounds(store: AgentStore, owner: str, clock: Clock) -> None:
+    """Erase what a person's ledger says about studies and rounds, and keep its spend. Run at an erasure."""
+    terms = store.facts.get(_TERMS)
+    if terms is not None:
+        Budgets(store, _unpack(terms), clock).forget_rounds(owner)
 
 
 def _pack(contract: Contract) -> bytes:

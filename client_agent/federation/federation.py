@@ -176,12 +176,12 @@ class Federation:
 
     def finalise(self, found: VerifiedRound, reservations: Iterable[Reservation]) -> None:
         """Fix reports of a round, real ones in the place of their nulls; one transaction. Then they may be sent."""
-        reservations = [reservation for reservation in reservations if not reservation.fixed]
-        if not reservations:
-            return
         with self._fixing:
+            reservations = [reservation for reservation in reservations if not reservation.fixed]
             for reservation in reservations:
                 reservation.fixed = True  # from here on nothing replaces it, whatever another thread still computes
+        if not reservations:
+            return
         purpose = found.study.purpose
         real = [reservation for reservation in reservations if reservation.real]
         counts = {

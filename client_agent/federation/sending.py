@@ -1,4 +1,4 @@
-"""Sending final reports in the order of their slots, and taking reports back."""
+"""Sending final reports in the order of their slots."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from client_agent.connection import HelperConnection, LeaderConnection
+from client_agent.connection import LeaderConnection
 from client_agent.store import AgentStore
 from models.wire.enrolment import BATCH_MAXIMUM
 from models.wire.problems import PROBLEM_TYPES, ProblemError
-from models.wire.rounds import WithdrawalNotice
 
 ACCEPTED = "accepted"
 
@@ -70,15 +69,3 @@ def _settle(
         store.tallies.add(tallies)
     delivery.accepted += len(accepted)
     return len(due) - len(accepted) - len(refused)
-
-
-def take_back(helper: HelperConnection, reports: Iterable[tuple[bytes, bytes]]) -> int:
-    """Show the helper the tokens of reports that were taken back; returns how many it heard of.
-
-    The leader deletes them when it receives the withdrawal; this is for a leader that does not.
-    """
-    heard = 0
-    for report_id, token in reports:
-        helper.withdraw(WithdrawalNotice(report_id=report_id.hex(), token=token.hex()))
-        heard += 1
-    return heard

@@ -84,6 +84,11 @@ class Ledgers:
             found.setdefault((owner, name), []).append(body)
         return found
 
+    def rows_of(self, owner: str, name: str) -> list[bytes]:
+        """One ledger's rows' bodies, in order."""
+        statement = "SELECT body FROM ledger_rows WHERE owner = ? AND filter = ? ORDER BY position"
+        return [row[0] for row in self._database.fetch(statement, (owner, name))]
+
     def before_commit(self) -> None:
         """Announce the next digest to the mirror; does nothing where no ledger moved."""
         if self._pending is not None:

@@ -118,7 +118,7 @@ class Reports:
         self._database.run_many("DELETE FROM reports WHERE rowid = ?", [(row,) for row in rows])
 
     def take_back(self, participant_id: str, purposes: Iterable[str]) -> list[tuple[bytes, bytes]]:
-        """Delete a participant's reports for some purposes; returns (report id, token) of each."""
+        """Delete a participant's reports for some purposes and note their tokens: (report id, token) of each."""
         taken: list[tuple[bytes, bytes]] = []
         for purpose in purposes:
             of_purpose = (
@@ -131,7 +131,16 @@ class Reports:
                 for row in self._database.fetch(f"SELECT report_id, token FROM reports WHERE {of_purpose}", values)  # noqa: S608 - a constant
             ]
             self._database.run(f"DELETE FROM reports WHERE {of_purpose}", values)  # noqa: S608 - a constant
+        self._database.run_many("INSERT OR IGNORE INTO taken_back VALUES (?, ?)", taken)
         return taken
+
+    def taken_back(self) -> list[tuple[bytes, bytes]]:
+        """(report id, token) of reports that were taken back and that the helper has not heard of."""
+        return [(row[0], row[1]) for row in self._database.fetch("SELECT report_id, token FROM taken_back")]
+
+    def told(self, report_ids: Iterable[bytes]) -> None:
+        """The helper has heard that reports were taken back. Part of a transaction."""
+        self._database.run_many("DELETE FROM taken_back WHERE report_id = ?", [(name,) for name in report_ids])
 
     def open_rounds(self) -> list[tuple[RoundKey, int, bool]]:
         """(key, closes at, whether reports wait to be sent) of each round that is open here."""

@@ -74,6 +74,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX reports_due ON reports (state, slot_ms);
     CREATE INDEX reports_unsent ON reports (study_hash, round) WHERE state <> 'sent';
     CREATE INDEX reports_of ON reports (participant_id);
+    CREATE TABLE taken_back (
+        report_id BLOB PRIMARY KEY,
+        token BLOB NOT NULL
+    ) WITHOUT ROWID;
     CREATE TABLE tallies (
         purpose TEXT NOT NULL,
         name TEXT NOT NULL,

@@ -1,0 +1,76 @@
+"""A participant's own data as studies ask for it, computed from the raw events in the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client_agent.store import AgentStore
+from models.events import (
+    PROFILE_DAYS,
+    Event,
+    Rejected,
+    Session,
+    build_profile,
+    dwell_seconds,
+    intent_rows,
+    parse_event,
+    profile_vector,
+    sessionise,
+    transitions,
+)
+from models.queries.answers import event_features
+from models.wire.studies import Features
+
+Floats = NDArray[np.float64]
+_DAY_MS = 86_400_000
+
+
+def stored_events(store: AgentStore, participant_id: str, now_ms: int) -> list[Event]:
+    """The last 30 days' events of a participant, in order of arrival; a row of an unknown form is left out."""
+    since_ms = max(0, now_ms - PROFILE_DAYS * _DAY_MS)
+    parsed = (parse_event(json.loads(body)) for _, body in store.events_of(participant_id, since_ms))
+    return [event for event in parsed if not isinstance(event, Rejected)]
+
+
+class StoredData:
+    """``models.queries.answers.DeviceData`` over the store; read once, for one answer.
+
+    Args:
+        store: the agent's store.
+        participant_id: whose data.
+        now_ms: the present; profiles look back 30 days from here.
+    """
+
+    def __init__(self, store: AgentStore, participant_id: str, now_ms: int) -> None:
+        self._store = store
+        self._participant_id = participant_id
+        self._now_ms = now_ms
+
+    @cached_property
+    def _events(self) -> list[Event]:
+        return stored_events(self._store, self._participant_id, self._now_ms)
+
+    @cached_property
+    def _sessions(self) -> list[Session]:
+        return sessionise(self._events)
+
+    def transitions(self, categories: Sequence[str]) -> NDArray[np.int64]:
+        """Moves between consecutive pages of a visit."""
+        return transitions(self._sessions, categories)
+
+    def dwell_seconds(self) -> Sequence[float]:
+        """Visible seconds of each page."""
+        return dwell_seconds(self._sessions)
+
+    def profile(self, features: Features) -> Floats:
+        """The 30-day profile."""
+        return profile_vector(build_profile(self._events, self._now_ms), event_features(features))
+
+    def rows(self, features: Features) -> tuple[Floats, Floats]:
+        """One training row a visit."""
+        return intent_rows(self._sessions, event_features(features))

@@ -1,0 +1,124 @@
+"""The resident agent: light, always there; it never loads torch, Flower or dp-accounting.
+
+It keeps consent delivered and the bundle fresh, and starts the short-lived worker when there is a round.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+
+import httpx
+
+from client_agent.agent import Agent
+from client_agent.clocks import Clock
+from client_agent.consenting import ConsentKeeper
+from client_agent.distribution import BundleSource, pin_root
+from models.personalisation import PersonalisationError, PreparedBundle, prepare
+from models.wire.problems import ProblemError
+
+_log = logging.getLogger(__name__)
+_NOT_FOUND = 404
+
+
+class Resident:
+    """What the resident process does besides serving.
+
+    Args:
+        agent: the agent.
+        clock: the machine's clocks.
+        poll_seconds: time between two looks at the leader's work.
+        worker_options: passed to the worker, such as ``("--epsilon", "2")``.
+    """
+
+    def __init__(self, agent: Agent, clock: Clock, poll_seconds: float, worker_options: Sequence[str] = ()) -> None:
+        self._agent = agent
+        self._poll_seconds = poll_seconds
+        self._worker_options = tuple(worker_options)
+        self._leader, self._helper = agent.leader(), agent.helper()
+        self._keeper = ConsentKeeper(agent.store, agent.pins, clock)
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._wake = threading.Event()
+        self._stopping = False
+        self._client = httpx.Client(timeout=20.0)
+        self._bundle_version = -1
+        self._prepared: PreparedBundle | None = None
+        self._adopt_stored_bundle()
+
+    def bundle(self) -> PreparedBundle | None:
+        """The verified bundle in force, None before the first."""
+        return self._prepared
+
+    def chosen(self) -> None:
+        """Wake up: a choice was recorded, and both services are to hear of it now."""
+        self._wake.set()
+
+    def loop(self) -> None:
+        """Step until stopped; run on a thread of its own."""
+        while not self._stopping:
+            self.step()
+            self._wake.wait(self._poll_seconds)
+            self._wake.clear()
+
+    def stop(self) -> None:
+        """End the loop and the worker."""
+        self._stopping = True
+        self._wake.set()
+        if self._worker is not None and self._worker.poll() is None:
+            self._worker.terminate()
+            self._worker.wait()
+
+    def step(self) -> None:
+        """Deliver consent, look at the work, start the worker or fetch the bundle where there is something new."""
+        try:
+            self._keeper.deliver(self._leader)
+            self._keeper.tell_helper(self._helper)
+            work = self._leader.work()
+            if work.rounds:
+                self._start_worker()
+            if work.bundle_version != self._bundle_version and work.bundle_version > 0:
+                self._fetch_bundle()
+                self._bundle_version = work.bundle_version
+        except ProblemError as problem:
+            _log.info("the next poll tries again: %s", problem)
+
+    def _start_worker(self) -> None:
+        if self._worker is not None and self._worker.poll() is None:
+            return
+        command = [sys.executable, "-m", "client_agent.federation.worker", "--dir", str(self._agent.folder)]
+        command += ["--poll", str(self._poll_seconds), *self._worker_options]
+        self._worker = subprocess.Popen(command)  # noqa: S603 - this interpreter and our own module
+
+    def _source(self, root: bytes) -> BundleSource:
+        folder = self._agent.folder / "tuf"
+        return BundleSource(folder, self._agent.addresses.leader, root, self._agent.pins.site, self._client)
+
+    def _adopt_stored_bundle(self) -> None:
+        root = self._agent.tuf_root
+        stored = self._source(root).stored() if root is not None else None
+        if stored is not None:
+            self._prepared = prepare(stored)
+
+    def _fetch_bundle(self) -> None:
+        root = self._agent.tuf_root or self._pin_root()
+        bundle = self._source(root).fetch(dt.datetime.now(dt.UTC))
+        if bundle is not None:
+            try:
+                self._prepared = prepare(bundle)
+            except PersonalisationError as error:
+                raise ProblemError("bundle-invalid", str(error)) from None
+
+    def _pin_root(self) -> bytes:
+        try:
+            response = self._client.get(f"{self._agent.addresses.leader.rstrip('/')}/tuf/metadata/1.root.json")
+        except httpx.HTTPError as error:
+            raise ProblemError("leader-unavailable", type(error).__name__) from None
+        if response.status_code == _NOT_FOUND:
+            raise ProblemError("not-found", "the leader has published no bundle yet")
+        root = pin_root(response.content, self._agent.pins.officers)
+        self._agent.keep_tuf_root(root)
+        return root

@@ -1,0 +1,117 @@
+"""One person on one site as the gateway and the visitor's page see them, kept in the encrypted store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+
+from client_agent.clocks import Clock
+from client_agent.consenting import ConsentKeeper
+from client_agent.enrolment import Pins
+from client_agent.federation.budgets import inspect
+from client_agent.gateway.ports import Budget, Sent
+from client_agent.profiles import stored_events
+from client_agent.store import AgentStore
+from consent import ConsentState, Notice
+from models.events import Event
+from models.personalisation import PreparedBundle
+
+_DAY_SECONDS = 86_400
+
+
+class StoredVisitor:
+    """The gateway's ``Visitor`` over the store.
+
+    Args:
+        store: the agent's store.
+        pins: the leader's, whose consent this is.
+        participant_id: who.
+        clock: the machine's clocks.
+        bundle: the verified bundle in force, None before the first.
+        chosen: told of each choice after it is durable, so that the leader and the helper hear of it at once.
+    """
+
+    def __init__(
+        self,
+        store: AgentStore,
+        pins: Pins,
+        participant_id: str,
+        clock: Clock,
+        bundle: Callable[[], PreparedBundle | None],
+        chosen: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._keeper = ConsentKeeper(store, pins, clock)
+        self._record = store.participants.get(participant_id)
+        self._clock = clock
+        self._bundle = bundle
+        self._chosen = chosen
+
+    @property
+    def site(self) -> str:
+        """The site's name."""
+        return self._record.site
+
+    def now_ms(self) -> int:
+        """The present, ms since 1970."""
+        return self._clock.now_ms()
+
+    def consent(self) -> ConsentState:
+        """What stands."""
+        return self._keeper.state_of(self._record.participant_id)
+
+    def choose(self, granted: Collection[str], declined: Collection[str], notice: Notice) -> None:
+        """Record a choice; durable, and in force, when it returns."""
+        with self._store.transaction():
+            if granted:
+                self._keeper.grant(self._record.participant_id, granted, notice)
+            if declined:
+                self._keeper.decline(self._record.participant_id, declined, notice)
+        self._chosen()
+
+    def observe_gpc(self) -> None:
+        """Record that Global Privacy Control is on."""
+        self._keeper.observe_gpc(self._record.participant_id)
+
+    def append_events(self, events: Sequence[Event]) -> None:
+        """Store events; an id that is stored already is skipped."""
+        rows = [(event.event_id, event.at_ms, json.dumps(event.document())) for event in events]
+        self._store.insert_events(self._record.participant_id, rows)
+
+    def events(self) -> Sequence[Event]:
+        """The last 30 days' events, in order of arrival."""
+        return stored_events(self._store, self._record.participant_id, self.now_ms())
+
+    def erase_events(self) -> None:
+        """Delete all events."""
+        self._store.events.erase(self._record.participant_id)
+
+    def bundle(self) -> PreparedBundle | None:
+        """The verified bundle in force; None before the first."""
+        return self._bundle()
+
+    def sent(self) -> Sequence[Sent]:
+        """What left, by purpose; nulls are among the reports and look the same."""
+        return [
+            Sent(purpose, counts.get("sent_reports", 0), counts.get("sent_bytes", 0))
+            for purpose, counts in self._store.tallies.all().items()
+            if counts.get("sent_reports")
+        ]
+
+    def budget(self) -> Budget | None:
+        """What was spent of the person's contract; None before anything was asked."""
+        found = inspect(self._store, self._record.person, self._clock)
+        if found is None:
+            return None
+        return Budget(
+            spent_epsilon=found.spent_epsilon,
+            cap_epsilon=found.contract.epsilon,
+            delta=found.contract.delta,
+            window_days=found.contract.window_seconds / _DAY_SECONDS,
+            lifetime_epsilon=found.lifetime_epsilon,
+            intact=found.intact,
+        )
+
+    def receipts(self) -> Sequence[str]:
+        """The signed consent receipts, oldest first."""
+        return [receipt.jws for receipt in self._store.consents.receipts_of(self._record.participant_id)]
