@@ -17,7 +17,7 @@ os.environ["FLWR_TELEMETRY_ENABLED"] = "0"  # before anything can import Flower
 
 import typer
 
-from aggregator.errors import AggregatorError
+from aggregator.errors import AggregatorError, SettingsInvalid
 from models.wire.command import EXIT_INPUT, EXIT_UNAVAILABLE, run_command
 from models.wire.problems import PROBLEM_TYPES, Problem, ProblemError, problem_code
 
@@ -125,7 +125,6 @@ def configure(
             [item for item in value.split(",") if item] if name in {"officers", "hosts", "origins"} else value
         )
     _write_settings(directory, changes)
-    _read_settings(directory)
 
 
 @app.command(epilog=f"Example: {NAME} leader --dir leader --port 8700")
@@ -240,25 +239,25 @@ def _make_party(directory: Path, key_file: str, settings: dict[str, Any] | None)
     key = create_key(directory / key_file)
     if settings is not None:
         _write_settings(directory, {name: value for name, value in settings.items() if value})
-        _read_settings(directory)
     print(f"key         {key.verify_key.raw.hex()}")
     print(f"fingerprint {key.verify_key.fingerprint}")
 
 
 def _write_settings(directory: Path, changes: dict[str, Any]) -> None:
-    from aggregator.settings import SETTINGS_FILE
-
-    path = directory / SETTINGS_FILE
-    known = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps({**known, **changes}, indent=2, sort_keys=True) + "\n")
-
-
-def _read_settings(directory: Path) -> None:
-    """Check what was written, as the party that the settings name."""
+    """Merge settings into the folder's file; what does not fit leaves the file as it was."""
     from aggregator.settings import SETTINGS_FILE, HelperSettings, LeaderSettings
 
-    names = json.loads((directory / SETTINGS_FILE).read_text())
-    (HelperSettings if "leader_key" in names else LeaderSettings).read(directory)
+    if not directory.is_dir():
+        raise SettingsInvalid(f"expected a folder at {directory}; make one with '{NAME} init'")
+    path = directory / SETTINGS_FILE
+    before = path.read_text() if path.exists() else "{}"
+    merged = {**json.loads(before), **changes}
+    path.write_text(json.dumps(merged, indent=2, sort_keys=True) + "\n")
+    try:
+        (HelperSettings if "leader_key" in merged else LeaderSettings).read(directory)
+    except SettingsInvalid:
+        path.write_text(before)
+        raise
 
 
 def _hosts(configured: tuple[str, ...], host: str, port: int) -> tuple[str, ...]:

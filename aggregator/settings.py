@@ -1,10 +1,11 @@
 """Settings of both services: environment, then ``settings.json`` in the service's folder, then defaults.
 
-There is no default secret: keys are files that ``hearthside-aggregator init`` makes, tokens are made by ``token create``.
+There is no default secret: keys are files that ``hearthside-aggregator init`` makes, tokens come from ``token create``.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -70,6 +71,8 @@ class ServiceSettings(BaseSettings):
         given = {name: value for name, value in explicit.items() if value not in (None, ())}
         try:
             return cls(directory=directory, **given)
+        except json.JSONDecodeError as error:
+            raise SettingsInvalid(f"{directory / SETTINGS_FILE} is no JSON: line {error.lineno}") from None
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             raise SettingsInvalid(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

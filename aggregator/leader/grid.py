@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
-from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 from numpy.typing import NDArray
 
 from aggregator.leader.strategy import COHORT_NODE_ID, CONFIG, METRICS, MODEL, OPENED, ROUND, SUM
+from models.learning.flower_identity import prepare_flower
+
+prepare_flower()
+
+from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict  # noqa: E402  # telemetry is off first
+from flwr.serverapp import Grid  # noqa: E402
+from flwr.supercore.run import Run  # noqa: E402
 
 Exchange = Callable[[int, NDArray[np.float32]], tuple[NDArray[np.float64], int] | None]
 """(round, model) to (released sum, opened seals), or None for an abandoned round. Blocks until the round is over."""

@@ -34,7 +34,8 @@ class PrivateSum(Strategy):
     """A study's server side behind Flower's interface.
 
     The grid's reply carries ``sum`` (one float64 array, the released noisy sum in the vector's own unit) and
-    ``metrics`` with ``opened`` (the helper's signed count). A round without a reply was abandoned and leaves the model as it is.
+    ``metrics`` with ``opened`` (the helper's signed count). A round without a reply was abandoned and leaves the model
+    as it is.
 
     Args:
         study: the approved study.
