@@ -108,7 +108,7 @@ async def _tokens(settings: LeaderSettings, now_ms: int) -> dict[str, str]:
 
     async def act(change: Change) -> dict[str, str]:
         return {
-            scope: await create_token(change.connection, scope, "simulation", now_ms, now_ms + TOKEN_MS, None)
+            scope: await create_token(change.connection, scope, now_ms, now_ms + TOKEN_MS, label="simulation")
             for scope in ("analyst", "operator", "enrol")
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import numpy as np
@@ -68,12 +68,12 @@ class Officer:
     helper: httpx.Client
     key: SigningKey
 
-    def decide(self, study: Study, decision: str, reason: str, now_ms: int) -> None:
+    def decide(self, study: Study, decision: Literal["approve", "refuse", "stop"], reason: str, now_ms: int) -> None:
         """Sign and hand in a decision over exactly these bytes of a study."""
         statement = Decision(
             study_id=study.study_id,
             study_hash=study.study_hash().hex(),
-            decision=decision,  # type: ignore[arg-type]  # pydantic checks the word
+            decision=decision,
             reason=reason,
             decided_at_ms=now_ms,
         )

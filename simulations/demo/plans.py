@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from consent import registry_hash
@@ -112,11 +113,16 @@ def measurement() -> Draft:
     )
 
 
-def personas(rounds: int = 5) -> Draft:
-    """Groups of visitors with alike profiles. The start is public: one group for each product category."""
+def personas(popularity: Sequence[float], rounds: int = 5) -> Draft:
+    """Groups of visitors with alike profiles; they start at the most visited product categories.
+
+    Args:
+        popularity: share of page views by category, read from the measurement's release: post-processing, free.
+        rounds: Lloyd steps.
+    """
     spec = FeatureSpec("profile", CATEGORIES)
     dwells = [name.startswith(DWELL_PREFIX) for name in spec.names]
-    products = [float(dwell and not name.endswith(HOME)) for name, dwell in zip(spec.names, dwells, strict=True)]
+    weight = {DWELL_PREFIX + c: share for c, share in zip(CATEGORIES, popularity, strict=True) if c != HOME}
     return Draft(
         study_id="personas",
         title="Personas",
@@ -126,7 +132,7 @@ def personas(rounds: int = 5) -> Draft:
             clusters=PERSONAS,
             features=named_features(spec),
             radius=0.2,
-            start_weights=tuple(products),
+            start_weights=tuple(weight.get(name, 0.0) for name in spec.names),
             start_pull=0.4,
             start_background=tuple(0.1 if dwell else 0.3 for dwell in dwells),
             least_count=50.0,
@@ -164,6 +170,7 @@ def intent(rounds: int = 14) -> Draft:
     )
 
 
-def demo_drafts() -> tuple[Draft, ...]:
-    """The three studies, in the order in which they run."""
-    return measurement(), personas(), intent()
+def demo_rounds() -> dict[str, int]:
+    """The studies in the order in which they run, with their rounds."""
+    nothing = [0.0] * len(CATEGORIES)
+    return {draft.study_id: draft.rounds for draft in (measurement(), personas(nothing), intent())}

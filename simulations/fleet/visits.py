@@ -38,12 +38,24 @@ def personalise(
     leader: str,
     root: bytes,
     site: str,
-    now_ms: int,
+    present_ms: int,
     slot: str,
+    moment: dt.datetime,
 ) -> Personalised:
     """Let every device that agreed to personalisation fetch, verify and decide, each with its own trusted metadata.
 
     Downloads are shared between the devices of one process; verification is not.
+
+    Args:
+        federation: who takes part, with everybody's consent.
+        devices: by local name.
+        folder: for each device's TUF metadata.
+        leader: the leader's address.
+        root: the pinned root metadata.
+        site: the site's name.
+        present_ms: the end of the simulated 30 days, ms since 1970: profiles are as of then.
+        slot: the slot whose module is counted.
+        moment: the real present, UTC, for consent and for TUF's expiry.
     """
     outcome, shown = Personalised(), Counter[tuple[str, str]]()
     prepared: dict[int, PreparedBundle] = {}
@@ -52,11 +64,11 @@ def personalise(
         for record in federation.store.participants.all():
             if record.participant_id not in federation.roster:
                 continue
-            if not _agreed(federation.roster[record.participant_id].consent, now_ms):
+            if not _agreed(federation.roster[record.participant_id].consent, moment):
                 continue
             source = BundleSource(folder / record.participant_id, leader, root, site, client, shared)
             try:
-                bundle = source.fetch(dt.datetime.now(dt.UTC))
+                bundle = source.fetch(moment)
             except ProblemError:
                 outcome.refused_bundles += 1
                 continue
@@ -65,7 +77,7 @@ def personalise(
             outcome.verified += 1
             ready = prepared.setdefault(bundle.bundle_version, prepare(bundle))
             device = devices[record.person]
-            decision = decide(ready, features_of(device.events(), bundle, now_ms))
+            decision = decide(ready, features_of(device.events(), bundle, present_ms))
             if decision.persona is None:
                 continue
             outcome.assigned += 1
@@ -76,5 +88,5 @@ def personalise(
     return outcome
 
 
-def _agreed(consent: ConsentState, now_ms: int) -> bool:
-    return decide_consent("use", PERSONALISATION, consent, NO_SIGNALS, now_ms // 1_000).allowed
+def _agreed(consent: ConsentState, moment: dt.datetime) -> bool:
+    return decide_consent("use", PERSONALISATION, consent, NO_SIGNALS, int(moment.timestamp())).allowed

@@ -6,6 +6,7 @@ Each answer is one JSON object on one line.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import queue
@@ -114,6 +115,7 @@ class Worker:
             self._config.site,
             self._now_ms,
             self._config.slot,
+            dt.datetime.now(dt.UTC),
         )
         return asdict(outcome)
 

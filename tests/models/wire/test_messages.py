@@ -11,10 +11,11 @@ from models.wire.message import from_base64
 from models.wire.problems import PROBLEM_TYPES, ProblemError, problem_code
 from models.wire.studies import Study
 from privacy.crypto import SignatureInvalid, SigningKey
-from simulations.demo.plans import Parties, demo_drafts
+from simulations.demo.plans import Parties, intent, measurement, personas
 
 PARTIES = Parties("00" * 32, "11" * 32, 1_780_000_000_000)
-STUDIES = [draft.build(PARTIES) for draft in demo_drafts()]
+DRAFTS = (measurement(), personas([1.0] * 8), intent())
+STUDIES = [draft.build(PARTIES) for draft in DRAFTS]
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.study_id)

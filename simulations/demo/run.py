@@ -1,0 +1,301 @@
+"""The main job, end to end: services, fleet, three studies, one bundle, what each device chose, and the table."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from models.queries import measurement as measuring
+from models.queries.answers import centroids_of, measurement_question, persona_question
+from models.queries.labels import label
+from models.wire.studies import PersonasQuery, Study, TransitionsQuery
+from simulations.demo import content
+from simulations.demo.outcome import BudgetOutcome, Outcome, StudyOutcome
+from simulations.demo.parties import Analyst, Officer, final_model
+from simulations.demo.plans import CONTRACT, Draft, demo_rounds, intent, measurement, personas
+from simulations.demo.processes import Process, ProcessFailed, Supervisor, free_port
+from simulations.demo.quality import Central
+from simulations.demo.tap import count_hits, spellings
+from simulations.fleet.fleet import FleetReport, merge
+from simulations.fleet.worker import WorkerConfig
+from simulations.house import House, build_house
+from simulations.populations import SITE
+
+WORKERS = 2
+CANARY = "hearthside-canary-5f1c"
+_POLL_SECONDS = 0.1
+_STUDY_SECONDS = 600.0
+
+
+@dataclass
+class _Finished:
+    study: Study
+    model: np.ndarray[Any, np.dtype[np.float32]]
+    rounds: int
+    seconds: float
+
+
+@dataclass
+class Demo:
+    """One run of the demo.
+
+    Args:
+        devices: size of the fleet.
+        seed: fixes population, order and splits; keys and released noise come from the operating system.
+        console: where progress and the table go.
+        folder: for keys, stores and logs.
+    """
+
+    devices: int
+    seed: int
+    console: Console
+    folder: Path
+    finished: list[_Finished] = field(default_factory=list)
+
+    def run(self, supervisor: Supervisor) -> tuple[Outcome, dict[str, str]]:
+        """Run everything; returns what was measured and the addresses of the pages."""
+        started = time.monotonic()
+        self.house = self._build()
+        central = Central(self.devices, self.seed)
+        try:
+            with self._progress() as progress:
+                workers = self._start(supervisor, progress)
+                self._studies(supervisor, progress)
+                bundle = self._publish()
+                visits = [self._ask(worker, "personalise") for worker in workers]
+            report = merge(FleetReport(**self._ask(worker, "report")) for worker in workers)
+            return self._outcome(report, visits, bundle, central, started), self._pages()
+        finally:
+            central.close()
+
+    def _build(self) -> House:
+        ports = free_port(), free_port()
+        now = dt.datetime.now(dt.UTC)
+        return build_house(self.folder / "house", SITE, CONTRACT, *ports, now)
+
+    def _progress(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description:<42}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+        )
+
+    def _start(self, supervisor: Supervisor, progress: Progress) -> list[Process]:
+        task = progress.add_task("starting leader, helper and fleet", total=2 + 2 * WORKERS)
+        services = [self._service(supervisor, role) for role in ("helper", "leader")]
+        workers = [self._worker(supervisor, part) for part in range(WORKERS)]
+        for process, url in services:
+            supervisor.wait_ready(process, f"{url}/ready")
+            progress.advance(task)
+        for worker in workers:
+            self._read(worker)
+            progress.advance(task)
+        progress.update(task, description=f"enrolling {self.devices:,} devices with consent")
+        for worker in workers:
+            self._tell(worker, "enrol")
+        for worker in workers:
+            self._read(worker)
+            self._tell(worker, "run")
+            progress.advance(task)
+        return workers
+
+    def _service(self, supervisor: Supervisor, role: str) -> tuple[Process, str]:
+        url = self.house.leader_url if role == "leader" else self.house.helper_url
+        folder = self.house.leader_folder if role == "leader" else self.house.helper_folder
+        port = url.rsplit(":", 1)[1]
+        tap = str(self.folder / f"{role}.tap")
+        arguments = ["simulations.demo.service", role, "--dir", str(folder), "--port", port, "--tap", tap]
+        return supervisor.start(role, arguments), url
+
+    def _worker(self, supervisor: Supervisor, part: int) -> Process:
+        config = WorkerConfig(
+            folder=str(self.folder / f"fleet-{part}"),
+            leader=self.house.leader_url,
+            helper=self.house.helper_url,
+            pins=self.house.pins.to_bytes().decode(),
+            root=self.house.root.hex(),
+            token=self.house.tokens["enrol"],
+            devices=self.devices,
+            seed=self.seed,
+            part=part,
+            parts=WORKERS,
+            epsilon=CONTRACT.epsilon,
+            delta=CONTRACT.delta,
+            order=CONTRACT.order,
+            canary=CANARY,
+            site=SITE,
+            slot=content.HERO,
+            study_rounds=demo_rounds(),
+        )
+        path = self.folder / f"fleet-{part}.json"
+        path.write_text(json.dumps(config.__dict__))
+        path.chmod(0o600)
+        return supervisor.start(f"fleet-{part}", ["simulations.fleet.worker", str(path)], pipes=True)
+
+    def _studies(self, supervisor: Supervisor, progress: Progress) -> None:
+        """Propose, approve and run the three studies; the second starts from what the first released."""
+        with (
+            httpx.Client(base_url=self.house.leader_url) as leader,
+            httpx.Client(base_url=self.house.helper_url) as helper,
+        ):
+            analyst = Analyst(leader, self.house.tokens["analyst"])
+            officer = Officer(helper, self.house.officer)
+            self._study(measurement(), analyst, officer, supervisor, progress)
+            self._study(personas(self._popularity()), analyst, officer, supervisor, progress)
+            self._study(intent(), analyst, officer, supervisor, progress)
+
+    def _study(
+        self, draft: Draft, analyst: Analyst, officer: Officer, supervisor: Supervisor, progress: Progress
+    ) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        study = draft.build(self.house.parties(now_ms))
+        analyst.propose(study)
+        officer.decide(study, "approve", "asks little and says what it costs", now_ms)
+        started = time.monotonic()
+        analyst.start(study.study_id)
+        task = progress.add_task(f"study {study.study_id}: rounds released", total=study.rounds)
+        while True:
+            supervisor.check()
+            status = analyst.status(study.study_id)
+            released = sum(item["state"] == "released" for item in status["rounds"])
+            progress.update(task, completed=released)
+            if status["state"] == "finished":
+                break
+            if status["state"] != "running" or time.monotonic() - started > _STUDY_SECONDS:
+                raise ProcessFailed(f"study {study.study_id} is {status['state']}: {status['detail']}")
+            time.sleep(_POLL_SECONDS)
+        model = final_model(analyst.results(study.study_id))
+        self.finished.append(_Finished(study, model, released, time.monotonic() - started))
+
+    def _popularity(self) -> list[float]:
+        first = self.finished[0]
+        assert isinstance(first.study.query, TransitionsQuery), "the measurement runs first"
+        question = measurement_question(first.study.query)
+        return [float(share) for share in measuring.popularity(question, first.model.astype(np.float64))]
+
+    def _publish(self) -> dict[str, Any]:
+        found = next(item for item in self.finished if isinstance(item.study.query, PersonasQuery))
+        query = found.study.query
+        assert isinstance(query, PersonasQuery), "chosen above"
+        centroids = centroids_of(persona_question(query), found.model)
+        labels = label(centroids, query.features.names, prefix="dwell:")
+        request = {
+            "persona_study": "personas",
+            "intent_study": "intent",
+            "transitions_study": "measurement",
+            "label_prefix": "dwell:",
+            "segments": [segment.document() for segment in content.SEGMENTS],
+            "modules": [module.document() for module in content.modules()],
+            "rules": [rule.document() for rule in content.rules(labels)],
+        }
+        with httpx.Client(base_url=self.house.leader_url) as leader:
+            return Analyst(leader, self.house.tokens["operator"]).publish(request)
+
+    def _outcome(
+        self,
+        report: FleetReport,
+        visits: list[dict[str, Any]],
+        bundle: dict[str, Any],
+        central: Central,
+        started: float,
+    ) -> Outcome:
+        studies = [self._study_outcome(item, report, central) for item in self.finished]
+        return Outcome(
+            data="synthetic population (simulations.populations), planted personas and intents",
+            seed=self.seed,
+            devices=report.devices,
+            consented=report.consented,
+            refused=report.refused,
+            withdrawn=report.withdrawn,
+            seconds=time.monotonic() - started,
+            canary_hits=self._canary_hits(),
+            bundle={"version": bundle["bundle_version"], "sha256": bundle["sha256"]},
+            modules_shown=_most_shown(visits),
+            studies=studies,
+            budget=BudgetOutcome(CONTRACT.epsilon, report.spent_epsilon, CONTRACT.delta),
+            bytes_by_purpose={purpose: row.get("sent_bytes", 0) for purpose, row in report.tallies.items()},
+            spent_at_start=report.spent_at_start,
+            notes=_visit_notes(visits),
+        )
+
+    def _study_outcome(self, item: _Finished, report: FleetReport, central: Central) -> StudyOutcome:
+        study, counts = item.study, report.tallies.get(item.study.purpose, {})
+        sent = counts.get("sent_reports", 0)
+        return StudyOutcome(
+            name=study.study_id,
+            kind=study.kind,
+            purpose=study.purpose,
+            rounds=item.rounds,
+            epsilon_user=report.study_epsilon[study.purpose],
+            epsilon_local=report.local_epsilon.get(study.study_hash().hex()),
+            delta=study.delta,
+            reports=sent,
+            null_reports=counts.get("null_reports", 0),
+            bytes_per_device=counts.get("sent_bytes", 0) * item.rounds / max(sent, 1),
+            seconds=item.seconds,
+            quality=central.quality(study, item.model),
+        )
+
+    def _canary_hits(self) -> int:
+        """Search everything that the services received, stored or logged, in every spelling."""
+        folders = (self.house.leader_folder, self.house.helper_folder)
+        stored = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+        heard = [self.folder / f"{role}.{kind}" for role in ("leader", "helper") for kind in ("tap", "log")]
+        return count_hits([*stored, *heard], spellings(CANARY))
+
+    def _pages(self) -> dict[str, str]:
+        return {"officer's console": self.house.helper_url + "/"}
+
+    def _tell(self, worker: Process, command: str) -> None:
+        assert worker.popen.stdin is not None, "workers are started with pipes"
+        worker.popen.stdin.write(command + "\n")
+        worker.popen.stdin.flush()
+
+    def _read(self, worker: Process) -> dict[str, Any]:
+        assert worker.popen.stdout is not None, "workers are started with pipes"
+        line = worker.popen.stdout.readline()
+        if not line:
+            worker.popen.wait(5)
+            worker.check()
+        return dict(json.loads(line))
+
+    def _ask(self, worker: Process, command: str) -> dict[str, Any]:
+        self._tell(worker, command)
+        return self._read(worker)
+
+
+def _most_shown(visits: list[dict[str, Any]]) -> dict[str, str]:
+    """By persona: the module that most of its devices chose."""
+    counts: dict[str, dict[str, int]] = {}
+    for part in visits:
+        for persona, shown in part["shown"].items():
+            row = counts.setdefault(persona, {})
+            for module, count in shown.items():
+                row[module] = row.get(module, 0) + count
+    return {persona: max(row, key=lambda module: row[module]) for persona, row in sorted(counts.items())}
+
+
+def _visit_notes(visits: list[dict[str, Any]]) -> list[str]:
+    verified, right, assigned = (sum(part[name] for part in visits) for name in ("verified", "right", "assigned"))
+    share = right / max(assigned, 1)
+    return [f"{verified:,} devices verified the bundle; {share:.1%} assigned themselves the persona that was planted"]
+
+
+def run_demo(devices: int, seed: int, console: Console) -> Outcome:
+    """Run the demo once and stop everything that it started."""
+    with tempfile.TemporaryDirectory(prefix="hearthside-demo-") as folder:
+        with Supervisor(Path(folder)) as supervisor:
+            outcome, _ = Demo(devices, seed, console, Path(folder)).run(supervisor)
+        return outcome
