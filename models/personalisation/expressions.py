@@ -58,7 +58,7 @@ class Expression:
         """Whether the expression is true. A name that this person's facts lack, or another type, means no."""
         try:
             return self.program.execute(context) is True
-        except (KeyError, RuntimeError, TypeError, ValueError, OverflowError):
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
             return False
 
     def reads(self, facts: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -111,7 +111,7 @@ def check_expression(expression: Expression, facts: Mapping[str, Any]) -> None:
         result = expression.program.execute(cel.Context(variables=dict(facts)))
     except KeyError as error:
         raise ExpressionInvalid(f"unknown field {error} in {expression.source!r}") from None
-    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ExpressionInvalid(f"{expression.source!r} cannot be evaluated: {str(error)[:200]}") from None
     if not isinstance(result, bool):
         raise ExpressionInvalid(f"expected true or false from {expression.source!r}, got {type(result).__name__}")

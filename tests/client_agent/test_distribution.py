@@ -77,7 +77,9 @@ def test_a_newer_bundle_replaces_the_older(repository, tmp_path):
     assert agent.fetch(NOW) == bundle(2)
 
 
-@pytest.mark.parametrize("pattern", ["metadata/timestamp.json", "metadata/2.snapshot.json", "metadata/2.targets.json", "targets/*"])
+@pytest.mark.parametrize(
+    "pattern", ["metadata/timestamp.json", "metadata/2.snapshot.json", "metadata/2.targets.json", "targets/*"]
+)
 def test_one_flipped_byte_anywhere_is_refused(repository, tmp_path, pattern):
     """A changed byte in any file on the path gives bundle-invalid, and the repaired file is accepted again."""
     repository.publish(bundle(1), LEADER, NOW)
@@ -101,7 +103,7 @@ def test_a_rollback_is_refused_by_an_agent_that_saw_the_newer_one(repository, tm
 
 
 def test_a_frozen_repository_is_refused_after_its_timestamp_expired(repository, tmp_path):
-    """Signed but old metadata is good until it expires by the time that was passed in, and refreshed it is good again."""
+    """Signed but old metadata is good until it expires by the given time; refreshed it is good again."""
     repository.publish(bundle(1), LEADER, NOW)
     assert source(tmp_path).fetch(NOW + dt.timedelta(days=TIMESTAMP_DAYS, seconds=-1)) == bundle(1)
     late = NOW + dt.timedelta(days=TIMESTAMP_DAYS, seconds=1)
@@ -161,7 +163,8 @@ def test_the_root_is_pinned_to_the_officers_key(repository, tmp_path):
             pin_root(bad, [OFFICER.verify_key])
 
 
-def test_an_absent_leader_is_told_from_a_forged_bundle(repository, tmp_path):
+@pytest.mark.usefixtures("repository")
+def test_an_absent_leader_is_told_from_a_forged_bundle(tmp_path):
     """No connection gives leader-unavailable, which may be tried again."""
 
     def down(request: httpx.Request) -> httpx.Response:

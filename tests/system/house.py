@@ -51,7 +51,9 @@ class House:
         store = open_store(folder, open_keyring(folder, prefer_file=True))
         leader, helper = SigningKey.generate(), SigningKey.generate()
         pins = Pins(leader.verify_key, helper.verify_key, (), SITE)
-        record = ParticipantRecord(secrets.token_hex(8), "me", SITE, leader.verify_key.raw, secrets.token_bytes(32), None)
+        record = ParticipantRecord(
+            secrets.token_hex(8), "me", SITE, leader.verify_key.raw, secrets.token_bytes(32), None
+        )
         with store.transaction():
             store.participants.add([record])
         clock = SystemClock()
@@ -69,7 +71,9 @@ def house(folder):
     """Run a house; yields it."""
     built = House(folder)
     shop, site, page = built.listeners
-    with serve(shop, shop_app()), serve(site, gateway_app(built.visitor, built.settings)):
-        with serve(page, page_app(built.visitor, built.settings)):
-            yield built
+    with contextlib.ExitStack() as running:
+        running.enter_context(serve(shop, shop_app()))
+        running.enter_context(serve(site, gateway_app(built.visitor, built.settings)))
+        running.enter_context(serve(page, page_app(built.visitor, built.settings)))
+        yield built
     built.store.close()

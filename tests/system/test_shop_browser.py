@@ -107,7 +107,8 @@ def test_the_pages_script_cannot_read_the_persona(chromium, home):
         assert word not in seen.lower()
     for path in ("/", "/export.json"):
         outcome = page.evaluate(
-            "(url) => fetch(url).then((a) => a.text()).catch((e) => 'blocked: ' + e.name)", home.settings.page_origin + path
+            "(url) => fetch(url).then((a) => a.text()).catch((e) => 'blocked: ' + e.name)",
+            home.settings.page_origin + path,
         )
         assert outcome.startswith("blocked")
     page.close()

@@ -1,0 +1,172 @@
+"""The visitor's page: everything about the person, on an origin of its own, with forms that only it can send."""
+
+import json
+
+import httpx
+import pytest
+
+from client_agent.gateway.application import GatewaySettings, page_app
+from client_agent.gateway.ports import Budget, Sent
+from consent import PURPOSES
+from models.events import Event
+from tests.client_agent.gateway.people import NOW_MS, SITE, MemoryVisitor, demo_bundle
+
+ORIGIN = "http://127.0.0.1:8101"
+SETTINGS = GatewaySettings("http://shop.internal", "http://127.0.0.1:8100", ORIGIN, token="t")
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+def browser(visitor):
+    app = page_app(visitor, SETTINGS)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=ORIGIN, follow_redirects=True)
+
+
+async def choose(web, purpose, choice, origin=ORIGIN):
+    headers = {"origin": origin} if origin else {}
+    return await web.post("/consent", data={"purpose": purpose, "choice": choice}, headers=headers)
+
+
+def looked_at(category, count=4):
+    return [
+        Event(f"{category}{i}", "dwell", NOW_MS - 60_000 + i, SITE, category=category, dwell_seconds=30.0)
+        for i in range(count)
+    ]
+
+
+async def test_everything_is_off_until_it_is_allowed_and_off_again_at_once():
+    """One press grants one purpose or all; one press takes it back; each is a signed receipt."""
+    visitor = MemoryVisitor(demo_bundle())
+    async with browser(visitor) as web:
+        assert "0 of 7" in (await web.get("/")).text
+        await choose(web, "persona", "grant")
+        assert {grant.purpose for grant in visitor.state.granted} == {"persona"}
+        assert f"{len(PURPOSES)} of 7" in (await choose(web, "all", "grant")).text
+        await choose(web, "persona", "decline")
+        assert visitor.state.grant_of("persona") is None
+        assert visitor.state.grant_of("intent") is not None
+        assert "0 of 7" in (await choose(web, "all", "decline")).text
+    assert len(visitor.receipts()) == 4
+
+
+async def test_yes_and_no_are_drawn_alike():
+    """Before a choice both buttons of a purpose have the same element, class and size."""
+    async with browser(MemoryVisitor()) as web:
+        text = (await web.get("/")).text
+    assert text.count('name="choice" value="grant"') == text.count('name="choice" value="decline"') == len(PURPOSES) + 1
+    assert "checked" not in text
+    assert "<button class" not in text
+
+
+async def test_a_withdrawal_of_everything_deletes_what_was_collected():
+    """Events without a purpose left to read them do not stay."""
+    visitor = MemoryVisitor(demo_bundle())
+    async with browser(visitor) as web:
+        await choose(web, "all", "grant")
+        visitor.append_events(looked_at("sneakers"))
+        await choose(web, "intent", "decline")
+        assert visitor.events()
+        await choose(web, "all", "decline")
+    assert not visitor.events()
+
+
+async def test_the_page_says_what_the_device_concludes_and_why():
+    """Persona, score, segments, the rule that held, the facts it read, and what would be shown without it."""
+    visitor = MemoryVisitor(demo_bundle())
+    visitor.sent_rows = [Sent("persona", 12, 48_200)]
+    visitor.spent = Budget(0.75, 2.0, 1e-5, 30.0, 1.25)
+    async with browser(visitor) as web:
+        await choose(web, "all", "grant")
+        visitor.append_events(looked_at("sale"))
+        text = (await web.get("/")).text
+    for words in ("bargain hunter", "27 %", "New here", "persona.label", "default content", "48,200", "0.750", "1.250"):
+        assert words in text, words
+
+
+async def test_without_consent_to_personalisation_nothing_is_concluded():
+    """Stored events of another purpose are not read to choose content."""
+    visitor = MemoryVisitor(demo_bundle())
+    async with browser(visitor) as web:
+        await choose(web, "persona", "grant")
+        visitor.append_events(looked_at("sale"))
+        assert "bargain hunter" not in (await web.get("/")).text
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:8100", "http://evil.example", "null", None])
+@pytest.mark.parametrize("path", ["/consent", "/erase"])
+async def test_forms_of_other_origins_change_nothing(origin, path):
+    """The shop's origin, any other, an opaque one and none at all are refused."""
+    visitor = MemoryVisitor()
+    visitor.append_events(looked_at("sale"))
+    async with browser(visitor) as web:
+        headers = {"origin": origin} if origin else {}
+        answer = await web.post(path, data={"purpose": "all", "choice": "grant"}, headers=headers)
+    assert answer.status_code == 403
+    assert (visitor.state.length, len(visitor.events())) == (0, 4)
+
+
+@pytest.mark.parametrize(("purpose", "choice"), [("spying", "grant"), ("persona", "maybe"), ("", "grant")])
+async def test_a_malformed_choice_is_refused(purpose, choice):
+    """Undeclared purposes and choices get a problem and no receipt."""
+    visitor = MemoryVisitor()
+    async with browser(visitor) as web:
+        assert (await choose(web, purpose, choice)).status_code == 400
+    assert not visitor.receipts()
+
+
+async def test_the_page_loads_nothing_from_elsewhere_and_cannot_be_framed():
+    """A strict policy, no script, no other host, no caching, and no origin that may read it."""
+    async with browser(MemoryVisitor(demo_bundle())) as web:
+        answer = await web.get("/")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["cache-control"] == "no-store"
+    assert "<script" not in answer.text
+    assert "https://" not in answer.text
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+async def test_hostile_event_text_is_shown_as_text():
+    """A page cannot write markup into the visitor's page."""
+    visitor = MemoryVisitor()
+    visitor.append_events([Event("e", "page_view", NOW_MS, SITE, path="/<script>x</script>", category="<img src=x>")])
+    async with browser(visitor) as web:
+        text = (await web.get("/")).text
+    assert "<script" not in text
+    assert "<img" not in text
+    assert "&lt;img src=x&gt;" in text
+
+
+async def test_the_export_is_complete_and_says_nothing_of_nulls_or_budget_left():
+    """Receipts, events, conclusions and what left; not the spend, which tells about coins and budgets."""
+    visitor = MemoryVisitor(demo_bundle())
+    visitor.spent = Budget(0.75, 2.0, 1e-5, 30.0, 1.25)
+    async with browser(visitor) as web:
+        await choose(web, "all", "grant")
+        visitor.append_events(looked_at("sneakers"))
+        document = json.loads((await web.get("/export.json")).content)
+    assert document["persona"] == "sneaker lover"
+    assert len(document["events"]) == 4
+    assert document["consent_receipts"] == visitor.receipts()
+    assert "0.75" not in json.dumps(document)
+
+
+async def test_other_hosts_are_refused():
+    """DNS rebinding finds nobody at home."""
+    async with browser(MemoryVisitor()) as web:
+        assert (await web.get("/", headers={"host": "rebound.example:8101"})).status_code == 421
+
+
+async def test_global_privacy_control_is_named_and_a_choice_made_under_it_counts():
+    """The page says that the signal is on; allowing something then is a choice despite it."""
+    visitor = MemoryVisitor()
+    async with browser(visitor) as web:
+        assert "Global Privacy Control is on" in (await web.get("/", headers={"sec-gpc": "1"})).text
+        headers = {"origin": ORIGIN, "sec-gpc": "1"}
+        await web.post("/consent", data={"purpose": "persona", "choice": "grant"}, headers=headers)
+    assert visitor.state.grant_of("persona").despite_gpc
