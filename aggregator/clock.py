@@ -1,11 +1,17 @@
-"""Time as an argument: a service reads no other clock than the one it was given."""
+"""Time and randomness as arguments: a service reads no other clock or generator than the ones it was given."""
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+
+Entropy = Callable[[int], bytes]
+"""So many secret random bytes."""
+OS_ENTROPY: Entropy = os.urandom
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import text
 
-from aggregator.clock import Clock
+from aggregator.clock import OS_ENTROPY, Clock, Entropy
 from aggregator.helper import console, decisions, openings, shares, withdrawals
 from aggregator.helper.office import Office, office_of
 from aggregator.logs import quiet_libraries, service_log
@@ -69,12 +69,13 @@ class ProposalSummary(ProposalState):
     study: Study
 
 
-def create_app(settings: HelperSettings, clock: Clock | None = None) -> FastAPI:
+def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy: Entropy = OS_ENTROPY) -> FastAPI:
     """Build the helper. Its store is opened by the application's lifespan.
 
     Args:
         settings: from ``HelperSettings.read``.
         clock: the time; the operating system's unless given.
+        entropy: where the noise's secrets come from; the operating system unless given.
 
     Raises:
         SettingsInvalid: a key that is missing or unreadable.
@@ -102,6 +103,7 @@ def create_app(settings: HelperSettings, clock: Clock | None = None) -> FastAPI:
                 database=database,
                 store=store,
                 budget=budget,
+                entropy=entropy,
             )
 
         app.state.office = await database.change(load)

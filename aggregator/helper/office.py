@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fastapi import Request
 
 from aggregator.budget import Budget
-from aggregator.clock import Clock
+from aggregator.clock import OS_ENTROPY, Clock, Entropy
 from aggregator.metrics import Metrics
 from aggregator.service import Log
 from aggregator.settings import HelperSettings
@@ -32,6 +32,7 @@ class Office:
     database: Database
     store: HelperStore
     budget: Budget
+    entropy: Entropy = OS_ENTROPY
     nonces: dict[bytes, int] = field(default_factory=dict)
 
     def check_leader(self, request: Request, body: bytes) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,7 +134,7 @@ async def _mark(
             known.round_id,
             state=MARKED,
             batch=batch,
-            noise_secret=os.urandom(32),
+            noise_secret=office.entropy(32),
             marked_at_ms=office.clock.now_ms(),
             withdrawal_horizon=await office.store.withdrawal_horizon(change.connection),
         )

@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import text
 
 from aggregator.budget import Budget
-from aggregator.clock import Clock
+from aggregator.clock import OS_ENTROPY, Clock, Entropy
 from aggregator.errors import StoreCorrupt
 from aggregator.leader import studies
 from aggregator.leader.bundles import Publisher
@@ -40,6 +40,7 @@ def create_app(
     *,
     helper_transport: httpx.AsyncBaseTransport | None = None,
     clock: Clock | None = None,
+    entropy: Entropy = OS_ENTROPY,
 ) -> FastAPI:
     """Build the leader. Its store is opened, and running studies resumed, by the application's lifespan.
 
@@ -47,6 +48,7 @@ def create_app(
         settings: from ``LeaderSettings.read``.
         helper_transport: how to reach the helper; the network unless given (in one process: ``httpx.ASGITransport``).
         clock: the time; the operating system's unless given.
+        entropy: where the noise's secrets come from; the operating system unless given.
 
     Raises:
         SettingsInvalid: a key that is missing or unreadable.
@@ -65,7 +67,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await database.open("leader")
         link = _link(settings, key, helper_transport, clock, metrics)
-        desk = await _open_desk(settings, key, clock, log, metrics, database, link, distribution)
+        desk = await _open_desk(settings, key, clock, log, metrics, database, link, distribution, entropy)
         app.state.desk = desk
         await studies.resume(desk)
         try:
@@ -117,6 +119,7 @@ async def _open_desk(
     database: Database,
     link: HelperLink,
     distribution: Distribution,
+    entropy: Entropy,
 ) -> Desk:
     """Rebuild everything in memory from the store."""
     store = LeaderStore()
@@ -149,6 +152,7 @@ async def _open_desk(
         helper=link,
         running=studies.Running(),
         publisher=Publisher(distribution, asyncio.Lock()),
+        entropy=entropy,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import Request
 
 from aggregator.budget import Budget
-from aggregator.clock import Clock
+from aggregator.clock import Clock, Entropy
 from aggregator.leader.helper_link import HelperLink
 from aggregator.leader.log import TransparencyLog
 from aggregator.leader.open_rounds import OpenRounds
@@ -49,6 +49,7 @@ class Desk:
     helper: HelperLink
     running: Running
     publisher: Publisher
+    entropy: Entropy
 
     async def require_scope(self, request: Request, scope: str) -> None:
         """Return if the request bears a token of this scope.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -227,7 +226,7 @@ class RoundDriver:
             await desk.store.ledger.append(change.connection, charged, row.study_hash)
             # The noise is fixed from here on: a function of this secret and the batch, whatever happens next.
             await desk.store.update_round(
-                change.connection, row.round_id, state=step.state, noise_secret=os.urandom(32)
+                change.connection, row.round_id, state=step.state, noise_secret=desk.entropy(32)
             )
             change.then(lambda: desk.budget.settle(charged))
 

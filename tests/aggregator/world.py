@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,11 +26,23 @@ from consent.purposes import registry_hash
 from consent.receipts import sign_receipt
 from consent.state import ConsentState, Parties
 from models.wire.enrolment import device_id, make_enrolment
-from models.wire.frames import REPORTS_MEDIA_TYPE, ReportFrame, encode_batch
+from models.wire.frames import REPORTS_MEDIA_TYPE, SEALS_MEDIA_TYPE, ReportFrame, encode_batch, encode_seals
 from models.wire.message import from_base64
-from models.wire.rounds import OPENING_TYPE, Opening, Work, model_hash, sum_context
+from models.wire.problems import PROBLEM_MEDIA_TYPE, Problem, problem_code
+from models.wire.rounds import (
+    CHECKPOINT_TYPE,
+    OPENING_TYPE,
+    Checkpoint,
+    Opening,
+    OpeningRequest,
+    Work,
+    model_hash,
+    sum_context,
+)
 from models.wire.studies import APPROVAL_TYPE, Decision, Study
-from privacy.crypto import SealPublicKey, SigningKey, sign_document, verify_document
+from privacy.crypto import SealPublicKey, SigningKey, digest, sign_document, verify_document
+from privacy.crypto.requests import sign_request
+from privacy.mechanisms import RandomStream, discrete_gaussian
 from privacy.secure_sum import Report, encode, make_report
 
 SITE = "shop"
@@ -76,6 +89,8 @@ class World:
     line: Line = field(default_factory=Line)
     leader_options: dict = field(default_factory=dict)
     helper_options: dict = field(default_factory=dict)
+    leader_secret: bytes = bytes(31) + b"\1"
+    helper_secret: bytes = bytes(31) + b"\2"
 
     def __post_init__(self) -> None:
         for name in ("leader", "helper"):
@@ -92,7 +107,7 @@ class World:
             helper_url=HELPER_URL,
             helper_key=self.helper_key.verify_key.raw.hex(),
             officers=(self.officer.verify_key.raw.hex(),),
-            **{"budget_epsilon": 8.0, "helper_retry_seconds": 0.1, "decision_poll_seconds": 0.1, **self.leader_options},
+            **{"budget_epsilon": 8.0, "log_level": "error", "helper_retry_seconds": 0.1, "decision_poll_seconds": 0.1, **self.leader_options},
         )
 
     def helper_settings(self) -> HelperSettings:
@@ -102,12 +117,12 @@ class World:
             hosts=("helper.test",),
             leader_key=self.leader_key.verify_key.raw.hex(),
             officers=(self.officer.verify_key.raw.hex(),),
-            **{"budget_epsilon": 8.0, **self.helper_options},
+            **{"budget_epsilon": 8.0, "log_level": "error", **self.helper_options},
         )
 
     @asynccontextmanager
     async def helper_up(self):
-        app = create_helper(self.helper_settings(), clock=self.clock)
+        app = create_helper(self.helper_settings(), clock=self.clock, entropy=lambda _: self.helper_secret)
         async with app.router.lifespan_context(app):
             self.helper_app = app
             self.line.inner = httpx.ASGITransport(app)
@@ -118,7 +133,9 @@ class World:
 
     @asynccontextmanager
     async def leader_up(self):
-        app = create_leader(self.leader_settings(), helper_transport=self.line, clock=self.clock)
+        app = create_leader(
+            self.leader_settings(), helper_transport=self.line, clock=self.clock, entropy=lambda _: self.leader_secret
+        )
         async with app.router.lifespan_context(app):
             self.leader_app = app
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LEADER_URL) as client:
@@ -296,7 +313,90 @@ class World:
         return response.json()["results"]
 
 
-EMPTY_MODEL = model_hash(b"")
+    # A lying leader
+
+    async def as_leader(self, path: str, body: bytes, media_type: str = "application/json") -> httpx.Response:
+        """A request to the helper under the leader's signature."""
+        headers = sign_request(
+            self.leader_key,
+            "POST",
+            path,
+            body,
+            self.clock.now_seconds(),
+            os.urandom(16),
+            audience=self.helper_key.verify_key.fingerprint,
+        )
+        return await self.helper.post(path, content=body, headers={**headers, "content-type": media_type})
+
+    async def approved(self, study: Study) -> None:
+        """Propose and approve a study at the helper, without a leader."""
+        assert (await self.as_leader("/v1/proposals", study.canonical())).status_code == 202
+        assert (await self.decide(study)).status_code == 201
+
+    async def open_round(self, study: Study, number: int = 1, model: bytes = b"", **changes) -> httpx.Response:
+        """Ask the helper for an opening."""
+        checkpoint = Checkpoint(size=1, root="11" * 32, at_ms=self.clock.now_ms())
+        request = {
+            "study_hash": study.study_hash().hex(),
+            "round": number,
+            "model_hash": model_hash(model).hex(),
+            "window_seconds": study.window_seconds,
+            "checkpoint": sign_document(self.leader_key, CHECKPOINT_TYPE, checkpoint.document()),
+            **changes,
+        }
+        return await self.as_leader("/v1/rounds", OpeningRequest.model_validate(request).canonical())
+
+    async def opening(self, study: Study, number: int = 1) -> Opening:
+        """An opening that the helper signed."""
+        response = await self.open_round(study, number)
+        assert response.status_code == 200, response.text
+        return Opening.model_validate(
+            verify_document(response.json()["opening"], OPENING_TYPE, (self.helper_key.verify_key,))
+        )
+
+    async def share(self, study: Study, seals: list[bytes], number: int = 1, *, ordered: bool = True) -> httpx.Response:
+        """Hand in a batch."""
+        batch = sorted(seals, key=lambda seal: hashlib.sha256(seal).digest()) if ordered else seals
+        path = f"/v1/rounds/{study.study_hash().hex()}/{number}/share"
+        return await self.as_leader(path, encode_seals(batch), SEALS_MEDIA_TYPE)
+
+    def lone_devices(self, count: int) -> list[Device]:
+        """Devices that no leader knows; the helper does not care."""
+        keys = [SigningKey.generate() for _ in range(count)]
+        leader = self.leader_key.verify_key
+        return [
+            Device(key, device_id(leader, key.verify_key), open_ledger(Parties(key.verify_key, leader, SITE, "p")))
+            for key in keys
+        ]
+
+
+def noise(secret: bytes, server: str, batch: bytes, study: Study) -> np.ndarray:
+    """The noise that a server derives from its stored secret."""
+    params = study.plan.parameters()
+    return discrete_gaussian(
+        params.noise_sigma, params.dimension, RandomStream(digest(f"{server}-noise", secret, batch))
+    )
+
+
+def code(response: httpx.Response) -> str:
+    """The problem code of a response; it must be one."""
+    assert response.headers["content-type"] == PROBLEM_MEDIA_TYPE, response.text
+    problem = Problem.model_validate_json(response.content)
+    assert response.status_code == problem.status
+    return problem_code(problem)
+
+
+def in_world(**options):
+    """Run an async test inside a world in a temporary folder; the test starts the services itself."""
+
+    def wrap(function):
+        def test(tmp_path):
+            asyncio.run(function(World(tmp_path, **options)))
+
+        test.__name__, test.__doc__, test.__module__ = function.__name__, function.__doc__, function.__module__
+        return test
+
+    return wrap
 
 
 def vectors(count: int, dimension: int = 9, seed: int = 7) -> np.ndarray:

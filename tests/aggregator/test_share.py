@@ -1,0 +1,218 @@
+"""The helper against a lying leader, and against its own crashes."""
+
+import json
+
+import pytest
+
+from aggregator.helper import shares
+from models.wire.frames import SEALS_MEDIA_TYPE, encode_seals
+
+from .world import World, code, in_world, vectors
+
+
+async def _seals(world: World, study, count: int = 8) -> list[bytes]:
+    await world.approved(study)
+    opening = await world.opening(study)
+    devices = world.lone_devices(count)
+    return [
+        world.report(device, study, opening, vector).seal
+        for device, vector in zip(devices, vectors(count), strict=True)
+    ]
+
+
+@in_world()
+async def test_an_unapproved_study_cannot_open(world):
+    """No decision, a refusal, and a stranger's signature all keep the round shut."""
+    async with world.helper_up():
+        study = world.study()
+        assert code(await world.open_round(study)) == "unknown-study"
+        await world.as_leader("/v1/proposals", study.canonical())
+        assert code(await world.open_round(study)) == "not-approved"
+        forged = await world.helper.post("/v1/decisions", json={"jws": world.decision(study, key=world.leader_key)})
+        assert code(forged) == "bad-signature"
+        assert (await world.decide(study, "refuse")).status_code == 201
+        assert code(await world.open_round(study)) == "not-approved"
+        assert code(await world.decide(study, "approve")) == "wrong-state"
+
+
+@in_world()
+async def test_an_identical_batch_gets_identical_bytes(world):
+    """A retry costs nothing and says the same, also after a restart."""
+    study = world.study()
+    async with world.helper_up():
+        seals = await _seals(world, study)
+        first = await world.share(study, seals)
+        assert (await world.share(study, seals)).content == first.content
+    async with world.helper_up() as app:
+        assert (await world.share(study, seals)).content == first.content
+        assert app.state.office.budget.state.length == 1
+
+
+@in_world()
+async def test_n_versus_n_minus_one_is_refused(world):
+    """After n seals were answered, the same batch without one is another batch: nothing to subtract from."""
+    study = world.study()
+    async with world.helper_up():
+        seals = await _seals(world, study)
+        await world.share(study, seals)
+        assert code(await world.share(study, seals[1:])) == "already-answered"
+        assert code(await world.open_round(study)) == "already-answered"
+
+
+@in_world()
+async def test_a_crash_after_the_mark_leaves_the_same_share(world):
+    """Killed between mark and answer, the helper computes the very bytes again, and refuses another batch meanwhile."""
+    study, computed, compute = world.study(), [], shares._compute
+
+    def crash(*arguments):
+        computed.append(compute(*arguments)[0])
+        raise RuntimeError("the power went")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shares, "_compute", crash)
+        async with world.helper_up():
+            seals = await _seals(world, study)
+            with pytest.raises(RuntimeError):
+                await world.share(study, seals)
+    world.helper_secret = b"\7" * 32  # a fresh draw would differ
+    async with world.helper_up() as app:
+        late = {"report_id": shares.hashlib.sha256(seals[0]).hexdigest(), "token": "00" * 32}
+        await world.helper.post("/v1/withdrawals", json=late)
+        assert code(await world.share(study, seals[1:])) == "already-answered"
+        assert (await world.share(study, seals)).content == computed[0]
+        assert app.state.office.budget.state.length == 1
+
+
+@in_world()
+async def test_a_withdrawal_after_the_mark_does_not_change_the_share(world):
+    """A right token that comes between crash and retry would give two sums under one noise; it comes too late."""
+    study, compute, computed = world.study(), shares._compute, []
+
+    def crash(*arguments):
+        computed.append(compute(*arguments)[0])
+        raise RuntimeError("the power went")
+
+    async with world.helper_up():
+        await world.approved(study)
+        opening = await world.opening(study)
+        devices = world.lone_devices(8)
+        reports = [world.report(d, study, opening, v) for d, v in zip(devices, vectors(8), strict=True)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shares, "_compute", crash)
+            with pytest.raises(RuntimeError):
+                await world.share(study, [report.seal for report in reports])
+        notice = {"report_id": reports[0].report_id.hex(), "token": devices[0].token.hex()}
+        assert (await world.helper.post("/v1/withdrawals", json=notice)).status_code == 202
+        assert (await world.share(study, [report.seal for report in reports])).content == computed[0]
+
+
+@in_world()
+async def test_batches_that_are_small_repeated_or_out_of_order_are_refused_without_a_charge(world):
+    """Nothing is marked or charged for a batch that is refused before the first seal is opened."""
+    study = world.study()
+    async with world.helper_up() as app:
+        seals = await _seals(world, study)
+        assert code(await world.share(study, seals[:4])) == "cohort-too-small"
+        assert code(await world.share(study, [*seals, seals[0]])) == "batch-invalid"
+        ordered = sorted(seals, key=lambda seal: shares.hashlib.sha256(seal).digest())
+        assert code(await world.share(study, ordered[::-1], ordered=False)) == "batch-invalid"
+        assert code(await world.share(study, seals, number=2)) == "unknown-round"
+        assert app.state.office.budget.state.length == 0
+        assert (await world.share(study, seals)).status_code == 200
+
+
+@in_world()
+async def test_a_cohort_that_shrinks_below_the_minimum_is_never_answered(world):
+    """Forged seals cannot fill up a cohort of few real ones: the round is spent and silent."""
+    study = world.study()
+    async with world.helper_up():
+        seals = await _seals(world, study)
+        forged = [bytes([index]) * len(seals[0]) for index in range(4)]
+        batch = [*seals[:4], *forged]
+        assert code(await world.share(study, batch)) == "cohort-too-small"
+        assert code(await world.share(study, batch)) == "cohort-too-small"
+        assert code(await world.share(study, seals)) == "already-answered"
+
+
+@in_world()
+async def test_the_round_key_is_gone_from_the_disk_after_the_answer(world):
+    """Whoever takes the helper's files after the answer cannot open the round's seals."""
+    study = world.study()
+    async with world.helper_up() as app:
+        seals = await _seals(world, study)
+        office = app.state.office
+        async with office.database.reading() as connection:
+            key = (await office.store.round(connection, study.study_hash(), 1)).private_key
+        assert any(key in path.read_bytes() for path in (world.folder / "helper").glob("store.sqlite3*"))
+        await world.share(study, seals)
+        assert not any(key in path.read_bytes() for path in (world.folder / "helper").glob("store.sqlite3*"))
+
+
+@in_world()
+async def test_the_same_opening_for_the_same_model_and_none_for_another(world):
+    """A leader cannot open one round for two models; asking again is safe."""
+    study = world.study()
+    async with world.helper_up():
+        await world.approved(study)
+        first = await world.open_round(study)
+        assert (await world.open_round(study)).content == first.content
+        assert code(await world.open_round(study, model=b"\0\0\0\0")) == "wrong-state"
+        assert code(await world.open_round(study, number=2)) == "unknown-round"
+        assert code(await world.open_round(study, window_seconds=1.0)) == "wrong-state"
+
+
+@in_world(helper_options={"budget_epsilon": 0.5})
+async def test_a_helper_that_cannot_pay_does_not_open(world):
+    """The privacy office's own ledger is a limit of its own."""
+    async with world.helper_up():
+        study = world.study()
+        await world.approved(study)
+        assert code(await world.open_round(study)) == "budget-exhausted"
+
+
+@in_world()
+async def test_only_the_leaders_fresh_signature_is_heard(world):
+    """Unsigned, wrongly signed and replayed requests change nothing."""
+    async with world.helper_up():
+        study = world.study()
+        unsigned = await world.helper.post("/v1/proposals", content=study.canonical())
+        assert code(unsigned) == "bad-signature"
+        signed = await world.as_leader("/v1/proposals", study.canonical())
+        replay = await world.helper.post(
+            "/v1/proposals", content=signed.request.content, headers=dict(signed.request.headers)
+        )
+        assert code(replay) == "replayed"
+        moved = await world.helper.post("/v1/rounds", content=signed.request.content, headers=dict(signed.request.headers))
+        assert code(moved) == "bad-signature"
+        world.leader_key = world.officer
+        assert code(await world.as_leader("/v1/proposals", study.canonical())) == "bad-signature"
+
+
+@in_world(helper_options={"body_limit_bytes": 4_096})
+async def test_malformed_and_oversized_bodies_have_their_problems(world):
+    """The helper reads neither what is too large nor what does not parse."""
+    async with world.helper_up():
+        study = world.study()
+        path = f"/v1/rounds/{study.study_hash().hex()}/1/share"
+        assert code(await world.as_leader(path, bytes(5_000), SEALS_MEDIA_TYPE)) == "too-large"
+        assert code(await world.as_leader(path, encode_seals([]), "text/plain")) == "unsupported-media-type"
+        assert code(await world.as_leader("/v1/proposals", b"{}")) == "malformed"
+        await world.approved(study)
+        await world.opening(study)
+        assert code(await world.as_leader(path, b"HSS\x01\0\0\0\2", SEALS_MEDIA_TYPE)) == "malformed"
+
+
+@in_world()
+async def test_the_console_shows_what_is_asked_and_what_it_costs(world):
+    """The officer sees the study's cost before deciding, and the page runs no script."""
+    async with world.helper_up():
+        study = world.study(title="<script>moves</script>")
+        await world.as_leader("/v1/proposals", study.canonical())
+        page = await world.helper.get("/")
+        assert "ε 4.355 at δ 1e-06" in page.text
+        assert "&lt;script&gt;moves" in page.text
+        assert "<script" not in page.text
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert (await world.helper.get("/static/console.css")).status_code == 200
+        listed = (await world.helper.get("/v1/proposals")).json()
+        assert listed[0]["study"] == json.loads(study.canonical())
