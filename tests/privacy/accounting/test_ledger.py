@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from privacy.accounting import (
@@ -228,8 +228,15 @@ class TestWindow:
         """A charge made while both clocks stand back is stamped with what was seen before."""
         state, _ = spend(open_ledger(CONTRACT, "device"), 0.001)
         state, _ = charge(state, item(1, CONTRACT.rdp_cap - 0.01), Times(0, 0.0))
+        assert state.active[-1].times == START
         assert not can_pay(state, 0.05, at(WINDOW - 1))
         assert can_pay(state, 0.05, at(WINDOW))
+
+    def test_a_stamp_is_the_latest_of_each_clock(self):
+        """Readings that run apart are stamped clock by clock, and stamps never run backwards."""
+        state, _ = charge(open_ledger(CONTRACT, "device"), item(0, 0.01), at(10, signed=500))
+        state, _ = charge(state, item(1, 0.01), at(90, signed=20))
+        assert state.active[-1].times == at(90, signed=500)
 
     def test_clocks_turned_forward_one_after_the_other_gain_nothing(self):
         """A charge under a forward signed clock, then a forward monotonic one, frees nothing that was spent before."""
@@ -284,9 +291,11 @@ class TestElapsed:
     def test_a_swinging_clock_counts_once(self):
         """Back and forth within one boot counts the highest reading only."""
         clock = Elapsed(0.0, "boot-1", 0.0)
+        counts = []
         for reading in (100.0, 0.0, 100.0, 50.0, 110.0):
             clock = clock.advance("boot-1", reading)
-        assert clock.total_seconds == 110.0
+            counts.append(clock.total_seconds)
+        assert counts == [100.0, 100.0, 100.0, 100.0, 110.0]
 
     def test_an_undefined_reading_is_refused(self):
         """NaN is no reading."""
@@ -314,6 +323,13 @@ class TestRows:
         entry = Charge(study, round_, purpose, event, 0.25, "approval", 9)
         row = Row.follow(4, b"\x07" * 32, entry, Times(signed, monotonic))
         assert Row.parse(row.body()) == row
+
+    def test_a_body_has_one_length(self):
+        """Cut or with anything added, it is no row."""
+        _, (row,) = spend(open_ledger(CONTRACT, "device"), 0.1)
+        for other in (row.body()[:-1], row.body() + b"\x00", b""):
+            with pytest.raises(ChargeInvalid):
+                Row.parse(other)
 
     def test_carried_spend_has_rows_too(self):
         """The third kind of event is encoded as well."""
@@ -379,11 +395,11 @@ class TestReplay:
         """A gap, a repeat, another owner's rows and another contract's rows do not replay."""
         _, rows = self.rows()
         for bad in (rows[1:], [rows[0], rows[2]], [rows[0], rows[0]]):
-            with pytest.raises(LedgerCorrupt):
+            with pytest.raises(LedgerCorrupt, match="expected index"):
                 replay(CONTRACT, "device", bad)
-        with pytest.raises(LedgerCorrupt):
+        with pytest.raises(LedgerCorrupt, match="does not follow"):
             replay(CONTRACT, "someone else", rows)
-        with pytest.raises(LedgerCorrupt):
+        with pytest.raises(LedgerCorrupt, match="does not follow"):
             replay(replace(CONTRACT, epsilon=9.0), "device", rows)
 
     def test_a_cut_tail_changes_the_head(self):
@@ -412,6 +428,7 @@ class TestCarry:
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.floats(0, 0.2), max_size=12))
+    @example([0.062])  # what is left, rounded up, would not fit
     def test_a_forfeit_always_fits(self, costs):
         """Whatever was spent, the rest can be forfeited, rounding included."""
         state = open_ledger(CONTRACT, "device")

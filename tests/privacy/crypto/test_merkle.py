@@ -167,6 +167,17 @@ def test_no_rewritten_history_verifies(data):
             verify_consistency(*attempt)
 
 
+def test_a_proof_is_for_a_tree_of_its_depth():
+    """A good path under a size that is too small or too large for it is refused, where its hashes alone would pass."""
+    tree = grown(8)
+    last, first = leaf_hash((7).to_bytes(4, "big")), leaf_hash((0).to_bytes(4, "big"))
+    for attempt in ((last, 0, 1, tree.inclusion_proof(7)), (first, 0, 16, tree.inclusion_proof(0))):
+        with pytest.raises(ProofInvalid):
+            verify_inclusion(*attempt, tree.root())
+    with pytest.raises(ProofInvalid):
+        verify_consistency(1, tree.root(1), 16, tree.root(), tree.consistency_proof(1))
+
+
 def test_an_entry_cannot_pass_as_a_node():
     """Two leaf hashes concatenated, as an entry, do not hash to their parent."""
     first, second = leaf_hash(b"a"), leaf_hash(b"b")
