@@ -1,4 +1,4 @@
-"""A small world for the agent's tests: real keys, a real log, a real helper's key, a leader that checks what it gets."""
+"""A small world for the agent's tests: real keys, a real log, real sealing keys, a leader that checks what it gets."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class World:
 
     def study(self, **changes) -> Study:
         plan = {
-            "dimension": 4, "clip_norm": 1.0, "sensitivity": 4096, "noise_multiplier": 1.0,
+            "dimension": 4, "clip_norm": 1.0, "sensitivity": 4096, "noise_multiplier": 4.0,
             "sampling_rate": 0.5, "minimum_cohort": 2, "maximum_cohort": 20_000,
         } | changes.pop("plan", {})  # fmt: skip
         fields = {
@@ -116,7 +116,15 @@ class World:
         return Study(**fields)
 
     def open_round(
-        self, study: Study, number: int = 1, model: bytes = b"", *, decision="approve", by=None, opener=None
+        self,
+        study: Study,
+        number: int = 1,
+        model: bytes = b"",
+        *,
+        decision="approve",
+        by=None,
+        opener=None,
+        parameters=True,
     ) -> RoundWork:
         """Put a round into the work, the way leader, officer and helper would."""
         if study.study_hash() not in self.rounds:
@@ -135,7 +143,7 @@ class World:
         )  # fmt: skip
         context = sum_context(study, number, model_hash(model))
         self.round_keys[context.digest] = key
-        self.rounds[context.digest] = (study.plan.parameters(), context)
+        self.rounds[context.digest] = (study.plan.parameters() if parameters else None, context)
         self.models[model_hash(model).hex()] = model
         item = RoundWork(
             study=study,
@@ -183,7 +191,7 @@ class World:
             HelperConnection("http://helper.test", self.helper_transport()),
         )
 
-    def _leader(self, request: httpx.Request) -> httpx.Response:
+    def _leader(self, request: httpx.Request) -> httpx.Response:  # noqa: PLR0911 - one return a route
         if self.down:
             raise httpx.ConnectError("down")
         path = request.url.path
