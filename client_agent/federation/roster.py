@@ -52,8 +52,9 @@ class Roster:
         }
         for gone in self._members.keys() - records.keys():
             del self._members[gone]
-        for participant_id in records.keys() - self._members.keys():
-            self._members[participant_id] = self._member(records[participant_id])
+        for participant_id, record in records.items():
+            if participant_id not in self._members:
+                self._members[participant_id] = self._member(record)
 
     def refresh_consent(self) -> None:
         """Take in changes of consent only; cheap where there are none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 import httpx
@@ -279,10 +280,9 @@ def make_store(folder) -> AgentStore:
 def populate(world: World, store: AgentStore, count: int, purposes=("measurement",)) -> list[str]:
     """Enrol people and have them grant purposes; returns their participant ids."""
     leader, _ = world.connections()
-    stream = RandomStream(b"p" * 32)
     records = enrol(
         store, leader, world.pins, [f"person-{i}" for i in range(count)], token="token", clock=world.clock,
-        entropy=stream.bytes,
+        entropy=os.urandom,
     )  # fmt: skip
     keeper = ConsentKeeper(store, world.pins, world.clock)
     if purposes:
