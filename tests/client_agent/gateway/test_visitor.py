@@ -1,0 +1,113 @@
+"""A visitor over the real encrypted store: durable, deduplicated, and up to date with other processes."""
+
+import secrets
+
+import pytest
+
+from client_agent.clocks import SystemClock
+from client_agent.consenting import ConsentKeeper
+from client_agent.enrolment import Pins
+from client_agent.federation.budgets import Budgets
+from client_agent.gateway.visitor import StoredVisitor
+from client_agent.keys import open_keyring
+from client_agent.store import ParticipantRecord, open_store
+from consent import PERSONA, PERSONALISATION, notice
+from models.events import Event
+from models.personalisation import PersonalisationError
+from models.wire.bundle import Rule
+from privacy.accounting import Contract
+from tests.client_agent.gateway.people import DEVICE, LEADER, SITE, demo_bundle
+
+DAY_MS = 86_400_000
+
+
+class Clock(SystemClock):
+    def __init__(self):
+        self.later_ms = 0
+
+    def now_ms(self):
+        return super().now_ms() + self.later_ms
+
+
+@pytest.fixture
+def agent(tmp_path):
+    stores, clock = [], Clock()
+    participant = secrets.token_hex(8)
+
+    def start(heard=None):
+        store = open_store(tmp_path / "agent", open_keyring(tmp_path / "agent", prefer_file=True))
+        stores.append(store)
+        if not store.participants.all():
+            with store.transaction():
+                store.participants.add(
+                    [ParticipantRecord(participant, "me", SITE, LEADER.verify_key.raw, DEVICE.seed(), None)]
+                )
+        keeper = ConsentKeeper(store, Pins(LEADER.verify_key, LEADER.verify_key, (), SITE), clock)
+        return StoredVisitor(store, keeper, Budgets(store, Contract(2.0, 1e-5, 9), clock), participant, clock, heard)
+
+    start.clock = clock
+    yield start
+    for store in stores:
+        store.close()
+
+
+def event(number, at_ms):
+    return Event(f"e{number}", "page_view", at_ms, SITE, category="sale")
+
+
+def test_events_and_consent_survive_a_restart(agent):
+    """What was accepted before is there afterwards, once, however often it was sent."""
+    visitor = agent()
+    visitor.choose({PERSONALISATION}, (), notice(SITE, "en"))
+    now_ms = visitor.now_ms()
+    visitor.append_events([event(1, now_ms), event(2, now_ms), event(1, now_ms)])
+    visitor.append_events([event(2, now_ms)])
+    again = agent()
+    assert [kept.event_id for kept in again.events()] == ["e1", "e2"]
+    assert again.consent().grant_of(PERSONALISATION)
+    assert len(again.receipts()) == 1
+
+
+def test_a_choice_made_in_another_process_is_in_force_at_once(agent):
+    """The command line withdraws while the gateway runs: the gateway's next question sees it."""
+    gateway, command_line = agent(), agent()
+    gateway.choose({PERSONA}, (), notice(SITE, "en"))
+    assert command_line.consent().grant_of(PERSONA)
+    command_line.choose((), {PERSONA}, notice(SITE, "en"))
+    assert gateway.consent().grant_of(PERSONA) is None
+
+
+def test_each_choice_is_handed_on_without_waiting(agent):
+    """The shell hears of every choice, so that it can deliver receipts and tell the helper."""
+    heard = []
+    visitor = agent(heard.append)
+    visitor.choose({PERSONA}, (), notice(SITE, "en"))
+    visitor.choose((), {PERSONA}, notice(SITE, "en"))
+    assert heard == [[], []]
+
+
+def test_events_leave_after_their_retention(agent):
+    """After 30 days they no longer count, and the next start deletes them."""
+    visitor = agent()
+    visitor.append_events([event(1, visitor.now_ms())])
+    agent.clock.later_ms = 31 * DAY_MS
+    assert list(visitor.events()) == []
+    assert agent()._events == {}
+
+
+def test_a_bundle_that_does_not_compile_leaves_the_one_before_in_force(agent):
+    """A broken release does not take content away."""
+    visitor = agent()
+    visitor.use(demo_bundle())
+    broken = Rule(rule_id="rr", slot="hero", expression="unknown.name", module_id="hero-sale")
+    with pytest.raises(PersonalisationError):
+        visitor.use(demo_bundle().model_copy(update={"rules": (broken,)}))
+    assert visitor.bundle().bundle == demo_bundle()
+
+
+def test_nothing_is_spent_and_nothing_left_before_anything_was_asked(agent):
+    """The figures of a fresh device."""
+    visitor = agent()
+    assert list(visitor.sent()) == []
+    budget = visitor.budget()
+    assert (budget.spent_epsilon, budget.lifetime_epsilon, budget.cap_epsilon, budget.intact) == (0.0, 0.0, 2.0, True)
