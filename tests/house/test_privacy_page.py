@@ -62,7 +62,7 @@ def faults(page: str) -> list[str]:
         held_by = body.partition("- **Held by.** ")[2]
         if not TEST.search(held_by):
             found.append(f"{title}: no test holds it")
-        claim = body.partition("- **Why.**")[0].lower()
+        claim = " ".join(body.partition("- **Why.**")[0].lower().split())  # wherever a line ends
         unit = "device level" in claim or "per training row" in claim
         if "epsilon" in claim and not (unit and "zero-out" in claim):
             found.append(f"{title}: an epsilon without unit or neighbouring relation")
