@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -230,11 +231,17 @@ def erase(
 
 def main() -> NoReturn:
     """Entry point."""
+    warnings.showwarning = _warn
     try:
         run_command(app, "hearthside-agent")
     except AgentError as error:
         print(f"hearthside-agent: {error}", file=sys.stderr)
         sys.exit(EXIT_UNAVAILABLE if isinstance(error, StoreError) else EXIT_INPUT)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Warnings are for the person at the terminal: one line, no place in the code."""
+    print(f"hearthside-agent: {message}", file=sys.stderr)
 
 
 def _chosen(act: Callable[[], Any]) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from client_agent.errors import StoreUnreadable
 from client_agent.keys import Keyring, open_keyring
 from client_agent.store.consents import Consents, StoredReceipt
 from client_agent.store.database import STORE_KEY_BYTES, Database
@@ -92,11 +93,17 @@ class AgentStore:
 
 
 def open_store(folder: Path, keyring: Keyring | None = None) -> AgentStore:
-    """Open the store in an agent's folder; made, with a fresh key in the keyring, if there is none."""
+    """Open the store in an agent's folder; made, with a fresh key in the keyring, if there is none.
+
+    Raises:
+        StoreUnreadable: the key is missing or wrong, or the file is damaged.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     keyring = keyring or open_keyring(folder)
     key = keyring.read(_STORE_KEY)
     if key is None:
+        if (folder / STORE_FILE).exists():
+            raise StoreUnreadable(f"{folder / STORE_FILE}: expected its key in the keyring, there is none")
         key = secrets.token_bytes(STORE_KEY_BYTES)
         keyring.write(_STORE_KEY, key)
     return AgentStore(folder / STORE_FILE, key, keyring)

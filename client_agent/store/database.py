@@ -51,6 +51,7 @@ class Database:
 
     def _unlock(self, key: bytes) -> None:
         for pragma in (
+            "cipher_log_level = NONE",  # the library would write to stderr what the error says anyway
             f"key = \"x'{key.hex()}'\"",
             f"busy_timeout = {_BUSY_MS}",
             "journal_mode = WAL",
