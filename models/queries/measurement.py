@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from models.queries.errors import NothingToReport, QuestionInvalid, ShapeMismatc
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
+Pages: TypeAlias = Sequence[int] | NDArray[np.signedinteger[Any]]
+"""Page categories in the order of a visit."""
 Counts = NDArray[np.float64] | NDArray[np.int64]
 
 
@@ -68,7 +71,7 @@ class Measurement:
     dwell: Vector
 
 
-def transition_counts(pages: Sequence[int], categories: int) -> Matrix:
+def transition_counts(pages: Pages, categories: int) -> Matrix:
     """Count the moves between consecutive pages: float64[C, C], row = from, column = to.
 
     Raises:
@@ -122,7 +125,7 @@ def encode_counts(question: MeasurementQuestion, moves: Counts, dwell_seconds: S
     return vector
 
 
-def encode(question: MeasurementQuestion, pages: Sequence[int], dwell_seconds: Sequence[float] = ()) -> Vector:
+def encode(question: MeasurementQuestion, pages: Pages, dwell_seconds: Sequence[float] = ()) -> Vector:
     """``encode_counts`` for a device with one visit: its page categories in order, each in 0..C-1 (device)."""
     return encode_counts(question, transition_counts(pages, question.categories), dwell_seconds)
 
@@ -154,7 +157,7 @@ def popularity(question: MeasurementQuestion, total: Vector) -> Vector:
     return _distribution(matrix.sum(axis=0))
 
 
-def central(question: MeasurementQuestion, visits: Iterable[Sequence[int]]) -> Matrix:
+def central(question: MeasurementQuestion, visits: Iterable[Pages]) -> Matrix:
     """The non-private reference: pooled raw counts of everybody, rows normalised (simulations only)."""
     counts = np.zeros((question.categories, question.categories))
     for pages in visits:
@@ -162,7 +165,7 @@ def central(question: MeasurementQuestion, visits: Iterable[Sequence[int]]) -> M
     return np.stack([_distribution(row) for row in counts])
 
 
-def top_1(transitions: Matrix, visits: Iterable[Sequence[int]]) -> float:
+def top_1(transitions: Matrix, visits: Iterable[Pages]) -> float:
     """Share of moves in ``visits`` whose target is the likeliest one given the page before, in [0, 1].
 
     Run by whoever holds test sequences (simulations); on people's own devices the figure would itself be a release.

@@ -20,12 +20,13 @@ from models.queries.answers import centroids_of, measurement_question, persona_q
 from models.queries.labels import label
 from models.wire.studies import PersonasQuery, Study, TransitionsQuery
 from simulations.demo import content
-from simulations.demo.outcome import BudgetOutcome, Outcome, StudyOutcome
+from simulations.demo.outcome import BudgetOutcome, Outcome, StudyOutcome, render
 from simulations.demo.parties import Analyst, Officer, final_model
 from simulations.demo.plans import CONTRACT, Draft, demo_rounds, intent, measurement, personas
 from simulations.demo.processes import Process, ProcessFailed, Supervisor, free_port
 from simulations.demo.quality import Central
 from simulations.demo.tap import count_hits, spellings
+from simulations.demo.visitors import Visitor, start_visitors
 from simulations.fleet.fleet import FleetReport, merge
 from simulations.fleet.worker import WorkerConfig
 from simulations.house import House, build_house
@@ -72,7 +73,7 @@ class Demo:
                 workers = self._start(supervisor, progress)
                 self._studies(supervisor, progress)
                 bundle = self._publish()
-                visits = [self._ask(worker, "personalise") for worker in workers]
+                visits = self._personalise(workers, progress)
             report = merge(FleetReport(**self._ask(worker, "report")) for worker in workers)
             return self._outcome(report, visits, bundle, central, started), self._pages()
         finally:
@@ -109,7 +110,35 @@ class Demo:
             self._read(worker)
             self._tell(worker, "run")
             progress.advance(task)
+        self.visitors = self._visitors(supervisor)
         return workers
+
+    def _visitors(self, supervisor: Supervisor) -> list[Visitor]:
+        """The shop, and two people with a real agent each: they consent on their own page and browse."""
+        self.shop = f"http://127.0.0.1:{(port := free_port())}"
+        shop = ["uvicorn", "simulations.demo.shop.application:shop_app", "--factory", "--host", "127.0.0.1"]
+        process = supervisor.start("shop", [*shop, "--port", str(port), "--log-level", "warning"])
+        visitors = start_visitors(self.house, self.folder, self.seed, self.shop, supervisor)
+        supervisor.wait_ready(process, f"{self.shop}/")
+        for visitor in visitors:
+            supervisor.wait_ready(visitor.process, f"{visitor.origin}/.hearthside/notice")
+            supervisor.wait_ready(visitor.process, f"{visitor.page}/")
+            visitor.consent()
+            visitor.browse()
+        return visitors
+
+    def _personalise(self, workers: list[Process], progress: Progress) -> list[dict[str, Any]]:
+        """Every device verifies the bundle and decides; then the two real agents say what the shop shows."""
+        task = progress.add_task("every device verifies the bundle and decides", total=len(workers) + 1)
+        visits = []
+        for worker in workers:
+            self._tell(worker, "personalise")
+        for worker in workers:
+            visits.append(self._read(worker))
+            progress.advance(task)
+        self.shown = dict(visitor.shown(content.HERO) for visitor in self.visitors)
+        progress.advance(task)
+        return visits
 
     def _service(self, supervisor: Supervisor, role: str) -> tuple[Process, str]:
         url = self.house.leader_url if role == "leader" else self.house.helper_url
@@ -222,7 +251,7 @@ class Demo:
             seconds=time.monotonic() - started,
             canary_hits=self._canary_hits(),
             bundle={"version": bundle["bundle_version"], "sha256": bundle["sha256"]},
-            modules_shown=_most_shown(visits),
+            modules_shown={**_most_shown(visits), **self.shown},
             studies=studies,
             budget=BudgetOutcome(CONTRACT.epsilon, report.spent_epsilon, CONTRACT.delta),
             bytes_by_purpose={purpose: row.get("sent_bytes", 0) for purpose, row in report.tallies.items()},
@@ -238,7 +267,7 @@ class Demo:
             kind=study.kind,
             purpose=study.purpose,
             rounds=item.rounds,
-            epsilon_user=report.study_epsilon[study.purpose],
+            epsilon_user=CONTRACT.epsilon_of(report.charged_rdp.get(study.purpose, 0.0)),
             epsilon_local=report.local_epsilon.get(study.study_hash().hex()),
             delta=study.delta,
             reports=sent,
@@ -256,7 +285,12 @@ class Demo:
         return count_hits([*stored, *heard], spellings(CANARY))
 
     def _pages(self) -> dict[str, str]:
-        return {"officer's console": self.house.helper_url + "/"}
+        pages: dict[str, str] = {}
+        for visitor in self.visitors:
+            who = visitor.device.persona.label.lower()
+            pages[f"shop, {who}"] = visitor.origin + "/"
+            pages[f"own page, {who}"] = visitor.page + "/"
+        return {**pages, "officer's console": self.house.helper_url + "/"}
 
     def _tell(self, worker: Process, command: str) -> None:
         assert worker.popen.stdin is not None, "workers are started with pipes"
@@ -293,9 +327,24 @@ def _visit_notes(visits: list[dict[str, Any]]) -> list[str]:
     return [f"{verified:,} devices verified the bundle; {share:.1%} assigned themselves the persona that was planted"]
 
 
-def run_demo(devices: int, seed: int, console: Console) -> Outcome:
-    """Run the demo once and stop everything that it started."""
-    with tempfile.TemporaryDirectory(prefix="hearthside-demo-") as folder:
-        with Supervisor(Path(folder)) as supervisor:
-            outcome, _ = Demo(devices, seed, console, Path(folder)).run(supervisor)
+def run_demo(devices: int, seed: int, console: Console, *, once: bool, report: Path | None) -> Outcome:
+    """Run the demo, print the table, and stop everything that it started: at once, or when it is interrupted.
+
+    Args:
+        devices: size of the fleet.
+        seed: see ``Demo``.
+        console: where progress and the table go.
+        once: stop after the table; otherwise the pages stay up until Ctrl-C.
+        report: where the table goes as JSON, if anywhere.
+    """
+    with tempfile.TemporaryDirectory(prefix="hearthside-demo-") as folder, Supervisor(Path(folder)) as supervisor:
+        outcome, pages = Demo(devices, seed, console, Path(folder)).run(supervisor)
+        render(outcome, pages, console)
+        if report is not None:
+            outcome.write(report)
+        if not once:
+            console.print("The pages stay up until Ctrl-C.")
+            while True:
+                supervisor.check()
+                time.sleep(1.0)
         return outcome

@@ -24,7 +24,6 @@ def main() -> None:
     host = f"127.0.0.1:{arguments.port}"
     if arguments.role == "leader":
         from aggregator.leader.app import create_app as leader
-
         from aggregator.settings import LeaderSettings
 
         app = leader(LeaderSettings.read(arguments.dir, hosts=(host,)))
@@ -34,7 +33,7 @@ def main() -> None:
 
         app = helper(HelperSettings.read(arguments.dir, hosts=(host,)))
     uvicorn.run(
-        Tap(app, arguments.tap),  # type: ignore[arg-type]  # an ASGI application, by another name of the type
+        Tap(app, arguments.tap),
         host="127.0.0.1",
         port=arguments.port,
         log_level="warning",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -50,10 +50,10 @@ class ShopData:
 
 @dataclass(frozen=True)
 class RowData:
-    """A device with one labelled row, such as one visit of a public data set."""
+    """A device with one labelled row, such as one visit of a public data set, in one or more feature versions."""
 
-    features: Features
-    row: Floats
+    views: Mapping[str, tuple[Features, Floats]]
+    """By feature version: what the row's positions mean, and the row."""
     label: float
 
     def transitions(self, categories: Sequence[str]) -> NDArray[np.int64]:
@@ -66,17 +66,14 @@ class RowData:
 
     def profile(self, features: Features) -> Floats:
         """The row itself, where the study asks for these features."""
-        self._check(features)
-        return self.row
+        known, row = self.views.get(features.version, (None, None))
+        if row is None or known != features:
+            raise NothingToReport(f"expected features {sorted(self.views)}, got {features.version!r}")
+        return row
 
     def rows(self, features: Features) -> tuple[Floats, Floats]:
         """The one row and its label."""
-        self._check(features)
-        return self.row[None, :], np.array([self.label])
-
-    def _check(self, features: Features) -> None:
-        if features != self.features:
-            raise NothingToReport(f"expected features {self.features.version!r}, got {features.version!r}")
+        return self.profile(features)[None, :], np.array([self.label])
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ class FleetReport:
     tallies: dict[str, dict[str, int]]
     spent_epsilon: float
     """The filter's figure of the device that spent most in this run (device level, zero-out)."""
-    study_epsilon: dict[str, float]
-    """By purpose: the filter's figure of one study's charges alone, of the device charged most."""
+    charged_rdp: dict[str, float]
+    """By purpose: Renyi divergence at the contract's order, nats, charged to the device charged most."""
     local_epsilon: dict[str, float]
     """By study digest: the local filter's figure of the device that trained most (per row, zero-out)."""
     refused_rounds: dict[str, int] = field(default_factory=dict)
@@ -122,14 +122,21 @@ class Fleet:
         """A participant's own data."""
         return self.devices[self._owner[participant_id]].data
 
-    def step(self, batch: BatchAnswer | None = None) -> bool:
-        """Poll once and take part in whatever is new; returns whether anything was done."""
+    def step(self, batch: BatchAnswer | None = None, *, wait: bool = True) -> bool:
+        """Poll once and take part in whatever is new; returns whether anything was done.
+
+        Args:
+            batch: answers all heads of a round at once.
+            wait: False sends at once what its slot would hold back: simulated time.
+        """
         done = False
         for found in self.federation.open_rounds():
             reservations = self.federation.reserve_all(found)
             if reservations:
                 self._take_part(found, reservations, batch)
                 done = True
+                if not wait:
+                    self.federation.send_due(found.opening.closes_at_ms)
         return bool(self.federation.send_due().accepted) or done
 
     def _take_part(self, found: VerifiedRound, reservations: Sequence[Reservation], batch: BatchAnswer | None) -> None:
@@ -179,7 +186,7 @@ class Fleet:
             spent_at_start=len(self.spent),
             tallies=self.federation.statistics(),
             spent_epsilon=max((self._spent(name) for name in self.devices if name not in self.spent), default=0.0),
-            study_epsilon=self._study_epsilon(),
+            charged_rdp=self._charged_rdp(),
             local_epsilon=self._local_epsilon(),
         )
 
@@ -188,15 +195,15 @@ class Fleet:
             times = self.federation.budgets.read_times()
         return spent_epsilon(self.federation.budgets.of(person).contract, times)
 
-    def _study_epsilon(self) -> dict[str, float]:
-        contract = self.federation.budgets.contract
+    def _charged_rdp(self) -> dict[str, float]:
         most: dict[str, float] = {}
         for person in set(self.devices) - set(self.spent):
             sums: dict[str, float] = {}
             for item in self.federation.budgets.of(person).contract.active:
                 sums[item.purpose] = sums.get(item.purpose, 0.0) + item.rdp
-            most = {purpose: max(most.get(purpose, 0.0), sums.get(purpose, 0.0)) for purpose in {*most, *sums}}
-        return {purpose: contract.epsilon_of(rdp) for purpose, rdp in most.items()}
+            for purpose, rdp in sums.items():
+                most[purpose] = max(most.get(purpose, 0.0), rdp)
+        return most
 
     def _local_epsilon(self) -> dict[str, float]:
         most: dict[str, float] = {}
@@ -225,7 +232,7 @@ def merge(reports: Iterable[FleetReport]) -> FleetReport:
         spent_at_start=sum(part.spent_at_start for part in parts),
         tallies=_added(part.tallies for part in parts),
         spent_epsilon=max(part.spent_epsilon for part in parts),
-        study_epsilon=_largest(part.study_epsilon for part in parts),
+        charged_rdp=_largest(part.charged_rdp for part in parts),
         local_epsilon=_largest(part.local_epsilon for part in parts),
     )
 

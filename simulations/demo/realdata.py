@@ -1,0 +1,255 @@
+"""The main job on public data: each row or page sequence is a device; real masks, seals, signatures, ledgers, noise.
+
+Leader and helper run in this process without a socket, and slots are drawn but not waited for; nothing else is
+simulated. Batched per-sample gradients stand in for one ClientApp call a device: the two agree (see the tests of
+``models.learning.vectorised``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from client_agent.clocks import SystemClock
+from client_agent.connection import HelperConnection, LeaderConnection
+from client_agent.federation.app import compute_answer
+from client_agent.federation.contribution import Reservation
+from client_agent.federation.trust import VerifiedRound
+from consent import PURPOSES
+from models.learning.steps import local_plan_of, net_of
+from models.queries.answers import from_model_bytes
+from models.wire.studies import Study, TrainQuery
+from privacy.accounting import Contract
+from simulations.datasets import data_folder
+from simulations.demo.outcome import BudgetOutcome, Outcome, Quality, StudyOutcome, render
+from simulations.demo.parties import Analyst, Officer, final_model
+from simulations.demo.plans import Draft
+from simulations.demo.processes import ProcessFailed
+from simulations.fleet.fleet import Device, Fleet, FleetReport
+from simulations.house import House, build_house
+from simulations.populations.choices import draw_choices
+from simulations.transport import InProcessServices
+
+CONTRACT = Contract(epsilon=2.0, delta=1e-5, order=10)
+"""Device level, zero-out, over all studies of one run together."""
+WINDOW_SECONDS = 900.0
+"""A round closes when everybody has reported; this is only the most that a slow machine gets."""
+_PORTS = (8701, 8702)
+_PAUSE_SECONDS = 0.02
+
+Model = NDArray[np.float32]
+Judge = Callable[[Study, Model], Quality]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A study of a run: the plan, once what came before is known, and how its result is judged."""
+
+    draft: Callable[[list[Model]], Draft]
+    judge: Judge
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A data set as devices with the studies to run on it.
+
+    Attributes:
+        name: of the data.
+        site: the site's name.
+        data: one entry a device.
+        tasks: in the order in which they run.
+        notes: what a reader of the figures must know.
+    """
+
+    name: str
+    site: str
+    data: Sequence[object]
+    tasks: tuple[Task, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class RealRun:
+    """One run. The in-process house, the fleet and what was measured."""
+
+    setting: Setting
+    seed: int
+    console: Console
+    folder: Path
+    outcomes: list[StudyOutcome] = field(default_factory=list)
+    models: list[Model] = field(default_factory=list)
+
+    def run(self) -> Outcome:
+        """Enrol everybody, run all studies, measure."""
+        started = time.monotonic()
+        now = dt.datetime.now(dt.UTC)
+        house = build_house(self.folder / "house", self.setting.site, CONTRACT, *_PORTS, now)
+        with InProcessServices(lambda: _apps(house)) as services, self._progress() as progress:
+            leader, helper = services.transport("leader"), services.transport("helper")
+            fleet = Fleet(
+                self.folder / "fleet",
+                self._devices(),
+                LeaderConnection(house.leader_url, leader),
+                HelperConnection(house.helper_url, helper),
+                house.pins,
+                CONTRACT,
+                SystemClock(),
+            )
+            enrolling = progress.add_task(f"enrolling {len(fleet.devices):,} devices with consent", total=1)
+            fleet.enrol(house.tokens["enrol"])
+            progress.advance(enrolling)
+            analyst = Analyst(httpx.Client(base_url=house.leader_url, transport=leader), house.tokens["analyst"])
+            officer = Officer(httpx.Client(base_url=house.helper_url, transport=helper), house.officer)
+            for task in self.setting.tasks:
+                self._study(task, house, fleet, analyst, officer, progress)
+            report = fleet.report()
+            fleet.close()
+        return self._outcome(report, time.monotonic() - started)
+
+    def _devices(self) -> list[Device]:
+        names = tuple(purpose.id for purpose in PURPOSES)
+        drafts = [task.draft(self.models) for task in self.setting.tasks[:1]]
+        choices = draw_choices(
+            len(self.setting.data),
+            np.random.default_rng(self.seed),
+            names,
+            {draft.study_id: draft.rounds for draft in drafts},
+        )
+        pairs = enumerate(zip(self.setting.data, choices, strict=True))
+        return [Device(f"device-{index}", data, choice) for index, (data, choice) in pairs]  # type: ignore[arg-type]  # each is DeviceData
+
+    def _progress(self) -> Progress:
+        columns = TextColumn("{task.description:<46}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        return Progress(*columns, console=self.console)
+
+    def _study(
+        self, task: Task, house: House, fleet: Fleet, analyst: Analyst, officer: Officer, progress: Progress
+    ) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        study = task.draft(self.models).build(house.parties(now_ms))
+        before, started = fleet.report(), time.monotonic()
+        analyst.propose(study)
+        officer.decide(study, "approve", "asks little and says what it costs", now_ms)
+        analyst.start(study.study_id)
+        shown = progress.add_task(f"study {study.study_id}: rounds released", total=study.rounds)
+        while True:
+            busy = fleet.step(answer_all, wait=False)
+            status = analyst.status(study.study_id)
+            released = sum(item["state"] == "released" for item in status["rounds"])
+            progress.update(shown, completed=released)
+            if status["state"] == "finished":
+                break
+            if status["state"] != "running":
+                raise ProcessFailed(f"study {study.study_id} is {status['state']}: {status['detail']}")
+            if not busy:
+                time.sleep(_PAUSE_SECONDS)
+        model = final_model(analyst.results(study.study_id))
+        self.models.append(model)
+        quality = task.judge(study, model)
+        self.outcomes.append(
+            _study_outcome(study, released, before, fleet.report(), quality, time.monotonic() - started)
+        )
+
+    def _outcome(self, report: FleetReport, seconds: float) -> Outcome:
+        return Outcome(
+            data=self.setting.name,
+            seed=self.seed,
+            devices=report.devices,
+            consented=report.consented,
+            refused=report.refused,
+            withdrawn=report.withdrawn,
+            seconds=seconds,
+            canary_hits=0,
+            bundle={},
+            modules_shown={},
+            studies=self.outcomes,
+            budget=BudgetOutcome(CONTRACT.epsilon, report.spent_epsilon, CONTRACT.delta),
+            bytes_by_purpose={purpose: row.get("sent_bytes", 0) for purpose, row in report.tallies.items()},
+            spent_at_start=report.spent_at_start,
+            notes=list(self.setting.notes),
+        )
+
+
+def answer_all(found: VerifiedRound, heads: Sequence[Reservation], fleet: Fleet) -> None:
+    """Answer a round for all devices whose coin said yes: batched gradients for training, else one by one."""
+    data = [fleet.data_of(reservation.participant.participant_id) for reservation in heads]
+    query = found.study.query
+    if isinstance(query, TrainQuery) and heads:
+        from models.learning.vectorised import train_many
+
+        rows = [item.rows(query.features) for item in data]
+        vectors = train_many(
+            net_of(query),
+            local_plan_of(query),
+            from_model_bytes(found.model),
+            np.stack([features for features, _ in rows]),
+            np.stack([labels for _, labels in rows]),
+        )
+        answers: list[NDArray[np.float64] | None] = list(vectors)
+    else:
+        answers = [compute_answer(found, item) for item in data]
+    for reservation, vector in zip(heads, answers, strict=True):
+        fleet.federation.answer(reservation, fleet.federation.encode_answer(found, vector))
+
+
+def run_real(name: str, devices: int, seed: int, console: Console, report: Path | None) -> Outcome:
+    """Run the main job on a public data set, print the table and write the report.
+
+    Raises:
+        DatasetMissing: the files are not there; the message says how to get them.
+    """
+    from simulations.demo.settings import msnbc, online_shoppers
+
+    folder = data_folder(os.environ, Path(__file__).resolve().parents[2])
+    setting = (online_shoppers if name == "online_shoppers" else msnbc)(folder, devices, seed)
+    with tempfile.TemporaryDirectory(prefix="hearthside-real-") as scratch:
+        outcome = RealRun(setting, seed, console, Path(scratch)).run()
+    render(outcome, {}, console)
+    if report is not None:
+        outcome.write(report)
+    return outcome
+
+
+def _apps(house: House) -> dict[str, FastAPI]:
+    from aggregator.helper.app import create_app as helper_app
+    from aggregator.leader.app import create_app as leader_app
+    from aggregator.settings import HelperSettings, LeaderSettings
+
+    helper = helper_app(HelperSettings.read(house.helper_folder))
+    settings = LeaderSettings.read(house.leader_folder)
+    return {"helper": helper, "leader": leader_app(settings, helper_transport=httpx.ASGITransport(helper))}
+
+
+def _study_outcome(
+    study: Study, rounds: int, before: FleetReport, after: FleetReport, quality: Quality, seconds: float
+) -> StudyOutcome:
+    def grown(name: str) -> int:
+        return after.tallies.get(study.purpose, {}).get(name, 0) - before.tallies.get(study.purpose, {}).get(name, 0)
+
+    spent = after.charged_rdp.get(study.purpose, 0.0) - before.charged_rdp.get(study.purpose, 0.0)
+    return StudyOutcome(
+        name=study.study_id,
+        kind=study.kind,
+        purpose=study.purpose,
+        rounds=rounds,
+        epsilon_user=CONTRACT.epsilon_of(spent),
+        epsilon_local=after.local_epsilon.get(study.study_hash().hex()),
+        delta=study.delta,
+        reports=grown("sent_reports"),
+        null_reports=grown("null_reports"),
+        bytes_per_device=grown("sent_bytes") * rounds / max(grown("sent_reports"), 1),
+        seconds=seconds,
+        quality=quality,
+    )
