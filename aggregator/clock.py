@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-
 Entropy = Callable[[int], bytes]
 """So many secret random bytes."""
 OS_ENTROPY: Entropy = os.urandom

@@ -88,7 +88,6 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = HelperStore()
-        await database.open("helper")
 
         async def load(change: Change) -> Office:
             budget = await store.ledger.load(change.connection, settings.contract(), "helper", clock)
@@ -106,8 +105,9 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
                 entropy=entropy,
             )
 
-        app.state.office = await database.change(load)
         try:
+            await database.open("helper")
+            app.state.office = await database.change(load)
             yield
         finally:
             await database.close()

@@ -65,15 +65,16 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await database.open("leader")
         link = _link(settings, key, helper_transport, clock, metrics)
-        desk = await _open_desk(settings, key, clock, log, metrics, database, link, distribution, entropy)
-        app.state.desk = desk
-        await studies.resume(desk)
+        running = studies.Running()
         try:
+            await database.open("leader")
+            desk = await _open_desk(settings, key, clock, log, metrics, database, link, distribution, entropy, running)
+            app.state.desk = desk
+            await studies.resume(desk)
             yield
         finally:
-            await desk.running.close()
+            await running.close()
             await link.close()
             await database.close()
 
@@ -120,6 +121,7 @@ async def _open_desk(
     link: HelperLink,
     distribution: Distribution,
     entropy: Entropy,
+    running: studies.Running,
 ) -> Desk:
     """Rebuild everything in memory from the store."""
     store = LeaderStore()
@@ -150,7 +152,7 @@ async def _open_desk(
         ledger_log=tree,
         board=WorkBoard(clock, tree, bundle_version),
         helper=link,
-        running=studies.Running(),
+        running=running,
         publisher=Publisher(distribution, asyncio.Lock()),
         entropy=entropy,
     )

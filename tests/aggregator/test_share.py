@@ -182,7 +182,9 @@ async def test_only_the_leaders_fresh_signature_is_heard(world):
             "/v1/proposals", content=signed.request.content, headers=dict(signed.request.headers)
         )
         assert code(replay) == "replayed"
-        moved = await world.helper.post("/v1/rounds", content=signed.request.content, headers=dict(signed.request.headers))
+        moved = await world.helper.post(
+            "/v1/rounds", content=signed.request.content, headers=dict(signed.request.headers)
+        )
         assert code(moved) == "bad-signature"
         world.leader_key = world.officer
         assert code(await world.as_leader("/v1/proposals", study.canonical())) == "bad-signature"

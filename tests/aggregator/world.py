@@ -107,7 +107,13 @@ class World:
             helper_url=HELPER_URL,
             helper_key=self.helper_key.verify_key.raw.hex(),
             officers=(self.officer.verify_key.raw.hex(),),
-            **{"budget_epsilon": 8.0, "log_level": "error", "helper_retry_seconds": 0.1, "decision_poll_seconds": 0.1, **self.leader_options},
+            **{
+                "budget_epsilon": 8.0,
+                "log_level": "error",
+                "helper_retry_seconds": 0.1,
+                "decision_poll_seconds": 0.1,
+                **self.leader_options,
+            },
         )
 
     def helper_settings(self) -> HelperSettings:
@@ -311,7 +317,6 @@ class World:
         response = await self.leader.post("/v1/reports", content=encode_batch(frames), headers=headers)
         assert response.status_code == 200, response.text
         return response.json()["results"]
-
 
     # A lying leader
 

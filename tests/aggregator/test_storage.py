@@ -1,0 +1,142 @@
+"""The stores: schema, durability settings, corrupt files, changed contracts."""
+
+import asyncio
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from aggregator.errors import SettingsInvalid, StoreCorrupt
+from aggregator.storage import helper_tables, leader_tables
+from aggregator.storage.database import Database
+
+from .world import World, in_world, vectors
+
+
+@pytest.mark.parametrize(
+    ("schema", "metadata"), [("leader", leader_tables.METADATA), ("helper", helper_tables.METADATA)]
+)
+def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path, schema, metadata):
+    """Alembic finds nothing to add to a freshly migrated store, and migrating again changes nothing."""
+
+    async def check():
+        database = Database(f"sqlite+aiosqlite:///{tmp_path / 'x.sqlite3'}")
+        await database.open(schema)
+        await database.open(schema)
+        async with database.reading() as connection:
+            differences = await connection.run_sync(
+                lambda sync: compare_metadata(MigrationContext.configure(sync), metadata)
+            )
+        await database.close()
+        assert differences == []
+
+    asyncio.run(check())
+
+
+def test_every_commit_is_on_disk_and_deleted_bytes_are_overwritten(tmp_path):
+    """The pragmas that the durable order rests on are in force on every connection."""
+
+    async def check():
+        database = Database(f"sqlite+aiosqlite:///{tmp_path / 'x.sqlite3'}")
+        await database.open("helper")
+        async with database.reading() as connection:
+            found = {
+                name: (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
+                for name in ("journal_mode", "synchronous", "secure_delete")
+            }
+        await database.close()
+        assert found == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1}
+
+    asyncio.run(check())
+
+
+def test_a_change_that_fails_leaves_nothing_behind(tmp_path):
+    """Neither on disk nor in memory."""
+
+    async def check():
+        database, remembered = Database(f"sqlite+aiosqlite:///{tmp_path / 'x.sqlite3'}"), []
+        await database.open("leader")
+
+        async def act(change):
+            await change.connection.execute(leader_tables.facts.insert().values(name="a", value=b"1"))
+            change.then(lambda: remembered.append(1))
+            raise ValueError("in the middle")
+
+        with pytest.raises(ValueError, match="in the middle"):
+            await database.change(act)
+        async with database.reading() as connection:
+            assert (await connection.execute(leader_tables.facts.select())).all() == []
+        await database.close()
+        assert remembered == []
+
+    asyncio.run(check())
+
+
+def test_a_change_is_finished_although_its_caller_went_away(tmp_path):
+    """A cancelled request leaves memory and disk agreeing."""
+
+    async def check():
+        database, remembered = Database(f"sqlite+aiosqlite:///{tmp_path / 'x.sqlite3'}"), []
+        await database.open("leader")
+        begun = asyncio.Event()
+
+        async def act(change):
+            begun.set()
+            await asyncio.sleep(0.05)
+            await change.connection.execute(leader_tables.facts.insert().values(name="a", value=b"1"))
+            change.then(lambda: remembered.append(1))
+
+        caller = asyncio.create_task(database.change(act))
+        await begun.wait()
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+        await database.close()
+        assert remembered == [1]
+
+    asyncio.run(check())
+
+
+@in_world()
+async def test_a_corrupt_store_is_refused_in_one_sentence(world: World):
+    """A service does not start on top of a damaged file, and does not touch it."""
+    path = world.folder / "helper" / "store.sqlite3"
+    path.write_bytes(b"this is no database at all" * 200)
+    before = path.read_bytes()
+    with pytest.raises(StoreCorrupt, match="the store"):
+        async with world.helper_up():
+            pass
+    assert path.read_bytes() == before
+
+
+@in_world()
+async def test_an_edited_ledger_is_refused(world: World):
+    """A row that was changed on disk, to win budget back, keeps the service from starting."""
+    async with world.up():
+        study, devices = world.study(), await world.devices(5)
+        await world.run(study)
+        _, opening = await world.work()
+        await world.send(*[(d, world.report(d, study, opening, v)) for d, v in zip(devices, vectors(5), strict=True)])
+        await world.until(study, "finished")
+        database = world.leader_app.state.desk.database
+        await database.change(lambda change: change.connection.execute(text("UPDATE ledger_rows SET body = x'00'")))
+    with pytest.raises(StoreCorrupt, match="ledger"):
+        async with world.leader_up():
+            pass
+
+
+@in_world()
+async def test_another_contract_does_not_reset_the_budget(world: World):
+    """Changed budget settings are refused, not silently started from zero."""
+    async with world.helper_up():
+        pass
+    world.helper_options["budget_epsilon"] = 100.0
+    with pytest.raises(StoreCorrupt, match="opened with"):
+        async with world.helper_up():
+            pass
+
+
+def test_an_unknown_database_is_a_settings_error():
+    """The operator is told which setting is wrong."""
+    with pytest.raises(SettingsInvalid, match="database_url"):
+        Database("nonsense://x")
