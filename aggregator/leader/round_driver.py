@@ -15,17 +15,14 @@ from pydantic import ValidationError
 from aggregator.errors import StudyFailed, StudyStopped
 from aggregator.leader.desk import Desk
 from aggregator.leader.open_rounds import OpenRound
+from aggregator.leader.releases import Unmasking, check_answer, frame_batch
 from aggregator.leader.work import PublishedRound
 from aggregator.rounds import FINAL_ROUND_STATES, Effect, RoundEvent, RoundState, step_round
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
-from models.wire.frames import encode_seals
-from models.wire.message import from_base64
 from models.wire.problems import ProblemError
 from models.wire.rounds import (
-    ANSWER_TYPE,
     OPENING_TYPE,
-    Answer,
     Opening,
     OpeningRequest,
     ShareAnswer,
@@ -34,8 +31,7 @@ from models.wire.rounds import (
 )
 from models.wire.studies import APPROVAL_TYPE, Decision, Study
 from privacy.crypto import SignatureInvalid, canonical_json, digest, verify_document
-from privacy.mechanisms import RandomStream, discrete_gaussian
-from privacy.secure_sum import BatchDigest, LeaderSum, SecureSumError, SumContext, unmask
+from privacy.secure_sum import SumContext
 
 Result = TypeVar("Result")
 _FIRST_PAUSE_SECONDS = 0.1
@@ -242,13 +238,13 @@ class RoundDriver:
         desk = self.desk
         async with desk.database.reading() as connection:
             seals = await desk.store.report_seals(connection, row.round_id)
-        body, batch = await asyncio.to_thread(_frame, seals, self._context(row.number, row.model_hash))
+        body, batch = await asyncio.to_thread(frame_batch, seals, self._context(row.number, row.model_hash))
         try:
             answer = await self._patiently(lambda: desk.helper.share(row.study_hash, row.number, body))
         except ProblemError as error:
             await self._refused(row, error)
             return
-        opened = self._check_answer(answer, row, batch)
+        opened = check_answer(answer, row.context, batch, row.reports, desk.settings.helper_verify_key())
         step = step_round(RoundState.CHARGED, RoundEvent.ANSWERED)
 
         async def act(change: Change) -> None:
@@ -264,43 +260,16 @@ class RoundDriver:
             raise StudyStopped from error
         await self._abandon(row, RoundEvent.REFUSED, str(error))
 
-    def _check_answer(self, body: bytes, row: Record, batch: bytes) -> int:
-        try:
-            answer = ShareAnswer.model_validate_json(body)
-            keys = (self.desk.settings.helper_verify_key(),)
-            statement = Answer.model_validate(verify_document(answer.answer, ANSWER_TYPE, keys))
-            share = hashlib.sha256(from_base64(answer.share)).hexdigest()
-        except (SignatureInvalid, ValueError) as error:
-            raise StudyFailed("the helper's answer does not verify under the pinned key") from error
-        if (statement.context, statement.batch, statement.share_sha256) != (row.context.hex(), batch.hex(), share):
-            raise StudyFailed("the helper's answer is about another batch or share")
-        if statement.opened + len(answer.failed) != row.reports:
-            raise StudyFailed("the helper's counts do not add up to the batch")
-        return statement.opened
-
     # answered -> released
 
     async def _release(self, row: Record) -> None:
-        desk, params = self.desk, self.study.plan.parameters()
-        answer = ShareAnswer.model_validate_json(row.answer)
-        left_out = {bytes.fromhex(item.report_id) for item in answer.failed}
-        leader_sum, batch = LeaderSum(params), BatchDigest(self._context(row.number, row.model_hash))
-        async with desk.database.reading() as connection:
-            ids = []
-            async for chunk in desk.store.masked_chunks(connection, row.round_id):
-                ids += [report_id for report_id, _ in chunk]
-                await asyncio.to_thread(_add, leader_sum, chunk, left_out)
-        for report_id in sorted(ids):
-            batch.add(report_id)
-        if leader_sum.count != row.opened:
-            raise StudyFailed("the reports that the helper counted are not those in the store")
-        stream = RandomStream(digest("leader-noise", row.noise_secret, batch.digest()))
-        noise = await asyncio.to_thread(discrete_gaussian, params.noise_sigma, params.dimension, stream)
-        try:
-            total = unmask(leader_sum.total, from_base64(answer.share), noise, params)
-        except SecureSumError as error:
-            raise StudyFailed(f"the helper's share cannot be unmasked: {error}") from error
-        await self._store_release(row, total, batch.digest())
+        context = self._context(row.number, row.model_hash)
+        unmasking = Unmasking(self.study, context, ShareAnswer.model_validate_json(row.answer))
+        async with self.desk.database.reading() as connection:
+            async for chunk in self.desk.store.masked_chunks(connection, row.round_id):
+                await asyncio.to_thread(unmasking.add, chunk)
+        total, batch = await asyncio.to_thread(unmasking.finish, row.noise_secret, row.opened)
+        await self._store_release(row, total, batch)
 
     async def _store_release(self, row: Record, total: NDArray[np.int64], batch: bytes) -> None:
         desk, step = self.desk, step_round(RoundState.ANSWERED, RoundEvent.RELEASED)
@@ -390,16 +359,3 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         return
-
-
-def _frame(seals: list[bytes], context: SumContext) -> tuple[bytes, bytes]:
-    batch = BatchDigest(context)
-    for seal in seals:
-        batch.add(hashlib.sha256(seal).digest())
-    return encode_seals(seals), batch.digest()
-
-
-def _add(leader_sum: LeaderSum, chunk: list[tuple[bytes, bytes]], left_out: set[bytes]) -> None:
-    for report_id, masked in chunk:
-        if report_id not in left_out:
-            leader_sum.add(masked)
