@@ -84,46 +84,59 @@ class Outcome:
 
 
 def render(outcome: Outcome, pages: dict[str, str], console: Console) -> None:
-    """Print the table that a person reads."""
+    """Print the table that a person reads; it fits 80 columns."""
     console.print(
         Panel(
-            Group(_studies(outcome), Text(""), _facts(outcome, pages)),
+            Group(_released(outcome), Text(""), _traffic(outcome), Text(""), _facts(outcome, pages)),
             title="Hearthside: what left the house",
             subtitle=f"{outcome.devices:,} simulated devices, seed {outcome.seed}, {outcome.seconds:.0f} s",
             box=box.ROUNDED,
-            padding=(1, 2),
         )
     )
 
 
-def _studies(outcome: Outcome) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, justify in (
-        ("study", "left"),
-        ("rounds", "right"),
-        ("epsilon per device", "right"),
-        ("epsilon per row\n(local, Opacus)", "right"),
-        ("delta", "right"),
-        ("quality", "left"),
-        ("reports", "right"),
-        ("of them null", "right"),
-        ("bytes a device", "right"),
-        ("seconds", "right"),
-    ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]  # a literal type, given as data
+def _released(outcome: Outcome) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left", caption=_EPSILONS)
+    table.add_column("study", no_wrap=True)
+    table.add_column("epsilon\ndevice", justify="right")
+    table.add_column("epsilon\nlocal", justify="right")
+    table.add_column("delta", justify="right", no_wrap=True)
+    table.add_column("quality", no_wrap=True)
+    table.add_column("private", justify="right")
+    table.add_column("central", justify="right")
     for study in outcome.studies:
         quality = study.quality
         table.add_row(
             study.name,
-            str(study.rounds),
             f"{study.epsilon_user:.2f}",
             "none" if study.epsilon_local is None else f"{study.epsilon_local:.1f}",
             f"{study.delta:.0e}",
-            f"{quality.metric} {quality.value:.3f} (central {quality.central:.3f})",
+            quality.metric,
+            f"{quality.value:.3f}",
+            f"{quality.central:.3f}",
+        )
+    return table
+
+
+_EPSILONS = (
+    "device: everything released about one device, neighbours by zero-out, the filter's figure; "
+    "local (Opacus): one training row, even if leader and helper collude"
+)
+
+
+def _traffic(outcome: Outcome) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("study", no_wrap=True)
+    for name in ("rounds", "seconds", "reports", "of them null", "bytes a device"):
+        table.add_column(name, justify="right")
+    for study in outcome.studies:
+        table.add_row(
+            study.name,
+            str(study.rounds),
+            f"{study.seconds:.1f}",
             f"{study.reports:,}",
             f"{study.null_reports:,}",
             f"{study.bytes_per_device:,.0f}",
-            f"{study.seconds:.1f}",
         )
     return table
 

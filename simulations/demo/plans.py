@@ -108,7 +108,7 @@ def measurement() -> Draft:
         rounds=1,
         sampling_rate=0.5,
         noise_multiplier=4.0,
-        window_seconds=3.0,
+        window_seconds=6.0,
         epsilon_cap=1.2,
     )
 
@@ -140,7 +140,7 @@ def personas(popularity: Sequence[float], rounds: int = 5) -> Draft:
         rounds=rounds,
         sampling_rate=0.5,
         noise_multiplier=4.0,
-        window_seconds=2.5,
+        window_seconds=3.0,
         epsilon_cap=1.5,
     )
 
@@ -162,8 +162,8 @@ def intent(rounds: int = 14) -> Draft:
             server=ServerPlan(learning_rate=7.0, momentum=0.8, final_average=2),
         ),
         rounds=rounds,
-        sampling_rate=0.25,
-        noise_multiplier=3.5,
+        sampling_rate=0.2,
+        noise_multiplier=3.0,
         window_seconds=3.0,
         epsilon_cap=2.0,
         clip_norm=1.0,

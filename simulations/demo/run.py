@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ WORKERS = 2
 CANARY = "hearthside-canary-5f1c"
 _POLL_SECONDS = 0.1
 _STUDY_SECONDS = 600.0
+_SAFETY = 2.0
+"""A report window is at least so many times what the slower worker needs for a round; the services want time too."""
 
 
 @dataclass
@@ -106,8 +108,9 @@ class Demo:
         progress.update(task, description=f"enrolling {self.devices:,} devices with consent")
         for worker in workers:
             self._tell(worker, "enrol")
+        self.round_seconds = 0.0
         for worker in workers:
-            self._read(worker)
+            self.round_seconds = max(self.round_seconds, float(self._read(worker)["round_seconds"]))
             self._tell(worker, "run")
             progress.advance(task)
         self.visitors = self._visitors(supervisor)
@@ -189,7 +192,8 @@ class Demo:
         self, draft: Draft, analyst: Analyst, officer: Officer, supervisor: Supervisor, progress: Progress
     ) -> None:
         now_ms = time.time_ns() // 1_000_000
-        study = draft.build(self.house.parties(now_ms))
+        window = max(draft.window_seconds, _SAFETY * self.round_seconds)
+        study = replace(draft, window_seconds=round(window, 1)).build(self.house.parties(now_ms))
         analyst.propose(study)
         officer.decide(study, "approve", "asks little and says what it costs", now_ms)
         started = time.monotonic()

@@ -26,6 +26,7 @@ class ShopData:
     """Answers from a planted device's events; they are made when first asked for."""
 
     device: ShopDevice
+    _rows: dict[Features, tuple[Floats, Floats]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def _sessions(self) -> list[Session]:
@@ -44,8 +45,10 @@ class ShopData:
         return profile_vector(profile_of_sessions(self._sessions), event_features(features))
 
     def rows(self, features: Features) -> tuple[Floats, Floats]:
-        """One training row a visit."""
-        return intent_rows(self._sessions, event_features(features))
+        """One training row a visit; computed once, since these events no longer change."""
+        if features not in self._rows:
+            self._rows[features] = intent_rows(self._sessions, event_features(features))
+        return self._rows[features]
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class Fleet:
         self._context = {}  # type: ignore[var-annotated]  # Flower's Context, by participant
         self._rounds_seen: dict[str, set[int]] = {}
         self.withdrawn: set[str] = set()
-        self.spent = [device.name for device in devices if device.choice.budget_spent]
+        self.spent = {device.name for device in devices if device.choice.budget_spent}
 
     def enrol(self, token: str) -> None:
         """Enrol everybody, then let everybody choose; grants are countersigned, refusals stay at home."""
@@ -178,6 +178,10 @@ class Fleet:
     def report(self) -> FleetReport:
         """What the devices know."""
         choices = [device.choice for device in self.devices.values()]
+        budgets = self.federation.budgets
+        with self.store.transaction():
+            times = budgets.read_times()
+        spent = (spent_epsilon(budgets.of(name).contract, times) for name in self.devices if name not in self.spent)
         return FleetReport(
             devices=len(choices),
             consented=sum(bool(choice.granted) for choice in choices),
@@ -185,19 +189,14 @@ class Fleet:
             withdrawn=len(self.withdrawn),
             spent_at_start=len(self.spent),
             tallies=self.federation.statistics(),
-            spent_epsilon=max((self._spent(name) for name in self.devices if name not in self.spent), default=0.0),
+            spent_epsilon=max(spent, default=0.0),
             charged_rdp=self._charged_rdp(),
             local_epsilon=self._local_epsilon(),
         )
 
-    def _spent(self, person: str) -> float:
-        with self.store.transaction():
-            times = self.federation.budgets.read_times()
-        return spent_epsilon(self.federation.budgets.of(person).contract, times)
-
     def _charged_rdp(self) -> dict[str, float]:
         most: dict[str, float] = {}
-        for person in set(self.devices) - set(self.spent):
+        for person in self.devices.keys() - self.spent:
             sums: dict[str, float] = {}
             for item in self.federation.budgets.of(person).contract.active:
                 sums[item.purpose] = sums.get(item.purpose, 0.0) + item.rdp

@@ -13,9 +13,12 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 
@@ -23,8 +26,14 @@ from client_agent.clocks import SystemClock
 from client_agent.connection import HelperConnection, LeaderConnection
 from client_agent.enrolment import Pins
 from client_agent.federation.contribution import Slots
+from models.learning.steps import first_parameters, local_plan_of, net_of
 from models.wire.problems import ProblemError
-from privacy.accounting import Contract
+from models.wire.studies import TrainQuery
+from privacy.accounting import Contract, rdp
+from privacy.crypto import SealPrivateKey, SigningKey
+from privacy.mechanisms import RandomStream
+from privacy.secure_sum import SumContext, make_report
+from simulations.demo.plans import Parties, intent
 from simulations.fleet.data import ShopData
 from simulations.fleet.fleet import Device, Fleet
 from simulations.fleet.visits import personalise
@@ -80,17 +89,37 @@ class Worker:
             Pins.parse(config.pins.encode()),
             Contract(config.epsilon, config.delta, config.order),
             SystemClock(),
-            Slots(earliest=0.35, latest=0.9),
+            Slots(earliest=0.3, latest=0.8),
         )
 
-    def warm_up(self) -> None:
-        """Load what training needs before the first window opens."""
-        import opacus  # noqa: F401 - for its import time alone
+    def warm_up(self) -> float:
+        """Load what training needs and compute features; returns the seconds that one training round will take here.
 
-        import models.learning.local_training  # noqa: F401 - likewise
+        The figure sets the length of the demo's report windows, so that a slow machine gets longer ones.
+        """
+        query = intent().query
+        assert isinstance(query, TrainQuery), "the intent study trains"
+        everybody = list(self.fleet.devices.values())
+        rows = [device.data.rows(query.features) for device in everybody]
+        net, plan, start = net_of(query), local_plan_of(query), first_parameters(query)
+        from models.learning.local_training import train
 
-        for device in self._planted.values():
-            self.fleet.devices[f"device-{device.index}"].data.dwell_seconds()
+        def turn(index: int) -> None:
+            train(net, plan, start, *rows[index % len(rows)], RandomStream(os.urandom(32)))
+
+        def null(_: int) -> None:
+            secret = os.urandom(32)
+            values = np.zeros(parameters.dimension, dtype=np.int64)
+            make_report(
+                values, parameters, context, key, seed=secret, withdrawal_token=secret, expires_at=1, signer=signer
+            )
+
+        parameters = intent().build(Parties("00" * 32, "00" * 32, 1)).plan.parameters()
+        context, signer = SumContext(bytes(32), 1, bytes(32), bytes(32), bytes(32), bytes(32)), SigningKey.generate()
+        key = SealPrivateKey.generate().public
+        turn(0)
+        rdp(intent().build(Parties("00" * 32, "00" * 32, 1)).plan.event(), 2)  # loads dp-accounting
+        return len(everybody) * (_seconds_each(null) + intent().sampling_rate * _seconds_each(turn))
 
     def run(self, commands: queue.Queue[str]) -> None:
         """Take part until the next command arrives."""
@@ -130,8 +159,7 @@ def main() -> None:
     while (command := commands.get()) != "stop":
         if command == "enrol":
             worker.fleet.enrol(config.token)
-            worker.warm_up()
-            _answer({"enrolled": len(worker.fleet.devices)})
+            _answer({"enrolled": len(worker.fleet.devices), "round_seconds": worker.warm_up()})
         elif command == "run":
             worker.run(commands)
         elif command == "personalise":
@@ -139,6 +167,13 @@ def main() -> None:
         elif command == "report":
             _answer(asdict(worker.fleet.report()))
     worker.fleet.close()
+
+
+def _seconds_each(work: Callable[[int], None], repeats: int = 40) -> float:
+    started = time.perf_counter()
+    for index in range(repeats):
+        work(index)
+    return (time.perf_counter() - started) / repeats
 
 
 def _read(commands: queue.Queue[str]) -> None:
