@@ -27,6 +27,9 @@ def run_command(app: typer.Typer, name: str) -> NoReturn:
     except (click.exceptions.Abort, KeyboardInterrupt):
         _say(name, "interrupted")
         sys.exit(_INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())  # noqa: T201 - this module is the command line's voice
+        sys.exit(EXIT_INPUT)
     except click.ClickException as error:
         _say(name, f"{error.format_message()} (see {_command_path(error, name)} --help)")
         sys.exit(EXIT_INPUT)

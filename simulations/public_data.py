@@ -25,13 +25,16 @@ from models.wire.studies import (
     TrainQuery,
     TransitionsQuery,
 )
+from privacy.accounting import Contract
 from simulations.datasets import PageSequences, Rows, load_msnbc, load_online_shoppers
 from simulations.demo.central import central_auc, central_cost
 from simulations.demo.outcome import Quality
 from simulations.demo.plans import Draft
-from simulations.demo.realdata import WINDOW_SECONDS, Model, Setting, Task
+from simulations.engine import WINDOW_SECONDS, Model, Setting, Task
 from simulations.fleet.data import RowData, SequenceData
 
+CONTRACT = Contract(epsilon=2.0, delta=1e-5, order=10)
+"""Device level, zero-out, over all studies of one run together."""
 MSNBC_HELD_OUT = 100_000
 PERSONAS = 8
 _LEAST_SHARE = 0.01
@@ -65,7 +68,7 @@ def online_shoppers(folder: Path, devices: int, seed: int) -> Setting:
     )
     held_out = len(next(iter(splits.values()))[1])
     note = f"AUC on a held-out fifth ({held_out:,} visits that took no part); central: the same model without privacy"
-    return Setting("online_shoppers (UCI 468): one visit a device", "shop.example", data, tasks, (note,))
+    return Setting("online_shoppers (UCI 468): one visit a device", "shop.example", data, tasks, CONTRACT, (note,))
 
 
 def msnbc(folder: Path, devices: int, seed: int) -> Setting:
@@ -82,7 +85,7 @@ def msnbc(folder: Path, devices: int, seed: int) -> Setting:
         ),
     )
     note = f"top-1 and cost on {len(sequences.held_out):,} other users; a smaller test set moves top-1 by about .01"
-    return Setting("msnbc (UCI 133): one page sequence a device", "news.example", data, tasks, (note,))
+    return Setting("msnbc (UCI 133): one page sequence a device", "news.example", data, tasks, CONTRACT, (note,))
 
 
 def _later() -> Draft:

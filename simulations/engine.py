@@ -1,7 +1,7 @@
-"""The main job on public data: each row or page sequence is a device; real masks, seals, signatures, ledgers, noise.
+"""The main job in one process: real masks, seals, signatures, ledgers and both servers' noise, without a socket.
 
-Leader and helper run in this process without a socket, and slots are drawn but not waited for; nothing else is
-simulated. Batched per-sample gradients stand in for one ClientApp call a device: the two agree (see the tests of
+Slots are drawn but not waited for; nothing else about the protocol is simulated. Batched per-sample gradients stand in
+for one ClientApp call a device where all devices have as many rows: the two agree (tests of
 ``models.learning.vectorised``).
 """
 
@@ -29,21 +29,21 @@ from client_agent.federation.contribution import Reservation
 from client_agent.federation.trust import VerifiedRound
 from consent import PURPOSES
 from models.learning.steps import local_plan_of, net_of
-from models.queries.answers import from_model_bytes
+from models.queries.answers import DeviceData, from_model_bytes
 from models.wire.studies import Study, TrainQuery
 from privacy.accounting import Contract
 from simulations.datasets import data_folder
 from simulations.demo.outcome import BudgetOutcome, Outcome, Quality, StudyOutcome, render
 from simulations.demo.parties import Analyst, Officer, final_model
-from simulations.demo.plans import Draft
+from simulations.demo.plans import CONTRACT, Draft
 from simulations.demo.processes import ProcessFailed
+from simulations.fleet.data import ShopData
 from simulations.fleet.fleet import Device, Fleet, FleetReport
 from simulations.house import House, build_house
+from simulations.populations import SITE, ShopPopulation
 from simulations.populations.choices import draw_choices
 from simulations.transport import InProcessServices
 
-CONTRACT = Contract(epsilon=2.0, delta=1e-5, order=10)
-"""Device level, zero-out, over all studies of one run together."""
 WINDOW_SECONDS = 900.0
 """A round closes when everybody has reported; this is only the most that a slow machine gets."""
 _PORTS = (8701, 8702)
@@ -70,19 +70,28 @@ class Setting:
         site: the site's name.
         data: one entry a device.
         tasks: in the order in which they run.
+        contract: device level, zero-out, over all studies of the run together.
         notes: what a reader of the figures must know.
     """
 
     name: str
     site: str
-    data: Sequence[object]
+    data: Sequence[DeviceData]
     tasks: tuple[Task, ...]
+    contract: Contract
     notes: tuple[str, ...] = ()
 
 
 @dataclass
-class RealRun:
-    """One run. The in-process house, the fleet and what was measured."""
+class Run:
+    """One run: the house, the fleet and what was measured.
+
+    Args:
+        setting: devices and studies.
+        seed: fixes who chooses what; keys and released noise come from the operating system.
+        console: where progress goes.
+        folder: for keys and stores.
+    """
 
     setting: Setting
     seed: int
@@ -95,7 +104,7 @@ class RealRun:
         """Enrol everybody, run all studies, measure."""
         started = time.monotonic()
         now = dt.datetime.now(dt.UTC)
-        house = build_house(self.folder / "house", self.setting.site, CONTRACT, *_PORTS, now)
+        house = build_house(self.folder / "house", self.setting.site, self.setting.contract, *_PORTS, now)
         with InProcessServices(lambda: _apps(house)) as services, self._progress() as progress:
             leader, helper = services.transport("leader"), services.transport("helper")
             fleet = Fleet(
@@ -104,7 +113,7 @@ class RealRun:
                 LeaderConnection(house.leader_url, leader),
                 HelperConnection(house.helper_url, helper),
                 house.pins,
-                CONTRACT,
+                self.setting.contract,
                 SystemClock(),
             )
             enrolling = progress.add_task(f"enrolling {len(fleet.devices):,} devices with consent", total=1)
@@ -128,7 +137,7 @@ class RealRun:
             {draft.study_id: draft.rounds for draft in drafts},
         )
         pairs = enumerate(zip(self.setting.data, choices, strict=True))
-        return [Device(f"device-{index}", data, choice) for index, (data, choice) in pairs]  # type: ignore[arg-type]  # each is DeviceData
+        return [Device(f"device-{index}", data, choice) for index, (data, choice) in pairs]
 
     def _progress(self) -> Progress:
         columns = TextColumn("{task.description:<46}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -155,14 +164,15 @@ class RealRun:
                 raise ProcessFailed(f"study {study.study_id} is {status['state']}: {status['detail']}")
             if not busy:
                 time.sleep(_PAUSE_SECONDS)
-        model = final_model(analyst.results(study.study_id))
+        model, contract = final_model(analyst.results(study.study_id)), self.setting.contract
         self.models.append(model)
         quality = task.judge(study, model)
         self.outcomes.append(
-            _study_outcome(study, released, before, fleet.report(), quality, time.monotonic() - started)
+            _study_outcome(study, released, contract, before, fleet.report(), quality, time.monotonic() - started)
         )
 
     def _outcome(self, report: FleetReport, seconds: float) -> Outcome:
+        contract = self.setting.contract
         return Outcome(
             data=self.setting.name,
             seed=self.seed,
@@ -175,7 +185,7 @@ class RealRun:
             bundle={},
             modules_shown={},
             studies=self.outcomes,
-            budget=BudgetOutcome(CONTRACT.epsilon, report.spent_epsilon, CONTRACT.delta),
+            budget=BudgetOutcome(contract.epsilon, report.spent_epsilon, contract.delta),
             bytes_by_purpose={purpose: row.get("sent_bytes", 0) for purpose, row in report.tallies.items()},
             spent_at_start=report.spent_at_start,
             notes=list(self.setting.notes),
@@ -183,25 +193,56 @@ class RealRun:
 
 
 def answer_all(found: VerifiedRound, heads: Sequence[Reservation], fleet: Fleet) -> None:
-    """Answer a round for all devices whose coin said yes: batched gradients for training, else one by one."""
+    """Answer a round for all devices whose coin said yes: batched gradients where they fit, else one by one."""
     data = [fleet.data_of(reservation.participant.participant_id) for reservation in heads]
-    query = found.study.query
-    if isinstance(query, TrainQuery) and heads:
-        from models.learning.vectorised import train_many
-
-        rows = [item.rows(query.features) for item in data]
-        vectors = train_many(
-            net_of(query),
-            local_plan_of(query),
-            from_model_bytes(found.model),
-            np.stack([features for features, _ in rows]),
-            np.stack([labels for _, labels in rows]),
-        )
-        answers: list[NDArray[np.float64] | None] = list(vectors)
-    else:
-        answers = [compute_answer(found, item) for item in data]
+    vectors = _batched(found, data)
+    answers = [compute_answer(found, item) for item in data] if vectors is None else list(vectors)
     for reservation, vector in zip(heads, answers, strict=True):
         fleet.federation.answer(reservation, fleet.federation.encode_answer(found, vector))
+
+
+def _batched(found: VerifiedRound, data: Sequence[DeviceData]) -> NDArray[np.float64] | None:
+    """All devices' updates at once, or None where the study or the devices' uneven rows do not allow it."""
+    query = found.study.query
+    if not isinstance(query, TrainQuery) or query.local.noise_multiplier or not data:
+        return None
+    from models.learning.vectorised import train_many
+
+    rows = [item.rows(query.features) for item in data]
+    if len({len(labels) for _, labels in rows}) != 1:
+        return None
+    features, labels = np.stack([each for each, _ in rows]), np.stack([each for _, each in rows])
+    return train_many(net_of(query), local_plan_of(query), from_model_bytes(found.model), features, labels)
+
+
+def simulate(
+    draft: Draft, devices: int = 400, seed: int = 7, *, contract: Contract = CONTRACT, console: Console | None = None
+) -> StudyOutcome:
+    """Run one study over simulated visitors of the demo shop, with the real protocol, in this process.
+
+    Args:
+        draft: the study, such as ``plans.measurement()``.
+        devices: how many simulated visitors, at least the study's minimum cohort.
+        seed: fixes the visitors; keys and released noise come from the operating system.
+        contract: the budget of devices and servers (device level, zero-out).
+        console: where progress goes; standard error unless given.
+
+    Returns:
+        What it cost and how good it is, beside the figure without privacy on the same data.
+
+    Raises:
+        ProblemError: the study was refused, with the reason: it costs more than it may, or does not fit together.
+    """
+    from simulations.demo.quality import Central
+
+    central = Central(devices, seed)
+    try:
+        data = [ShopData(device) for device in ShopPopulation(devices, seed)]
+        setting = Setting("the demo shop", SITE, data, (Task(lambda _: draft, central.quality),), contract)
+        with tempfile.TemporaryDirectory(prefix="hearthside-simulation-") as scratch:
+            return Run(setting, seed, console or Console(stderr=True), Path(scratch)).run().studies[0]
+    finally:
+        central.close()
 
 
 def run_real(name: str, devices: int, seed: int, console: Console, report: Path | None) -> Outcome:
@@ -210,12 +251,12 @@ def run_real(name: str, devices: int, seed: int, console: Console, report: Path 
     Raises:
         DatasetMissing: the files are not there; the message says how to get them.
     """
-    from simulations.demo.settings import msnbc, online_shoppers
+    from simulations.public_data import msnbc, online_shoppers
 
-    folder = data_folder(os.environ, Path(__file__).resolve().parents[2])
+    folder = data_folder(os.environ, Path(__file__).resolve().parents[1])
     setting = (online_shoppers if name == "online_shoppers" else msnbc)(folder, devices, seed)
     with tempfile.TemporaryDirectory(prefix="hearthside-real-") as scratch:
-        outcome = RealRun(setting, seed, console, Path(scratch)).run()
+        outcome = Run(setting, seed, console, Path(scratch)).run()
     render(outcome, {}, console)
     if report is not None:
         outcome.write(report)
@@ -227,13 +268,19 @@ def _apps(house: House) -> dict[str, FastAPI]:
     from aggregator.leader.app import create_app as leader_app
     from aggregator.settings import HelperSettings, LeaderSettings
 
-    helper = helper_app(HelperSettings.read(house.helper_folder))
-    settings = LeaderSettings.read(house.leader_folder)
+    helper = helper_app(HelperSettings.read(house.helper_folder, log_level="warning"))
+    settings = LeaderSettings.read(house.leader_folder, log_level="warning")
     return {"helper": helper, "leader": leader_app(settings, helper_transport=httpx.ASGITransport(helper))}
 
 
 def _study_outcome(
-    study: Study, rounds: int, before: FleetReport, after: FleetReport, quality: Quality, seconds: float
+    study: Study,
+    rounds: int,
+    contract: Contract,
+    before: FleetReport,
+    after: FleetReport,
+    quality: Quality,
+    seconds: float,
 ) -> StudyOutcome:
     def grown(name: str) -> int:
         return after.tallies.get(study.purpose, {}).get(name, 0) - before.tallies.get(study.purpose, {}).get(name, 0)
@@ -244,7 +291,7 @@ def _study_outcome(
         kind=study.kind,
         purpose=study.purpose,
         rounds=rounds,
-        epsilon_user=CONTRACT.epsilon_of(spent),
+        epsilon_user=contract.epsilon_of(spent),
         epsilon_local=after.local_epsilon.get(study.study_hash().hex()),
         delta=study.delta,
         reports=grown("sent_reports"),
