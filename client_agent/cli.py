@@ -18,12 +18,13 @@ from models.wire.command import EXIT_INPUT, EXIT_UNAVAILABLE, run_command
 from models.wire.problems import ProblemError
 
 app = typer.Typer(
+    rich_markup_mode=None,
     help="The agent at the edge: raw clicks stay here; only masked shares of noisy sums leave, and only with consent.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog="Example: hearthside-agent enrol --leader http://127.0.0.1:8100 --helper http://127.0.0.1:8101 ...",
 )
-consent_app = typer.Typer(help="Show, grant and withdraw consent, purpose by purpose.", no_args_is_help=True)
+consent_app = typer.Typer(rich_markup_mode=None, help="Show, grant and withdraw consent, purpose by purpose.", no_args_is_help=True)
 app.add_typer(consent_app, name="consent")
 
 Folder = Annotated[Path, typer.Option("--dir", help="The agent's folder.", envvar="HEARTHSIDE_AGENT_DIR")]
