@@ -181,7 +181,7 @@ class Run:
             refused=report.refused,
             withdrawn=report.withdrawn,
             seconds=seconds,
-            canary_hits=0,
+            canary_hits=None,
             bundle={},
             modules_shown={},
             studies=self.outcomes,

@@ -60,7 +60,8 @@ class Outcome:
     refused: int
     withdrawn: int
     seconds: float
-    canary_hits: int
+    canary_hits: int | None
+    """How often planted strings were found; None where the data has no strings to plant them in."""
     bundle: dict[str, object]
     modules_shown: dict[str, str]
     studies: list[StudyOutcome]
@@ -158,7 +159,8 @@ def _facts(outcome: Outcome, pages: dict[str, str]) -> Table:
     )
     shares = ", ".join(f"{purpose} {share:.1%}" for purpose, share in outcome.share_by_purpose().items())
     table.add_row("bytes that left", shares)
-    table.add_row("canaries found", f"{outcome.canary_hits} in anything the services received, stored or logged")
+    if outcome.canary_hits is not None:
+        table.add_row("canaries found", f"{outcome.canary_hits} in anything the services received, stored or logged")
     if outcome.bundle:
         table.add_row("bundle", f"version {outcome.bundle['version']}, sha256 {str(outcome.bundle['sha256'])[:16]}...")
     for persona, module in outcome.modules_shown.items():

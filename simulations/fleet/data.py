@@ -98,11 +98,11 @@ class SequenceData:
         raise NothingToReport("this data has no dwell times")
 
     def profile(self, features: Features) -> Floats:
-        """Share of the pages in each category, scaled to norm 1."""
+        """Share of the pages in each category; they sum to 1, so the norm is at most 1."""
         if features != self.features:
             raise NothingToReport(f"expected features {self.features.version!r}, got {features.version!r}")
         counts = np.bincount(self.pages, minlength=len(self.categories)).astype(np.float64)
-        return counts / max(float(np.linalg.norm(counts)), 1.0)
+        return counts / max(float(counts.sum()), 1.0)
 
     def rows(self, features: Features) -> tuple[Floats, Floats]:
         """None: there are no labels."""
