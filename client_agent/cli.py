@@ -24,7 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Example: hearthside-agent enrol --leader http://127.0.0.1:8100 --helper http://127.0.0.1:8101 ...",
 )
-consent_app = typer.Typer(rich_markup_mode=None, help="Show, grant and withdraw consent, purpose by purpose.", no_args_is_help=True)
+consent_app = typer.Typer(
+    rich_markup_mode=None, help="Show, grant and withdraw consent, purpose by purpose.", no_args_is_help=True
+)
 app.add_typer(consent_app, name="consent")
 
 Folder = Annotated[Path, typer.Option("--dir", help="The agent's folder.", envvar="HEARTHSIDE_AGENT_DIR")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Collection, Sequence
 
 from client_agent.clocks import Clock
@@ -13,14 +14,18 @@ from client_agent.gateway.ports import Budget, Sent
 from client_agent.profiles import stored_events
 from client_agent.store import AgentStore
 from consent import ConsentState, Notice
-from models.events import Event
+from models.events import PROFILE_DAYS, Event
 from models.personalisation import PreparedBundle
 
 _DAY_SECONDS = 86_400
+_DAY_MS = 86_400_000
 
 
 class StoredVisitor:
-    """The gateway's ``Visitor`` over the store.
+    """The gateway's ``Visitor`` over the store. Safe to call from threads.
+
+    Consent is read again whenever anybody's has changed, in this process or another; events are kept parsed, and those
+    whose retention is over are deleted at the start.
 
     Args:
         store: the agent's store.
@@ -46,6 +51,10 @@ class StoredVisitor:
         self._clock = clock
         self._bundle = bundle
         self._chosen = chosen
+        self._lock = threading.RLock()
+        self._consent_change = -1
+        self._consent = self._keeper.state_of(participant_id)
+        self._events = self._load()
 
     @property
     def site(self) -> str:
@@ -57,8 +66,13 @@ class StoredVisitor:
         return self._clock.now_ms()
 
     def consent(self) -> ConsentState:
-        """What stands."""
-        return self._keeper.state_of(self._record.participant_id)
+        """What stands; read again from the store when anybody's consent has changed."""
+        with self._lock:
+            change = self._store.consents.last_change()
+            if change != self._consent_change:
+                self._consent = self._keeper.state_of(self._record.participant_id)
+                self._consent_change = change
+            return self._consent
 
     def choose(self, granted: Collection[str], declined: Collection[str], notice: Notice) -> None:
         """Record a choice; durable, and in force, when it returns."""
@@ -74,17 +88,24 @@ class StoredVisitor:
         self._keeper.observe_gpc(self._record.participant_id)
 
     def append_events(self, events: Sequence[Event]) -> None:
-        """Store events; an id that is stored already is skipped."""
-        rows = [(event.event_id, event.at_ms, json.dumps(event.document())) for event in events]
-        self._store.insert_events(self._record.participant_id, rows)
+        """Store events in one commit; an id that is stored already is skipped."""
+        with self._lock:
+            fresh = {event.event_id: event for event in events if event.event_id not in self._events}
+            rows = [(event.event_id, event.at_ms, json.dumps(event.document())) for event in fresh.values()]
+            self._store.insert_events(self._record.participant_id, rows)
+            self._events.update(fresh)
 
     def events(self) -> Sequence[Event]:
         """The last 30 days' events, in order of arrival."""
-        return stored_events(self._store, self._record.participant_id, self.now_ms())
+        since_ms = self.now_ms() - PROFILE_DAYS * _DAY_MS
+        with self._lock:
+            return [event for event in self._events.values() if event.at_ms > since_ms]
 
     def erase_events(self) -> None:
         """Delete all events."""
-        self._store.events.erase(self._record.participant_id)
+        with self._lock:
+            self._store.events.erase(self._record.participant_id)
+            self._events.clear()
 
     def bundle(self) -> PreparedBundle | None:
         """The verified bundle in force; None before the first."""
@@ -115,3 +136,10 @@ class StoredVisitor:
     def receipts(self) -> Sequence[str]:
         """The signed consent receipts, oldest first."""
         return [receipt.jws for receipt in self._store.consents.receipts_of(self._record.participant_id)]
+
+    def _load(self) -> dict[str, Event]:
+        """Read the stored events, after deleting those whose retention is over."""
+        since_ms = self.now_ms() - PROFILE_DAYS * _DAY_MS
+        self._store.events.erase(self._record.participant_id, before_ms=since_ms)
+        kept = stored_events(self._store, self._record.participant_id, self.now_ms())
+        return {event.event_id: event for event in kept}

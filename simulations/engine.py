@@ -8,7 +8,6 @@ for one ClientApp call a device where all devices have as many rows: the two agr
 from __future__ import annotations
 
 import datetime as dt
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -32,8 +31,7 @@ from models.learning.steps import local_plan_of, net_of
 from models.queries.answers import DeviceData, from_model_bytes
 from models.wire.studies import Study, TrainQuery
 from privacy.accounting import Contract
-from simulations.datasets import data_folder
-from simulations.demo.outcome import BudgetOutcome, Outcome, Quality, StudyOutcome, render
+from simulations.demo.outcome import BudgetOutcome, Outcome, Quality, StudyOutcome
 from simulations.demo.parties import Analyst, Officer, final_model
 from simulations.demo.plans import CONTRACT, Draft
 from simulations.demo.processes import ProcessFailed
@@ -243,24 +241,6 @@ def simulate(
             return Run(setting, seed, console or Console(stderr=True), Path(scratch)).run().studies[0]
     finally:
         central.close()
-
-
-def run_real(name: str, devices: int, seed: int, console: Console, report: Path | None) -> Outcome:
-    """Run the main job on a public data set, print the table and write the report.
-
-    Raises:
-        DatasetMissing: the files are not there; the message says how to get them.
-    """
-    from simulations.public_data import msnbc, online_shoppers
-
-    folder = data_folder(os.environ, Path(__file__).resolve().parents[1])
-    setting = (online_shoppers if name == "online_shoppers" else msnbc)(folder, devices, seed)
-    with tempfile.TemporaryDirectory(prefix="hearthside-real-") as scratch:
-        outcome = Run(setting, seed, console, Path(scratch)).run()
-    render(outcome, {}, console)
-    if report is not None:
-        outcome.write(report)
-    return outcome
 
 
 def _apps(house: House) -> dict[str, FastAPI]:

@@ -5,10 +5,13 @@ Plans were chosen by simulating noise on other splits of the same files; the fig
 
 from __future__ import annotations
 
+import os
+import tempfile
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
 from models.learning.evaluation import auc
 from models.learning.nets import scores
@@ -26,11 +29,11 @@ from models.wire.studies import (
     TransitionsQuery,
 )
 from privacy.accounting import Contract
-from simulations.datasets import PageSequences, Rows, load_msnbc, load_online_shoppers
+from simulations.datasets import PageSequences, Rows, data_folder, load_msnbc, load_online_shoppers
 from simulations.demo.central import central_auc, central_cost
-from simulations.demo.outcome import Quality
+from simulations.demo.outcome import Outcome, Quality, render
 from simulations.demo.plans import Draft
-from simulations.engine import WINDOW_SECONDS, Model, Setting, Task
+from simulations.engine import WINDOW_SECONDS, Model, Run, Setting, Task
 from simulations.fleet.data import RowData, SequenceData
 
 CONTRACT = Contract(epsilon=2.0, delta=1e-5, order=10)
@@ -39,6 +42,22 @@ MSNBC_HELD_OUT = 100_000
 PERSONAS = 8
 _LEAST_SHARE = 0.01
 """A persona with a smaller share of the expected contributors keeps its centroid."""
+
+
+def run_real(name: str, devices: int, seed: int, console: Console, report: Path | None) -> Outcome:
+    """Run the main job on a public data set, print the table and write the report.
+
+    Raises:
+        DatasetMissing: the files are not there; the message says how to get them.
+    """
+    folder = data_folder(os.environ, Path(__file__).resolve().parents[1])
+    setting = (online_shoppers if name == "online_shoppers" else msnbc)(folder, devices, seed)
+    with tempfile.TemporaryDirectory(prefix="hearthside-real-") as scratch:
+        outcome = Run(setting, seed, console, Path(scratch)).run()
+    render(outcome, {}, console)
+    if report is not None:
+        outcome.write(report)
+    return outcome
 
 
 def online_shoppers(folder: Path, devices: int, seed: int) -> Setting:

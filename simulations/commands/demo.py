@@ -62,7 +62,7 @@ def demo(
 
             run_demo(count, seed, console, once=once, report=report)
         else:
-            from simulations.engine import run_real
+            from simulations.public_data import run_real
 
             run_real(data.value, count, seed, console, report)
     except (ProcessFailed, DatasetMissing) as error:

@@ -9,15 +9,12 @@ import time
 import uvicorn
 
 from client_agent.clocks import SystemClock
-from client_agent.consenting import ConsentKeeper
 from client_agent.enrolment import Pins
-from client_agent.federation.budgets import Budgets
 from client_agent.gateway.application import GatewaySettings, gateway_app, page_app
-from client_agent.gateway.visitor import StoredVisitor
 from client_agent.keys import open_keyring
 from client_agent.store import ParticipantRecord, open_store
-from models.personalisation import publishable_bundle
-from privacy.accounting import Contract
+from client_agent.visitor import StoredVisitor
+from models.personalisation import prepare, publishable_bundle
 from privacy.crypto import SigningKey
 from simulations.demo.shop.application import shop_app
 from tests.client_agent.gateway.people import SITE, demo_bundle
@@ -56,11 +53,9 @@ class House:
         )
         with store.transaction():
             store.participants.add([record])
-        clock = SystemClock()
-        budgets = Budgets(store, Contract(2.0, 1e-5, 9), clock)
+        bundle = prepare(publishable_bundle(demo_bundle()))
         self.store = store
-        self.visitor = StoredVisitor(store, ConsentKeeper(store, pins, clock), budgets, record.participant_id, clock)
-        self.visitor.use(publishable_bundle(demo_bundle()))
+        self.visitor = StoredVisitor(store, pins, record.participant_id, SystemClock(), lambda: bundle, lambda: None)
         self.listeners = [free_socket() for _ in range(3)]
         shop, site, page = (f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in self.listeners)
         self.settings = GatewaySettings(shop, site, page)

@@ -5,18 +5,13 @@ import secrets
 import pytest
 
 from client_agent.clocks import SystemClock
-from client_agent.consenting import ConsentKeeper
 from client_agent.enrolment import Pins
-from client_agent.federation.budgets import Budgets
-from client_agent.gateway.visitor import StoredVisitor
 from client_agent.keys import open_keyring
 from client_agent.store import ParticipantRecord, open_store
+from client_agent.visitor import StoredVisitor
 from consent import PERSONA, PERSONALISATION, notice
 from models.events import Event
-from models.personalisation import PersonalisationError
-from models.wire.bundle import Rule
-from privacy.accounting import Contract
-from tests.client_agent.gateway.people import DEVICE, LEADER, SITE, demo_bundle
+from tests.client_agent.gateway.people import DEVICE, LEADER, SITE
 
 DAY_MS = 86_400_000
 
@@ -42,8 +37,8 @@ def agent(tmp_path):
                 store.participants.add(
                     [ParticipantRecord(participant, "me", SITE, LEADER.verify_key.raw, DEVICE.seed(), None)]
                 )
-        keeper = ConsentKeeper(store, Pins(LEADER.verify_key, LEADER.verify_key, (), SITE), clock)
-        return StoredVisitor(store, keeper, Budgets(store, Contract(2.0, 1e-5, 9), clock), participant, clock, heard)
+        pins = Pins(LEADER.verify_key, LEADER.verify_key, (), SITE)
+        return StoredVisitor(store, pins, participant, clock, lambda: None, heard or (lambda: None))
 
     start.clock = clock
     yield start
@@ -80,10 +75,10 @@ def test_a_choice_made_in_another_process_is_in_force_at_once(agent):
 def test_each_choice_is_handed_on_without_waiting(agent):
     """The shell hears of every choice, so that it can deliver receipts and tell the helper."""
     heard = []
-    visitor = agent(heard.append)
+    visitor = agent(lambda: heard.append("chosen"))
     visitor.choose({PERSONA}, (), notice(SITE, "en"))
     visitor.choose((), {PERSONA}, notice(SITE, "en"))
-    assert heard == [[], []]
+    assert heard == ["chosen", "chosen"]
 
 
 def test_events_leave_after_their_retention(agent):
@@ -95,19 +90,8 @@ def test_events_leave_after_their_retention(agent):
     assert agent()._events == {}
 
 
-def test_a_bundle_that_does_not_compile_leaves_the_one_before_in_force(agent):
-    """A broken release does not take content away."""
-    visitor = agent()
-    visitor.use(demo_bundle())
-    broken = Rule(rule_id="rr", slot="hero", expression="unknown.name", module_id="hero-sale")
-    with pytest.raises(PersonalisationError):
-        visitor.use(demo_bundle().model_copy(update={"rules": (broken,)}))
-    assert visitor.bundle().bundle == demo_bundle()
-
-
 def test_nothing_is_spent_and_nothing_left_before_anything_was_asked(agent):
-    """The figures of a fresh device."""
+    """A fresh device has sent nothing, and has no budget to show yet."""
     visitor = agent()
     assert list(visitor.sent()) == []
-    budget = visitor.budget()
-    assert (budget.spent_epsilon, budget.lifetime_epsilon, budget.cap_epsilon, budget.intact) == (0.0, 0.0, 2.0, True)
+    assert visitor.budget() is None
