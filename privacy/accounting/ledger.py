@@ -102,7 +102,9 @@ def charge(state: LedgerState, item: Charge, times: Times) -> tuple[LedgerState,
     if is_charged(state, item.study, item.round):
         raise AlreadyCharged(item.study, item.round)
     counting = _counting(state, times)
-    if not _sum(counting, item.rdp) <= state.contract.rdp_cap:
+    # A carried row states what was spent already. It is kept whole, above the cap too: what a smaller contract cut off
+    # here would be free again under the next larger one.
+    if not isinstance(item.event, CarriedEvent) and not _sum(counting, item.rdp) <= state.contract.rdp_cap:
         raise BudgetExhausted(item.rdp, max(0.0, state.contract.rdp_cap - _sum(counting)))
     row = Row.follow(state.length, state.head, item, times)
     return _append(state, row, counting), row
@@ -178,7 +180,7 @@ def reopen(
     state = open_ledger(contract, owner)
     if old.length == 0:
         return state, ()
-    carried = min(spent_rdp(old, times), contract.rdp_cap)
+    carried = spent_rdp(old, times)
     # The old ledger's latest readings go along: a clock that stands back today must not stamp this row early.
     state, row = _carry(state, carried, max(0.0, old.lifetime_rdp - carried), times.latest(old.latest), reason)
     return state, (row,)

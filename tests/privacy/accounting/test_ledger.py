@@ -455,6 +455,14 @@ class TestCarry:
         with pytest.raises(ContractInvalid):
             reopen(full(), Contract(1.0, 1e-6, 31), "device", START, "policy")
 
+    def test_a_contract_that_shrinks_and_grows_again_gains_nothing(self):
+        """The whole spend is carried, also what is above the smaller cap: lowering epsilon for a day mints no budget."""
+        small, rows = reopen(full(), Contract(0.7, 1e-6, 30), "device", START, "lowered")
+        assert replay(small.contract, "device", rows) == small
+        again, _ = reopen(small, CONTRACT, "device", START, "raised")
+        assert spent_rdp(again, START) == pytest.approx(CONTRACT.rdp_cap)
+        assert not can_pay(again, 0.01, START)
+
     def test_an_erasure_with_a_clock_turned_back_gains_nothing(self):
         """The old ledger's latest readings are taken along."""
         state, _ = reopen(full(), CONTRACT, "device", Times(0, 0.0), "erasure")
