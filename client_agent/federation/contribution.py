@@ -94,6 +94,7 @@ class Reservation:
         rows: ledger rows to be stored with the null.
         after: the budget's ledger after the charge.
         local_after: the local layer's ledger after the charge.
+        epoch: the consent epoch that the report names, null or real: a choice made later would tell them apart.
         heads: the coin; None before it was flipped.
         real: a real report stands.
         fixed: nothing may replace the report any more.
@@ -108,13 +109,13 @@ class Reservation:
     rows: tuple[LedgerRow, ...] = field(repr=False)
     after: LedgerState | None = field(repr=False)
     local_after: LedgerState | None = field(repr=False)
+    epoch: int
     heads: bool | None = field(default=None, repr=False)
     real: bool = field(default=False, repr=False)
     fixed: bool = field(default=False, repr=False)
 
     def stored(self) -> StoredReport:
         """The report as the store keeps it."""
-        frame = encode_report(ReportFrame(self.participant.device_id, self.participant.consent.epoch, self.report))
         return StoredReport(
             *self.found.key,
             self.participant.participant_id,
@@ -122,8 +123,12 @@ class Reservation:
             self.token,
             RESERVED,
             self.slot_ms,
-            frame,
+            self.frame(),
         )
+
+    def frame(self) -> bytes:
+        """The bytes to send."""
+        return encode_report(ReportFrame(self.participant.device_id, self.epoch, self.report))
 
 
 def may_contribute(
@@ -169,7 +174,8 @@ def reserve(
     seed, token = secrets[8 : 8 + _SECRET_BYTES], secrets[8 + _SECRET_BYTES :]
     zeros = np.zeros(found.parameters.dimension, dtype=np.int64)
     report = _report(participant, found, zeros, seed, token)
-    return Reservation(participant, found, slot_ms, report, token, payment, rows, after, local_after)
+    epoch = participant.consent.epoch
+    return Reservation(participant, found, slot_ms, report, token, payment, rows, after, local_after, epoch)
 
 
 def flip(reservation: Reservation, entropy: Entropy) -> bool:

@@ -19,6 +19,7 @@ from client_agent.enrolment import Entropy, Pins
 from client_agent.errors import RefusalCode, ReportFixed, RoundRefused
 from client_agent.federation.budgets import Budgets
 from client_agent.federation.contribution import (
+    SEAL_GRACE_SECONDS,
     Participant,
     Reservation,
     Slots,
@@ -112,7 +113,7 @@ class Federation:
                 if self.refused.get(key) != refusal.code:
                     _log.warning("round of %s refused: %s", item.study.study_id, refusal)
         self.refused = refused
-        self._tidy({verified.key for verified in found})
+        self._tidy({verified.key for verified in found}, frozenset(map(bytes.fromhex, work.stopped)))
         return found
 
     def now_seconds(self) -> int:
@@ -304,18 +305,18 @@ class Federation:
         self._answered[found.key] |= by_name.keys()
         return kept
 
-    def _tidy(self, listed: set[RoundKey]) -> None:
-        """Forget rounds that are over: past their window, or gone from the work with nothing left to send."""
+    def _tidy(self, listed: set[RoundKey], stopped: frozenset[bytes]) -> None:
+        """Forget rounds that are over: past their window, stopped, or gone from the work with nothing left to send."""
         now_ms = self._clock.now_ms()
         over = [
             key
             for key, closes_at_ms, unsent in self.store.reports.open_rounds()
-            if now_ms >= closes_at_ms or (key not in listed and not unsent)
+            if now_ms >= closes_at_ms or key[0] in stopped or (key not in listed and not unsent)
         ]
-        if over:
-            with self.store.transaction():
-                for key in over:
-                    self.store.reports.close_round(key)
+        with self.store.transaction():
+            for key in over:
+                self.store.reports.close_round(key)
+            self.store.reports.forget_tokens(now_ms - 1_000 * SEAL_GRACE_SECONDS)
         for key in over:
             self._rounds.pop(key, None)
             self._prices.pop(key, None)

@@ -17,7 +17,6 @@ from client_agent.federation.contribution import Reservation, may_contribute
 from client_agent.federation.federation import Federation
 from client_agent.federation.trust import VerifiedRound
 from models.learning.flower_identity import prepare_flower
-from models.wire.frames import ReportFrame, encode_report
 
 prepare_flower()
 
@@ -105,10 +104,7 @@ def empty(message: Message) -> Message:
 
 def masked(message: Message, reservation: Reservation) -> Message:
     """A reply with the report's bytes and its slot."""
-    frame = encode_report(
-        ReportFrame(reservation.participant.device_id, reservation.participant.consent.epoch, reservation.report)
-    )
-    report = ConfigRecord({"frame": frame, "slot_ms": reservation.slot_ms})
+    report = ConfigRecord({"frame": reservation.frame(), "slot_ms": reservation.slot_ms})
     return Message(RecordDict({REPORT: report}), reply_to=message)
 
 

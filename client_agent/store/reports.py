@@ -114,8 +114,10 @@ class Reports:
         self._database.run_many("UPDATE reports SET state = 'sent' WHERE rowid = ?", [(row,) for row in rows])
 
     def drop(self, rows: Sequence[int]) -> None:
-        """Delete reports that the leader will never take in."""
-        self._database.run_many("DELETE FROM reports WHERE rowid = ?", [(row,) for row in rows])
+        """Never send reports again that the leader refused. Their tokens stay: it may have kept what it refused."""
+        self._database.run_many(
+            "UPDATE reports SET state = 'sent', frame = x'' WHERE rowid = ?", [(row,) for row in rows]
+        )
 
     def take_back(self, participant_id: str, purposes: Iterable[str]) -> list[tuple[bytes, bytes]]:
         """Delete a participant's reports for some purposes and note their tokens: (report id, token) of each."""
@@ -151,6 +153,15 @@ class Reports:
         return [((row[0], row[1]), row[2], bool(row[3])) for row in rows]
 
     def close_round(self, key: RoundKey) -> None:
-        """Delete a round's reports; the round is never answered again."""
-        self._database.run("DELETE FROM reports WHERE study_hash = ? AND round = ?", key)
-        self._database.run("UPDATE rounds SET closed = 1 WHERE study_hash = ? AND round = ?", key)
+        """Delete a round's frames; the round is never answered again. Its tokens stay until ``forget_tokens``."""
+        here = "WHERE study_hash = ? AND round = ?"
+        self._database.run(f"UPDATE reports SET state = 'sent', frame = x'' {here}", key)  # noqa: S608 - a constant
+        self._database.run(f"UPDATE rounds SET closed = 1 {here}", key)  # noqa: S608 - a constant
+
+    def forget_tokens(self, before_ms: int) -> None:
+        """Delete what is left of closed rounds whose window ended before a time: no seal of theirs opens any more."""
+        over = self._database.fetch(
+            "SELECT study_hash, round FROM rounds WHERE closed = 1 AND closes_at_ms < ?", (before_ms,)
+        )
+        self._database.run_many("DELETE FROM reports WHERE study_hash = ? AND round = ?", over)
+        self._database.run_many("UPDATE rounds SET closed = 2 WHERE study_hash = ? AND round = ?", over)

@@ -5,7 +5,7 @@ import pytest
 
 from client_agent.consenting import ConsentKeeper
 from client_agent.errors import ReportFixed
-from client_agent.federation.contribution import Slots, flip
+from client_agent.federation.contribution import SEAL_GRACE_SECONDS, Slots, flip
 from models.wire.problems import ProblemError
 from privacy.accounting import Contract, spent_epsilon
 from tests.client_agent.world import CONTRACT, START_MS, federate, make_store, populate
@@ -50,6 +50,26 @@ def test_null_and_real_reports_are_of_one_size(world, store):
     world.open_round(world.study())
     take_part(world, federation, only_round(federation))
     assert len({len(frame) for _, _, _, frame in store.reports.due(START_MS + 10_000, 256)}) == 1
+
+
+def test_a_choice_in_the_middle_of_a_round_does_not_tell_heads_from_tails(world, store):
+    """Null and real reports carry the consent epoch of the reservation, also where another purpose is granted since."""
+    ids = populate(world, store, 24)
+    federation = federate(world, store)
+    world.open_round(world.study())
+    found = only_round(federation)
+    reserved = federation.reserve_all(found)
+    heads = federation.flip_all(reserved)
+    federation.finalise(found, [reservation for reservation in reserved if not reservation.heads])
+    ConsentKeeper(store, world.pins, world.clock).grant_many(dict.fromkeys(ids, ("intent",)))
+    federation.roster.refresh_consent()
+    for head in heads:
+        federation.answer(head, federation.encode_answer(found, VECTOR))
+    federation.finalise(found, heads)
+    assert 0 < len(heads) < 24
+    world.clock.advance(9.5)
+    assert federation.send_due().accepted == 24
+    assert world.epochs == {1}
 
 
 def test_heads_and_tails_are_charged_alike(world, store):
@@ -223,6 +243,27 @@ def test_a_withdrawal_stops_what_is_queued_and_tells_both_services(world, store)
     assert all(not state.granted for state in world.states.values())
 
 
+def test_a_round_that_the_leader_hides_can_still_be_taken_back_at_the_helper(world, store):
+    """Delisting a round does not rid the leader of withdrawals: tokens are kept for as long as a seal may be opened."""
+    ids = populate(world, store, 3)
+    federation = federate(world, store)
+    world.open_round(world.study())
+    take_part(world, federation, only_round(federation))
+    assert federation.send_due().accepted == 3
+    world.publish()
+    federation.open_rounds()
+    assert store.reports.due(world.clock.ms, 256) == []
+    keeper = ConsentKeeper(store, world.pins, world.clock)
+    keeper.withdraw(ids[0])
+    _, helper = world.connections()
+    assert keeper.tell_helper(helper) == 1
+    assert {notice.report_id for notice in world.withdrawals} < {r.report_id.hex() for r in world.reports.values()}
+    world.clock.advance(SEAL_GRACE_SECONDS + 10)
+    federation.open_rounds()
+    keeper.withdraw(ids[1])
+    assert keeper.tell_helper(helper) == 0
+
+
 def test_a_withdrawal_between_making_and_storing_wins(world, store, monkeypatch):
     """What is stored follows what stands at that moment, not what stood when the nulls were made."""
     ids = populate(world, store, 3)
@@ -291,6 +332,20 @@ def test_a_stopped_study_is_not_answered(world, store):
     world.publish(item, stopped=(item.study.study_hash().hex(),))
     assert federation.open_rounds() == []
     assert federation.refused == {item.study.study_hash(): "stopped"}
+
+
+def test_a_stop_deletes_what_is_queued(world, store):
+    """What waits for its slot when the office stops the study is never sent, wherever the round is still listed."""
+    populate(world, store, 4)
+    federation = federate(world, store)
+    item = world.open_round(world.study())
+    found = only_round(federation)
+    federation.finalise(found, federation.reserve_all(found))
+    world.publish(stopped=(item.study.study_hash().hex(),))
+    federation.open_rounds()
+    world.clock.advance(9.5)
+    assert federation.send_due().accepted == 0
+    assert world.reports == {}
 
 
 def test_a_dead_leader_loses_nothing(world, store):
