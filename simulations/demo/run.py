@@ -27,7 +27,8 @@ from simulations.demo.processes import Process, ProcessFailed, Supervisor, free_
 from simulations.demo.quality import Central
 from simulations.demo.tap import count_hits, spellings
 from simulations.demo.visitors import Visitor, start_visitors
-from simulations.fleet.fleet import FleetReport, merge
+from simulations.demo.windows import Windows
+from simulations.fleet.fleet import FleetReport, Pace, merge
 from simulations.fleet.worker import WorkerConfig
 from simulations.house import House, build_house
 from simulations.populations import SITE
@@ -36,8 +37,6 @@ WORKERS = 2
 CANARY = "hearthside-canary-5f1c"
 _POLL_SECONDS = 0.1
 _STUDY_SECONDS = 600.0
-_SAFETY = 2.0
-"""A report window is at least so many times what the slower worker needs for a round; the services want time too."""
 
 
 @dataclass
@@ -73,7 +72,7 @@ class Demo:
         try:
             with self._progress() as progress:
                 workers = self._start(supervisor, progress)
-                self._studies(supervisor, progress)
+                self._studies(workers, supervisor, progress)
                 bundle = self._publish()
                 visits = self._personalise(workers, progress)
             report = merge(FleetReport(**self._ask(worker, "report")) for worker in workers)
@@ -102,18 +101,17 @@ class Demo:
         for process, url in services:
             supervisor.wait_ready(process, f"{url}/ready")
             progress.advance(task)
+        # Everything is up and warm before the first round: what starts later would take time from it.
+        self.visitors = self._visitors(supervisor)
         for worker in workers:
             self._read(worker)
-            progress.advance(task)
-        progress.update(task, description=f"enrolling {self.devices:,} devices with consent")
+        progress.update(task, description=f"enrolling {self.devices:,} devices with consent", advance=len(workers))
         for worker in workers:
             self._tell(worker, "enrol")
-        self.round_seconds = 0.0
-        for worker in workers:
-            self.round_seconds = max(self.round_seconds, float(self._read(worker)["round_seconds"]))
-            self._tell(worker, "run")
-            progress.advance(task)
-        self.visitors = self._visitors(supervisor)
+        warm = [self._read(worker) for worker in workers]
+        names = ("nulls_seconds", "training_seconds", "load_seconds")
+        self.windows = Windows(*(max(float(figures[name]) for figures in warm) for name in names))
+        progress.advance(task, len(workers))
         return workers
 
     def _visitors(self, supervisor: Supervisor) -> list[Visitor]:
@@ -176,24 +174,30 @@ class Demo:
         path.chmod(0o600)
         return supervisor.start(f"fleet-{part}", ["simulations.fleet.worker", str(path)], pipes=True)
 
-    def _studies(self, supervisor: Supervisor, progress: Progress) -> None:
+    def _studies(self, workers: list[Process], supervisor: Supervisor, progress: Progress) -> None:
         """Propose, approve and run the three studies; the second starts from what the first released."""
+
+        def study(draft: Draft) -> None:
+            for worker in workers:
+                self._tell(worker, "run")
+            self._study(draft, analyst, officer, supervisor, progress)
+            self.windows.observe(draft, [Pace(**self._ask(worker, "pace")) for worker in workers])
+
         with (
             httpx.Client(base_url=self.house.leader_url) as leader,
             httpx.Client(base_url=self.house.helper_url) as helper,
         ):
             analyst = Analyst(leader, self.house.tokens["analyst"])
             officer = Officer(helper, self.house.officer)
-            self._study(measurement(), analyst, officer, supervisor, progress)
-            self._study(personas(self._popularity()), analyst, officer, supervisor, progress)
-            self._study(intent(), analyst, officer, supervisor, progress)
+            study(measurement())
+            study(personas(self._popularity()))
+            study(intent())
 
     def _study(
         self, draft: Draft, analyst: Analyst, officer: Officer, supervisor: Supervisor, progress: Progress
     ) -> None:
         now_ms = time.time_ns() // 1_000_000
-        window = max(draft.window_seconds, _SAFETY * self.round_seconds)
-        study = replace(draft, window_seconds=round(window, 1)).build(self.house.parties(now_ms))
+        study = replace(draft, window_seconds=self.windows.window_seconds(draft)).build(self.house.parties(now_ms))
         analyst.propose(study)
         officer.decide(study, "approve", "asks little and says what it costs", now_ms)
         started = time.monotonic()
@@ -260,7 +264,7 @@ class Demo:
             budget=BudgetOutcome(CONTRACT.epsilon, report.spent_epsilon, CONTRACT.delta),
             bytes_by_purpose={purpose: row.get("sent_bytes", 0) for purpose, row in report.tallies.items()},
             spent_at_start=report.spent_at_start,
-            notes=_visit_notes(visits),
+            notes=[*_visit_notes(visits), *_pace_notes(report)],
         )
 
     def _study_outcome(self, item: _Finished, report: FleetReport, central: Central) -> StudyOutcome:
@@ -329,6 +333,12 @@ def _visit_notes(visits: list[dict[str, Any]]) -> list[str]:
     verified, right, assigned = (sum(part[name] for part in visits) for name in ("verified", "right", "assigned"))
     share = right / max(assigned, 1)
     return [f"{verified:,} devices verified the bundle; {share:.1%} assigned themselves the persona that was planted"]
+
+
+def _pace_notes(report: FleetReport) -> list[str]:
+    if not report.late:
+        return []
+    return [f"{report.late:,} of {report.heads:,} real answers were not ready by their slot: nulls went out instead"]
 
 
 def run_demo(devices: int, seed: int, console: Console, *, once: bool, report: Path | None) -> Outcome:

@@ -7,8 +7,9 @@ things are simulated: the people's events, their choices, and that everybody is 
 from __future__ import annotations
 
 import os
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from client_agent.clocks import Clock
@@ -24,6 +25,7 @@ from client_agent.store import open_store
 from consent import PURPOSES
 from models.queries.answers import DeviceData
 from privacy.accounting import Contract, lifetime_epsilon, spent_epsilon
+from simulations.fleet.acceptance import WatchedLeader
 from simulations.populations import Choice
 
 _CHUNK = 24
@@ -40,6 +42,21 @@ class Device:
 
 
 @dataclass
+class Pace:
+    """How the fleet keeps up with its rounds: figures of the simulation's machine, not of the protocol.
+
+    Attributes:
+        heads: coins that said yes.
+        late: of them, answers that were not ready by their slot, so that a null went out.
+        round_seconds: median time from a round's first null to its last answer; 0 without a round.
+    """
+
+    heads: int = 0
+    late: int = 0
+    round_seconds: float = 0.0
+
+
+@dataclass
 class FleetReport:
     """What the devices know at the end; no service can know the null counts."""
 
@@ -49,13 +66,16 @@ class FleetReport:
     withdrawn: int
     spent_at_start: int
     tallies: dict[str, dict[str, int]]
+    """By purpose; ``null_reports`` counts the nulls among ``sent_reports``, those that the leader accepted."""
     spent_epsilon: float
     """The filter's figure of the device that spent most in this run (device level, zero-out)."""
     charged_rdp: dict[str, float]
     """By purpose: Renyi divergence at the contract's order, nats, charged to the device charged most."""
     local_epsilon: dict[str, float]
     """By study digest: the local filter's figure of the device that trained most (per row, zero-out)."""
-    refused_rounds: dict[str, int] = field(default_factory=dict)
+    heads: int = 0
+    late: int = 0
+    """See ``Pace``."""
 
 
 BatchAnswer = Callable[[VerifiedRound, Sequence[Reservation], "Fleet"], None]
@@ -90,12 +110,13 @@ class Fleet:
         self.devices = {device.name: device for device in devices}
         self.store = open_store(folder, FileKeyring(folder))
         self.keeper = ConsentKeeper(self.store, pins, clock)
-        self._leader, self._helper, self._pins, self._clock = leader, helper, pins, clock
-        self.federation = Federation(self.store, leader, helper, pins, clock, os.urandom, contract, slots=slots)
+        self._leader, self._helper, self._pins, self._clock = WatchedLeader(leader), helper, pins, clock
+        self.federation = Federation(self.store, self._leader, helper, pins, clock, os.urandom, contract, slots=slots)
         self.app = build_client_app(self.federation, self.data_of)
         self._owner: dict[str, str] = {}
         self._context = {}  # type: ignore[var-annotated]  # Flower's Context, by participant
-        self._rounds_seen: dict[str, set[int]] = {}
+        self._heads = self._late = 0
+        self._round_seconds: list[float] = []
         self.withdrawn: set[str] = set()
         self.spent = {device.name for device in devices if device.choice.budget_spent}
 
@@ -131,9 +152,11 @@ class Fleet:
         """
         done = False
         for found in self.federation.open_rounds():
+            started = self._clock.monotonic_seconds()
             reservations = self.federation.reserve_all(found)
             if reservations:
                 self._take_part(found, reservations, batch)
+                self._round_seconds.append(self._clock.monotonic_seconds() - started)
                 done = True
                 if not wait:
                     self.federation.send_due(found.opening.closes_at_ms)
@@ -143,20 +166,31 @@ class Fleet:
         heads = sorted(self.federation.flip_all(reservations), key=lambda item: item.slot_ms)
         self.federation.finalise(found, [item for item in reservations if not item.heads])
         self._leave(found)
+        self._heads += len(heads)
         if batch is not None:
             batch(found, heads, self)
             self.federation.finalise(found, heads)
+            self._leader.note_real(heads)
             return
         for start in range(0, len(heads), _CHUNK):
+            chunk = heads[start : start + _CHUNK]
             with self.store.transaction():
-                for reservation in heads[start : start + _CHUNK]:
-                    self._call_app(found, reservation.participant.participant_id)
+                for reservation in chunk:
+                    self._call_app(found, reservation)
+            self._leader.note_real(chunk)
             self.federation.send_due()
 
-    def _call_app(self, found: VerifiedRound, participant_id: str) -> None:
+    def _call_app(self, found: VerifiedRound, reservation: Reservation) -> None:
+        """One device computes its answer; where its slot has come, the null stands, as in the agent's worker."""
+        participant_id = reservation.participant.participant_id
+        if self._clock.now_ms() >= reservation.slot_ms:
+            self.federation.finalise(found, [reservation])
+            self._late += 1
+            return
         if participant_id not in self._context:
             self._context[participant_id] = participant_context(participant_id)
         self.app(round_message(found, 1), self._context[participant_id])
+        self._late += not reservation.real and self._clock.now_ms() >= reservation.slot_ms
 
     def _leave(self, found: VerifiedRound) -> None:
         """Those who change their mind in this round withdraw, with their report queued."""
@@ -175,6 +209,11 @@ class Fleet:
             self.keeper.tell_helper(self._helper, taken)
         self.withdrawn |= {self._owner[participant] for participant in leaving}
 
+    def pace(self) -> Pace:
+        """How the rounds went since the fleet began; the median is over the rounds since the last call."""
+        rounds, self._round_seconds = self._round_seconds, []
+        return Pace(self._heads, self._late, statistics.median(rounds) if rounds else 0.0)
+
     def report(self) -> FleetReport:
         """What the devices know."""
         choices = [device.choice for device in self.devices.values()]
@@ -188,11 +227,16 @@ class Fleet:
             refused=sum(not choice.granted for choice in choices),
             withdrawn=len(self.withdrawn),
             spent_at_start=len(self.spent),
-            tallies=self.federation.statistics(),
+            tallies={purpose: self._accepted(purpose, row) for purpose, row in self.federation.statistics().items()},
             spent_epsilon=max(spent, default=0.0),
             charged_rdp=self._charged_rdp(),
             local_epsilon=self._local_epsilon(),
+            heads=self._heads,
+            late=self._late,
         )
+
+    def _accepted(self, purpose: str, row: dict[str, int]) -> dict[str, int]:
+        return {**row, "null_reports": row.get("sent_reports", 0) - self._leader.real_reports(purpose)}
 
     def _charged_rdp(self) -> dict[str, float]:
         most: dict[str, float] = {}
@@ -233,6 +277,8 @@ def merge(reports: Iterable[FleetReport]) -> FleetReport:
         spent_epsilon=max(part.spent_epsilon for part in parts),
         charged_rdp=_largest(part.charged_rdp for part in parts),
         local_epsilon=_largest(part.local_epsilon for part in parts),
+        heads=sum(part.heads for part in parts),
+        late=sum(part.late for part in parts),
     )
 
 

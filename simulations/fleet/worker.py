@@ -1,7 +1,7 @@
 """One process of the demo's fleet: ``python -m simulations.fleet.worker CONFIG``; commands on stdin, answers on stdout.
 
-Commands, one a line: ``enrol``, ``run`` (takes part until the next command), ``personalise``, ``report``, ``stop``.
-Each answer is one JSON object on one line.
+Commands, one a line: ``enrol``, ``run`` (takes part until the next command), ``pace``, ``personalise``, ``report``,
+``stop``. Each answer but that of ``run`` and ``stop`` is one JSON object on one line.
 """
 
 from __future__ import annotations
@@ -92,10 +92,14 @@ class Worker:
             Slots(earliest=0.3, latest=0.8),
         )
 
-    def warm_up(self) -> float:
-        """Load what training needs and compute features; returns the seconds that one training round will take here.
+    def warm_up(self) -> dict[str, float]:
+        """Load what training needs and compute features; returns how long things take here, for the whole fleet.
 
-        The figure sets the length of the demo's report windows, so that a slow machine gets longer ones.
+        The figures set the length of the demo's report windows, so that a slow machine gets longer ones.
+
+        Returns:
+            ``nulls_seconds``: a report from everybody; ``training_seconds``: a training step for everybody;
+            ``load_seconds``: loading what training and accounting need.
         """
         query = intent().query
         assert isinstance(query, TrainQuery), "the intent study trains"
@@ -117,9 +121,15 @@ class Worker:
         parameters = intent().build(Parties("00" * 32, "00" * 32, 1)).plan.parameters()
         context, signer = SumContext(bytes(32), 1, bytes(32), bytes(32), bytes(32), bytes(32)), SigningKey.generate()
         key = SealPrivateKey.generate().public
+        started = time.perf_counter()
         turn(0)
         rdp(intent().build(Parties("00" * 32, "00" * 32, 1)).plan.event(), 2)  # loads dp-accounting
-        return len(everybody) * (_seconds_each(null) + intent().sampling_rate * _seconds_each(turn))
+        load_seconds = time.perf_counter() - started
+        return {
+            "nulls_seconds": len(everybody) * _seconds_each(null),
+            "training_seconds": len(everybody) * _seconds_each(turn),
+            "load_seconds": load_seconds,
+        }
 
     def run(self, commands: queue.Queue[str]) -> None:
         """Take part until the next command arrives."""
@@ -159,9 +169,11 @@ def main() -> None:
     while (command := commands.get()) != "stop":
         if command == "enrol":
             worker.fleet.enrol(config.token)
-            _answer({"enrolled": len(worker.fleet.devices), "round_seconds": worker.warm_up()})
+            _answer({"enrolled": len(worker.fleet.devices), **worker.warm_up()})
         elif command == "run":
             worker.run(commands)
+        elif command == "pace":
+            _answer(asdict(worker.fleet.pace()))
         elif command == "personalise":
             _answer(worker.personalise())
         elif command == "report":
