@@ -30,6 +30,7 @@ RefusalCode = Literal[
     "keys",
     "policy",
     "parameters",
+    "cap",
 ]
 """Which check of a round failed."""
 

@@ -28,7 +28,7 @@ from client_agent.federation.contribution import (
     replace_null,
     reserve,
 )
-from client_agent.federation.prices import LOCAL_EPSILON_CAP, RoundPrice, price_round
+from client_agent.federation.prices import LOCAL_EPSILON_CAP, RoundPrice, check_cap, price_round
 from client_agent.federation.roster import Roster
 from client_agent.federation.sending import Delivery, send
 from client_agent.federation.trust import VerifiedRound, claimed_model, verify_round
@@ -216,6 +216,11 @@ class Federation:
         """A round that was admitted, None if it was not."""
         return self._rounds.get(key)
 
+    def note_failure(self, found: VerifiedRound) -> None:
+        """Count an answer that failed; like null counts it stays on the device."""
+        with self.store.transaction():
+            self.store.tallies.add({(found.study.purpose, "failed_answers"): 1})
+
     def statistics(self) -> dict[str, dict[str, int]]:
         """Counts by purpose. Null counts tell about coins and budgets: they stay on the device."""
         return self.store.tallies.all()
@@ -234,6 +239,8 @@ class Federation:
             if known.source == (item.opening, item.approval) and known.study == item.study:
                 if now_ms >= known.opening.closes_at_ms:
                     raise RoundRefused("window", "the window is past")
+                if now_ms >= known.study.expires_at_ms:
+                    raise RoundRefused("expired", "the study has expired")
                 return known
         return verify_round(item, work.checkpoint, self.pins, now_ms, self._model(item))
 
@@ -251,6 +258,8 @@ class Federation:
     def _remember(self, verified: VerifiedRound) -> bool:
         if verified.key in self._rounds:
             return self._rounds[verified.key].opening_digest == verified.opening_digest
+        if verified.supported:
+            check_cap(verified)
         with self.store.transaction():
             fresh = self.store.reports.open_round(
                 verified.key, verified.opening_digest, verified.study.purpose, verified.opening.closes_at_ms

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from client_agent.errors import RoundRefused
 from client_agent.federation.trust import VerifiedRound
 from models.wire.studies import TrainQuery
 from privacy.accounting import Contract, LocalEvent, SumEvent, rdp, suggest_order
+from privacy.accounting.contract import convert
 
 LOCAL_EPSILON_CAP = 64.0
 """Installed cap of the local layer for one study (per training row, zero-out); a study can only lower it."""
 _NO_EXPIRY_SECONDS = 2**53 - 1
+_ORDERS = (*range(2, 65), 96, 128, 192, 256, 512, 1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,22 @@ def price_round(found: VerifiedRound, contract: Contract, local_epsilon_cap: flo
         turn = LocalEvent(plan.noise_multiplier, 1.0, plan.steps)
         local = LocalPrice(filtered, turn, rdp(turn, filtered.order))
     return RoundPrice(event, rdp(event, contract.order), local)
+
+
+def check_cap(found: VerifiedRound) -> None:
+    """Insist that the study's declared plan fits into its own cap (device level, zero-out, the study's delta).
+
+    The figure is the best of many orders: no honest study is refused because this device's filter has another order
+    than the leader's. Run by the worker, once a round.
+
+    Raises:
+        RoundRefused: it costs more than it says.
+    """
+    study = found.study
+    plan = replace(study.plan.event(), count=study.rounds)
+    cost = min(convert(rdp(plan, order), order, study.delta) for order in _ORDERS)
+    if cost > study.epsilon_cap:
+        raise RoundRefused("cap", f"expected a plan within epsilon {study.epsilon_cap:g}, got {cost:.4g}")
 
 
 @lru_cache(maxsize=256)

@@ -172,6 +172,8 @@ def _check_log(item: RoundWork, opening: Opening, checkpoint: str | None, pins: 
 def _check_times(study: Study, opening: Opening, now_ms: int) -> None:
     _require(now_ms < study.expires_at_ms, "expired", "the study has expired")
     _require(opening.opens_at_ms < opening.closes_at_ms, "window", "the window ends before it starts")
+    window_ms = int(study.window_seconds * 1_000)
+    _require(opening.closes_at_ms - opening.opens_at_ms <= window_ms, "window", "the window is not the study's")
     latest_ms = opening.issued_at_ms + _LONGEST_WINDOW_MS + CLOCK_SKEW_MS
     _require(opening.closes_at_ms <= latest_ms, "window", "the window ends too long after the opening")
     _require(now_ms < opening.closes_at_ms, "window", "the window is past")

@@ -62,8 +62,9 @@ class Worker:
         if now_seconds >= self._next_poll_seconds:
             self._next_poll_seconds = now_seconds + self._poll_seconds
             self._poll()
-        self._fix_due()
-        delivery = self._federation.send_due()
+        now_ms = self._clock.now_ms()  # one reading for both: a head is due by the very rule by which a tail is sent
+        self._fix_due(now_ms)
+        delivery = self._federation.send_due(now_ms)
         if delivery.accepted or self._waiting or self._federation.next_slot_ms() is not None:
             self.busy_at_seconds = now_seconds
 
@@ -82,9 +83,8 @@ class Worker:
             self._federation.finalise(found, [reservation for reservation in reserved if not reservation.heads])
             self._waiting += [(head, self._thread.submit(self._answer, head)) for head in heads]
 
-    def _fix_due(self) -> None:
+    def _fix_due(self, now_ms: int) -> None:
         """A head whose slot has come is fixed as it stands; one whose answer is ready was fixed by it."""
-        now_ms = self._clock.now_ms()
         for head, _ in self._waiting:
             if not head.fixed and head.slot_ms <= now_ms:
                 self._federation.finalise(head.found, [head])

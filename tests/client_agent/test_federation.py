@@ -334,6 +334,27 @@ def test_a_stopped_study_is_not_answered(world, store):
     assert federation.refused == {item.study.study_hash(): "stopped"}
 
 
+def test_a_study_that_costs_more_than_it_says_is_not_answered(world, store):
+    """The study's own cap holds on the device: a plan of 50 rounds does not fit into an epsilon of one tenth."""
+    populate(world, store, 2)
+    federation = federate(world, store)
+    item = world.open_round(world.study(epsilon_cap=0.1))
+    assert federation.open_rounds() == []
+    assert federation.refused == {item.study.study_hash(): "cap"}
+    assert store.reports.open_rounds() == []
+
+
+def test_a_study_that_expires_within_a_round_is_left(world, store):
+    """An approval is looked at again with each poll, also for a round that verified before."""
+    populate(world, store, 2)
+    federation = federate(world, store)
+    world.open_round(world.study(expires_at_ms=START_MS + 5_000))
+    found = only_round(federation)
+    world.clock.advance(6)
+    assert federation.open_rounds() == []
+    assert federation.refused == {found.study_hash: "expired"}
+
+
 def test_a_stop_deletes_what_is_queued(world, store):
     """What waits for its slot when the office stops the study is never sent, wherever the round is still listed."""
     populate(world, store, 4)

@@ -6,8 +6,8 @@ import pytest
 
 from client_agent.errors import RoundRefused
 from client_agent.federation.trust import verify_round
-from models.wire.rounds import CHECKPOINT_TYPE, Checkpoint, Inclusion
-from privacy.crypto import SigningKey, sign_document
+from models.wire.rounds import CHECKPOINT_TYPE, OPENING_TYPE, Checkpoint, Inclusion, Opening
+from privacy.crypto import SigningKey, sign_document, verify_document
 from tests.client_agent.world import SITE, START_MS, World
 
 STRANGER = SigningKey(b"x" * 32)
@@ -62,6 +62,16 @@ def test_an_opening_of_another_study_is_refused(world):
     """An opening is bound to its study."""
     item, other = world.open_round(world.study()), world.open_round(world.study(study_id="other"))
     assert refusal(world, item.model_copy(update={"opening": other.opening})) == "opening"
+
+
+def test_an_opening_with_another_window_than_the_studys_is_refused(world):
+    """The officer approved the window; not even the helper can stretch it afterwards."""
+    item, stretched = world.open_round(world.study()), world.study(window_seconds=40.0)
+    opening = Opening.model_validate(verify_document(item.opening, OPENING_TYPE, (world.helper.verify_key,)))
+    longer = opening.model_copy(update={"closes_at_ms": opening.opens_at_ms + 40_000})
+    jws = sign_document(world.helper, OPENING_TYPE, longer.document())
+    assert refusal(world, item.model_copy(update={"opening": jws})) == "window"
+    assert check(world, world.open_round(stretched)).opening.closes_at_ms == longer.closes_at_ms
 
 
 def test_a_round_beyond_the_plan_is_refused(world):

@@ -109,7 +109,7 @@ class World:
         fields = {
             "study_id": "pages", "title": "t", "summary": "s", "site": SITE, "kind": "measure",
             "purpose": "measurement", "query": TransitionsQuery(categories=("a", "b")), "plan": SumPlan(**plan),
-            "rounds": 50, "window_seconds": 10.0, "delta": 1e-6, "epsilon_cap": 4.0,
+            "rounds": 50, "window_seconds": 10.0, "delta": 1e-6, "epsilon_cap": 1_000.0,
             "policy_hash": registry_hash().hex(), "leader_key": self.leader.verify_key.raw.hex(),
             "helper_key": self.helper.verify_key.raw.hex(), "created_at_ms": START_MS,
             "expires_at_ms": START_MS + 10**9,
