@@ -52,5 +52,8 @@ lint: $(STAMP)  ## Layers, ruff and mypy alone
 format: $(STAMP)  ## Let ruff lay out the code
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
+docs: $(STAMP)  ## Write docs/reference.md from the code
+	$(BIN)/python docs/reference.py
+
 clean:  ## Remove what the commands made
 	rm -rf $(VENV) .peers dist build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
