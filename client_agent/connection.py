@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import httpx
@@ -35,13 +36,20 @@ _NOT_MODIFIED = 304
 _AnyMessage = TypeVar("_AnyMessage", bound=Message)
 
 
+def cookieless() -> CookieJar:
+    """A jar that keeps nothing: a cookie would tie a poll to a report, or one browser's session to another's."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+
+
 class _Connection:
     """What both connections share: one client, time-outs, problems."""
 
     def __init__(self, base_url: str, unavailable: str, transport: httpx.BaseTransport | None) -> None:
         self.base_url = base_url
         self._unavailable = unavailable
-        self._client = httpx.Client(base_url=base_url, transport=transport, timeout=TIMEOUT, follow_redirects=False)
+        self._client = httpx.Client(
+            base_url=base_url, transport=transport, timeout=TIMEOUT, follow_redirects=False, cookies=cookieless()
+        )
 
     def identity(self) -> ServiceIdentity:
         """Who the service says it is; compare it with what was pinned."""

@@ -16,6 +16,7 @@ import httpx
 
 from client_agent.agent import Agent
 from client_agent.clocks import Clock
+from client_agent.connection import cookieless
 from client_agent.consenting import ConsentKeeper
 from client_agent.distribution import BundleSource, pin_root
 from models.personalisation import PersonalisationError, PreparedBundle, prepare
@@ -44,7 +45,7 @@ class Resident:
         self._worker: subprocess.Popen[bytes] | None = None
         self._wake = threading.Event()
         self._stopping = False
-        self._client = httpx.Client(timeout=20.0)
+        self._client = httpx.Client(timeout=20.0, cookies=cookieless())
         self._bundle_version = -1
         self._prepared: PreparedBundle | None = None
         self._adopt_stored_bundle()

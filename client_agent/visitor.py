@@ -84,8 +84,9 @@ class StoredVisitor:
         self._chosen()
 
     def observe_gpc(self) -> None:
-        """Record that Global Privacy Control is on."""
+        """Record that Global Privacy Control is on; reports that it takes back are handed on at once."""
         self._keeper.observe_gpc(self._record.participant_id)
+        self._chosen()
 
     def append_events(self, events: Sequence[Event]) -> None:
         """Store events in one commit; an id that is stored already is skipped."""

@@ -12,10 +12,12 @@ import httpx
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from client_agent.connection import cookieless
 from client_agent.gateway.door import PREFIX, Door
 from client_agent.gateway.ports import Visitor
 from client_agent.gateway.proxy import Proxy
 from client_agent.pages.visitor import VisitorPage
+from consent.wording import Mode
 from models.wire.guards import App, BodyLimit, HostGuard, OriginGuard, Receive, Scope, SecurityHeaders, Send, TimeLimit
 
 _DOOR_BODY_BYTES: Final = 262_144
@@ -31,12 +33,14 @@ class GatewaySettings:
         upstream: the site that is served, such as ``http://127.0.0.1:8200``.
         origin: where browsers reach the site through the gateway.
         page_origin: the agent's own origin, for the visitor's page; never the same as ``origin``.
+        mode: where this gateway runs; its notice and the visitor's page say it.
         token: made anew for each start.
     """
 
     upstream: str
     origin: str
     page_origin: str
+    mode: Mode = field(default="device", kw_only=True)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +57,7 @@ def gateway_app(visitor: Visitor, settings: GatewaySettings, transport: httpx.As
         settings: addresses.
         transport: replaces the network towards the upstream, for tests in one process.
     """
-    client = httpx.AsyncClient(transport=transport, follow_redirects=False, trust_env=False)
+    client = httpx.AsyncClient(transport=transport, follow_redirects=False, trust_env=False, cookies=cookieless())
     site = Proxy(settings.upstream, settings.origin, client)
     door = _guarded_door(visitor, settings)
 
@@ -73,7 +77,7 @@ def gateway_app(visitor: Visitor, settings: GatewaySettings, transport: httpx.As
 
 def page_app(visitor: Visitor, settings: GatewaySettings) -> App:
     """The agent's own origin: the visitor's page."""
-    page: App = VisitorPage(visitor, settings.page_origin, settings.origin).application()
+    page: App = VisitorPage(visitor, settings.page_origin, settings.origin, settings.mode).application()
     guarded = SecurityHeaders(BodyLimit(OriginGuard(page, {settings.page_origin}), _PAGE_BODY_BYTES))
     return HostGuard(TimeLimit(guarded, _SECONDS), {_host(settings.page_origin)})
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from client_agent.decisions import collectable_kinds, decision_for, may_personalise
 from client_agent.gateway.ports import Visitor
-from consent import Signals, ask_again, notice, read_gpc
+from consent import ConsentState, Signals, ask_again, notice, read_gpc
 from models.events import Event, parse_event
 from models.wire.problems import PROBLEM_MEDIA_TYPE, ProblemError
 
@@ -76,6 +76,7 @@ class Door:
             "version": 1,
             "collect": sorted(collectable_kinds(state, signals, now_ms)),
             "personalise": may_personalise(state, signals, now_ms),
+            "opt_out": _is_news(signals, state),
             "ask": bool(ask_again(state, now_ms // 1_000)) and state.length == 0,
             "title": text.title,
             "paragraphs": text.paragraphs[:1],
@@ -104,6 +105,7 @@ class Door:
         slots = body.get("slots") if isinstance(body, dict) else None
         if not isinstance(slots, list) or len(slots) > MAXIMUM_SLOTS or not all(isinstance(s, str) for s in slots):
             raise ProblemError("malformed", f"expected at most {MAXIMUM_SLOTS} slot names")
+        await run_in_threadpool(self._heed, signals_of(request))
         context = {name: value for name in ("category", "path") if isinstance(value := body.get(name), str)}
         shown = await run_in_threadpool(self._shown, slots, signals_of(request), context)
         return JSONResponse({"slots": shown}, headers={"cache-control": "no-store"})
@@ -135,8 +137,7 @@ class Door:
 
     def _heed(self, signals: Signals) -> None:
         """Remember Global Privacy Control where there is a grant that it takes back."""
-        state = self._visitor.consent()
-        if signals.gpc and state.granted and not state.gpc_seen:
+        if _is_news(signals, self._visitor.consent()):
             self._visitor.observe_gpc()
 
     async def _checked_body(self, request: Request) -> Any:
@@ -154,6 +155,11 @@ class Door:
             return json.loads(await request.body())
         except (ValueError, RecursionError):
             raise ProblemError("malformed", "expected JSON") from None
+
+
+def _is_news(signals: Signals, state: ConsentState) -> bool:
+    """Whether Global Privacy Control takes back a grant and was never recorded; until then studies go on."""
+    return signals.gpc and bool(state.granted) and not state.gpc_seen
 
 
 def signals_of(request: Request) -> Signals:

@@ -250,6 +250,8 @@ export async function start() {
   }
   if (notice.version !== 1) return;
   if (notice.ask) ask(notice);
+  // A GET records nothing, so an opt-out that the agent has not heard of yet goes out with an empty batch.
+  if (notice.opt_out) await fetch(`${DOOR}/events`, { method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Hearthside-Token': notice.token }, body: '[]' }).catch(() => {});
   if (!notice.collect.length || navigator.webdriver === undefined && /bot|crawl|spider/i.test(navigator.userAgent)) return;
   agent = notice;
   session = [...crypto.getRandomValues(new Uint8Array(8))].map((b) => b.toString(16).padStart(2, '0')).join('');

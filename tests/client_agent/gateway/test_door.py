@@ -176,12 +176,29 @@ async def test_global_privacy_control_stops_a_grant_given_without_it():
     async with browser(visitor) as web:
         assert (await web.get("/.hearthside/notice", headers={"sec-gpc": "1"})).json()["collect"] == []
         assert visitor.state.gpc_seen is False  # a GET changes nothing
+        shown = await web.post("/.hearthside/decide", json={"slots": ["hero"]}, headers=gpc)
+        assert shown.json() == {"slots": {}}
+        assert visitor.state.gpc_seen
         answer = await web.post("/.hearthside/events", content=body(event()), headers=gpc)
         assert answer.status_code == 403
         assert visitor.state.gpc_seen
         visitor.choose({"personalisation"}, (), notice(SITE, "en", gpc=True))
         answer = await web.post("/.hearthside/events", content=body(event()), headers=gpc)
         assert answer.json()["accepted"] == 1
+
+
+async def test_the_collector_hands_a_global_opt_out_on_where_it_may_not_collect():
+    """The notice says that an opt-out is news; the collector's empty batch then records it, or studies would go on."""
+    visitor = consenting()
+    gpc = GOOD | {"sec-gpc": "1"}
+    async with browser(visitor) as web:
+        assert (await web.get("/.hearthside/notice")).json()["opt_out"] is False
+        assert (await web.get("/.hearthside/notice", headers={"sec-gpc": "1"})).json()["opt_out"] is True
+        assert (await web.post("/.hearthside/events", content="[]", headers=gpc)).status_code == 403
+        assert visitor.state.gpc_seen
+        assert (await web.get("/.hearthside/notice", headers={"sec-gpc": "1"})).json()["opt_out"] is False
+        script = (await web.get("/.hearthside/collector.js")).text
+    assert "notice.opt_out" in script
 
 
 async def test_the_notice_is_for_the_sites_own_pages():
@@ -216,6 +233,21 @@ async def test_the_site_is_passed_through_unchanged():
         assert (added.status_code, added.headers["location"]) == (303, "/cart")
         assert "Remove" in (await web.get("/cart")).text
         await direct.aclose()
+
+
+async def test_the_gateway_keeps_no_cookies_of_its_own():
+    """A cookie that the site set for one browser never goes out with another browser's request."""
+    seen = []
+
+    def answer(request):
+        seen.append(request.headers.get("cookie"))
+        return httpx.Response(200, headers={"set-cookie": "session=alice; Path=/"}, content=streamed())
+
+    app = gateway_app(consenting(), SETTINGS, httpx.MockTransport(answer))
+    for _ in range(2):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=ORIGIN) as web:
+            assert (await web.get("/account")).headers["set-cookie"] == "session=alice; Path=/"
+    assert seen == [None, None]
 
 
 async def test_redirects_of_the_upstream_stay_on_the_gateway():
