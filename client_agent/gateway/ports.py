@@ -37,6 +37,8 @@ class Budget:
         window_days: length of the window.
         lifetime_epsilon: charged since the beginning.
         intact: the ledger agrees with its mirror; if not, all of it counts as spent.
+        local_epsilon: what holds if leader and helper collude, the largest of any study's local layer (per training
+            row, zero-out, the study's delta); None where no model was trained here with noise of its own.
     """
 
     spent_epsilon: float
@@ -45,6 +47,7 @@ class Budget:
     window_days: float
     lifetime_epsilon: float
     intact: bool = True
+    local_epsilon: float | None = None
 
 
 class Visitor(Protocol):

@@ -6,7 +6,9 @@ It works with no leader in reach: everything on it is on this device.
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections import Counter
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
@@ -20,14 +22,22 @@ from starlette.routing import Route
 
 from client_agent.decisions import decision_for
 from client_agent.gateway.door import problem_response, signals_of
-from client_agent.gateway.ports import Visitor
+from client_agent.gateway.ports import Sent, Visitor
 from consent import PURPOSES, ConsentState, Signals, decide, notice
 from consent.policy import RULES
+from consent.wording import WORDING, Mode
 from models.wire.problems import ProblemError
 
 RECENT_EVENTS: Final = 12
 _HEADERS: Final = {"cache-control": "no-store", "referrer-policy": "same-origin"}
 """``same-origin`` and not the guards' ``no-referrer``: under the latter browsers send ``Origin: null`` with forms."""
+_SAVED: Final = {
+    "granted": "Saved: your answer is yes.",
+    "declined": "Saved: your answer is no.",
+    "erased": "Everything that was collected is deleted.",
+}
+_WORDLESS_EPSILON: Final = 12.0
+"""Above it the factor e^epsilon says nothing that a person could use."""
 _FILES: Final = resources.files("client_agent.pages")
 
 
@@ -38,12 +48,14 @@ class VisitorPage:
         visitor: whose page this is.
         origin: the agent's own origin; forms are accepted from it alone.
         site_url: where the site is reached through the gateway, for the way back.
+        mode: where the agent runs; the page and the notice say it.
     """
 
-    def __init__(self, visitor: Visitor, origin: str, site_url: str) -> None:
+    def __init__(self, visitor: Visitor, origin: str, site_url: str, mode: Mode = "device") -> None:
         self._visitor = visitor
         self._origin = origin
         self._site_url = site_url
+        self._mode: Mode = mode
         environment = jinja2.Environment(
             loader=jinja2.PackageLoader("client_agent.pages"), autoescape=True, undefined=jinja2.StrictUndefined
         )
@@ -67,7 +79,8 @@ class VisitorPage:
 
     async def _show(self, request: Request) -> Response:
         facts = await run_in_threadpool(self._facts, signals_of(request))
-        return HTMLResponse(self._template.render(done=request.query_params.get("done", ""), **facts), headers=_HEADERS)
+        done = {"done": request.query_params.get("done", ""), "done_purpose": request.query_params.get("purpose", "")}
+        return HTMLResponse(self._template.render(saved=_SAVED, factor=_factor, **done, **facts), headers=_HEADERS)
 
     async def _css(self, request: Request) -> Response:
         del request
@@ -80,16 +93,16 @@ class VisitorPage:
         choice = form.get("choice", [""])[0]
         if not names or any(PURPOSES.find(name) is None for name in names) or choice not in {"grant", "decline"}:
             raise ProblemError("malformed", "expected a declared purpose and a choice")
-        shown = notice(self._visitor.site, "en", gpc=signals_of(request).gpc)
+        shown = notice(self._visitor.site, "en", mode=self._mode, gpc=signals_of(request).gpc)
         granted, declined = (names, set()) if choice == "grant" else (set(), names)
         await run_in_threadpool(self._visitor.choose, granted, declined, shown)
         await run_in_threadpool(self._forget_if_declined)
-        return _back("granted" if choice == "grant" else "declined", "choices")
+        return _back("granted" if choice == "grant" else "declined", purposes[0] if len(purposes) == 1 else "all")
 
     async def _erase(self, request: Request) -> Response:
         await self._form(request)
         await run_in_threadpool(self._visitor.erase_events)
-        return _back("erased", "collected")
+        return _back("erased")
 
     async def _export(self, request: Request) -> Response:
         document = await run_in_threadpool(self._document, signals_of(request))
@@ -121,9 +134,12 @@ class VisitorPage:
         return {
             "site": self._visitor.site,
             "site_url": self._site_url,
+            "mode": self._mode,
+            "mode_text": dict(WORDING["en"].modes)[self._mode],
+            "notice": notice(self._visitor.site, "en", mode=self._mode, gpc=signals.gpc),
+            "labels": WORDING["en"],
             "gpc": signals.gpc or state.gpc_seen,
             "purposes": self._purposes(state, signals),
-            "any_granted": bool(state.granted),
             "kinds": Counter(event.kind for event in events).most_common(),
             "event_count": len(events),
             "recent": sorted(events, key=lambda event: -event.at_ms)[:RECENT_EVENTS],
@@ -132,6 +148,7 @@ class VisitorPage:
             "module_titles": modules,
             "segment_titles": segments,
             "sent": sent,
+            "left": _left(sent),
             "titles": {purpose.id: purpose.text("en").title for purpose in PURPOSES},
             "sent_total": sum(row.size_bytes for row in sent),
             "budget": self._visitor.budget(),
@@ -145,6 +162,7 @@ class VisitorPage:
                 "text": p.text("en"),
                 "days": p.retention_days,
                 "on": answer.allowed,
+                "declined": any(name == p.id for name, _ in state.declined),
                 "rule": RULES[answer.rule],
             }
             for p in PURPOSES
@@ -171,8 +189,40 @@ class VisitorPage:
         }
 
 
-def _back(done: str, section: str) -> RedirectResponse:
-    return RedirectResponse(f"/?{urlencode({'done': done})}#{section}", status_code=303, headers=_HEADERS)
+def _back(done: str, purpose: str = "") -> RedirectResponse:
+    """Back to the page, to where the person was: the next Tab goes on from there."""
+    one = purpose not in {"", "all"}
+    query = urlencode({"done": done, **({"purpose": purpose} if one else {})})
+    section = f"purpose-{purpose}" if one else ("choices" if purpose else "collected")
+    return RedirectResponse(f"/?{query}#{section}", status_code=303, headers=_HEADERS)
+
+
+def _left(sent: Sequence[Sent]) -> list[dict[str, Any]]:
+    """What left by purpose, the purposes for which nothing did among them."""
+    by_purpose = {row.purpose: row for row in sent}
+    known = {purpose.id: purpose for purpose in PURPOSES}
+    return [
+        {
+            "title": known[name].text("en").title if name in known else name,
+            "never": name in known and known[name].leaves == "nothing",
+            "reports": row.reports if row else 0,
+            "size_bytes": row.size_bytes if row else 0,
+            "each": _each(row) if row else "",
+        }
+        for name in [*known, *(name for name in by_purpose if name not in known)]
+        for row in (by_purpose.get(name),)
+    ]
+
+
+def _each(row: Sent) -> str:
+    """The bytes of one report; every report of a study has the same, studies differ."""
+    share, rest = divmod(row.size_bytes, max(row.reports, 1))
+    return f"{share:,}" if not rest else f"about {share:,}"
+
+
+def _factor(figure: float) -> str:
+    """e^epsilon, in words: the factor by which a conclusion may become more likely."""
+    return f"{math.exp(figure):.3g}" if figure <= _WORDLESS_EPSILON else "practically any number of"
 
 
 def _moment(at_ms: int) -> str:

@@ -41,7 +41,7 @@ def hero(page):
 
 def allow_all(page, home):
     page.goto(home.settings.page_origin)
-    page.get_by_role("button", name="Allow all").click()
+    page.get_by_role("button", name="Yes to all").click()
     page.wait_for_url("**/?done=granted*")
 
 
@@ -120,7 +120,7 @@ def test_a_withdrawal_works_at_once(chromium, home):
     allow_all(page, home)
     visit_sneakers(page, home)
     page.goto(home.settings.page_origin)
-    page.get_by_role("button", name="Allow none").click()
+    page.get_by_role("button", name="No to all").click()
     page.wait_for_url("**/?done=declined*")
     assert list(home.visitor.events()) == []
     page.goto(home.settings.origin + "/")
