@@ -131,6 +131,8 @@ class HelperSettings(ServiceSettings):
     officers: tuple[Hex32, ...] = ()
     """Public keys of the privacy officers whose decisions count."""
     body_limit_bytes: Bytes = 2**30
+    round_key_seconds: Seconds = 7_200.0
+    """How long after its window a round's key lives, if no batch was answered; longer than the seals' own grace."""
     maximum_withdrawals: Annotated[int, Field(ge=1)] = 1_000_000
     """Most withdrawal notices that are kept at a time."""
     withdrawal_retention_seconds: Annotated[int, Field(ge=60)] = 2 * 86_400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -12,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import text
 
 from aggregator.clock import OS_ENTROPY, Clock, Entropy
-from aggregator.helper import console, decisions, openings, shares, withdrawals
+from aggregator.helper import console, decisions, expiry, openings, shares, withdrawals
 from aggregator.helper.office import Office, office_of
 from aggregator.logs import quiet_libraries, service_log
 from aggregator.metrics import Metrics
@@ -108,7 +109,11 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
         try:
             await database.open("helper")
             app.state.office = await database.change(load)
-            yield
+            watching = asyncio.create_task(expiry.watch(app.state.office), name="round keys")
+            try:
+                yield
+            finally:
+                watching.cancel()
         finally:
             await database.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -9,7 +11,7 @@ from aggregator.helper.office import Office
 from aggregator.rounds import StudyEvent, StudyState, step_study
 from aggregator.storage.database import Change
 from aggregator.storage.helper import Record
-from consent.purposes import registry_hash
+from consent.purposes import PURPOSES, registry_hash
 from models.wire.problems import ProblemError
 from models.wire.studies import APPROVAL_TYPE, Decision, Study
 from privacy.crypto import SignatureInvalid, verify_document
@@ -22,9 +24,10 @@ async def propose(office: Office, study: Study) -> str:
     """Take a proposal from the leader; the same bytes again are the same proposal. Returns its state.
 
     Raises:
-        ProblemError: ``invalid-study`` (not for these two servers, or a sum that could wrap), ``study-exists``.
+        ProblemError: ``invalid-study`` (not for these two servers, a sum that could wrap, a plan beyond its cap),
+            ``study-exists``.
     """
-    _check_parties(office, study)
+    await asyncio.to_thread(_check, office, study)
     study_hash = study.study_hash()
 
     async def act(change: Change) -> str:
@@ -140,7 +143,20 @@ async def require_running(office: Office, connection: AsyncConnection, study_has
     study = Study.model_validate_json(proposal.body)
     if study.expires_at_ms <= office.clock.now_ms():
         raise ProblemError("stale", f"{study.study_id!r} has expired; propose it again")
+    if study.policy_hash != registry_hash().hex():
+        raise ProblemError("stale", "the consent policy has changed since the study was written; propose it again")
     return study, str(known[-1].jws)
+
+
+def _check(office: Office, study: Study) -> None:
+    """What the leader checked too, for a leader that did not. Prices the plan: call in a thread."""
+    _check_parties(office, study)
+    purpose = PURPOSES.find(study.purpose)
+    if purpose is None or purpose.leaves == "nothing":
+        raise ProblemError("invalid-study", f"expected a purpose whose reports may leave, got {study.purpose!r}")
+    cost = office.budget.plan_epsilon(study)
+    if cost > study.epsilon_cap:
+        raise ProblemError("invalid-study", f"expected a plan within epsilon {study.epsilon_cap:g}, got {cost:.4g}")
 
 
 def _check_parties(office: Office, study: Study) -> None:

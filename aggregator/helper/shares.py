@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.helper.decisions import require_running
+from aggregator.helper.expiry import EXPIRED
 from aggregator.helper.office import Office
 from aggregator.storage.database import Change
 from aggregator.storage.helper import Record
@@ -64,9 +65,9 @@ class Marked:
     context: SumContext
     batch: bytes
     key: SealPrivateKey
-    noise_secret: bytes
+    noise_secret: bytes = field(repr=False)
     marked_at_ms: int
-    tokens: dict[bytes, list[bytes]]
+    tokens: dict[bytes, list[bytes]] = field(repr=False)
 
 
 async def answer(office: Office, study_hash: bytes, number: int, body: bytes) -> bytes:
@@ -120,6 +121,7 @@ async def _mark(
 ) -> Marked | bytes:
     """Step 2. Returns the stored answer where there is one."""
     known = await _require_round(office, change.connection, study_hash, number)
+    _check_key(known)
     if known.state != OPEN and known.batch != batch:
         raise ProblemError("already-answered", f"round {number} has had its one batch, and this is another")
     if known.state in (ANSWERED, REFUSED):
@@ -215,6 +217,7 @@ def _fitting_token(marked: Marked, seal: bytes, tokens: list[bytes]) -> bytes:
 async def _store(office: Office, change: Change, marked: Marked, body: bytes, opened: int) -> bytes:
     """Step 4: store the answer and destroy the key. A second computation of the same batch finds the first one's."""
     known = await _require_round(office, change.connection, marked.context.study_hash, marked.context.round)
+    _check_key(known)
     if known.state == MARKED:
         await require_running(office, change.connection, marked.context.study_hash)  # a stop meanwhile still counts
         await office.store.update_round(
@@ -236,6 +239,11 @@ def _unwrap(body: bytes) -> bytes:
             "cohort-too-small", "after failed and withdrawn seals fewer are left than the minimum cohort"
         )
     return body
+
+
+def _check_key(known: Record) -> None:
+    if known.state == EXPIRED:
+        raise ProblemError("stale", f"the key of round {known.number} was destroyed: no batch was answered in time")
 
 
 def _check_count(params: SumParameters, count: int) -> None:

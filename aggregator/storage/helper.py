@@ -63,6 +63,12 @@ class HelperStore:
         """Change a round."""
         await connection.execute(update(rounds).where(rounds.c.round_id == round_id).values(**values))
 
+    async def expire_rounds(self, connection: AsyncConnection, before_ms: int, state: str) -> int:
+        """Destroy keys and noise secrets of unanswered rounds whose window ended before a time; returns how many."""
+        over = rounds.c.private_key.is_not(None) & rounds.c.state.in_(("open", "marked"))
+        query = update(rounds).where(over, rounds.c.closes_at_ms < before_ms)
+        return int((await connection.execute(query.values(state=state, private_key=None, noise_secret=None))).rowcount)
+
     async def destroy_keys(self, connection: AsyncConnection, study_hash: bytes) -> None:
         """Destroy the keys and noise secrets of every round of a study."""
         query = update(rounds).where(rounds.c.study_hash == study_hash)

@@ -4,10 +4,21 @@ import json
 
 import pytest
 
-from aggregator.helper import shares
+from aggregator.clock import Clock
+from aggregator.helper import decisions, expiry, shares
 from models.wire.frames import SEALS_MEDIA_TYPE, encode_seals
 
 from .world import World, code, in_world, vectors
+
+
+class Turnable:
+    """Wall time that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
 
 
 async def _seals(world: World, study, count: int = 8) -> list[bytes]:
@@ -146,6 +157,55 @@ async def test_the_round_key_is_gone_from_the_disk_after_the_answer(world):
         assert any(key in path.read_bytes() for path in (world.folder / "helper").glob("store.sqlite3*"))
         await world.share(study, seals)
         assert not any(key in path.read_bytes() for path in (world.folder / "helper").glob("store.sqlite3*"))
+
+
+@in_world()
+async def test_the_key_of_a_round_that_was_never_answered_is_destroyed(world):
+    """A leader that keeps a batch back does not keep the round's key alive: after its grace no seal opens any more."""
+    clock = Turnable()
+    world.clock = Clock(wall=clock)
+    study = world.study()
+    async with world.helper_up() as app:
+        seals = await _seals(world, study)
+        office = app.state.office
+        async with office.database.reading() as connection:
+            key = (await office.store.round(connection, study.study_hash(), 1)).private_key
+        clock.seconds += study.window_seconds + office.settings.round_key_seconds - 10
+        assert await expiry.destroy_expired(office) == 0
+        clock.seconds += 20
+        assert await expiry.destroy_expired(office) == 1
+        assert not any(key in path.read_bytes() for path in (world.folder / "helper").glob("store.sqlite3*"))
+        assert code(await world.share(study, seals)) == "stale"
+        assert office.budget.state.length == 0
+
+
+@in_world()
+async def test_a_batch_under_a_policy_that_has_changed_is_refused(world):
+    """People agreed to the purposes' texts: a round that was opened under older ones is not answered."""
+    study = world.study()
+    async with world.helper_up() as app:
+        seals = await _seals(world, study)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(decisions, "registry_hash", lambda: bytes(32))
+            assert code(await world.share(study, seals)) == "stale"
+        assert app.state.office.budget.state.length == 0
+        assert (await world.share(study, seals)).status_code == 200
+
+
+@in_world()
+async def test_a_leader_cannot_propose_what_costs_more_than_it_says(world):
+    """The helper prices a plan itself, and knows which purposes let anything leave."""
+    async with world.helper_up():
+        dear = world.study("dear", rounds=500)
+        assert code(await world.as_leader("/v1/proposals", dear.canonical())) == "invalid-study"
+        at_home = world.study("at-home", purpose="personalisation")
+        assert code(await world.as_leader("/v1/proposals", at_home.canonical())) == "invalid-study"
+
+
+def test_what_a_share_is_computed_from_is_not_shown():
+    """A traceback or a log that quotes it holds no noise secret and no withdrawal token."""
+    shown = repr(shares.Marked(1, None, None, b"", None, b"secret noise", 0, {b"id": [b"secret token"]}))
+    assert "secret" not in shown
 
 
 @in_world()
