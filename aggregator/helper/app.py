@@ -28,6 +28,7 @@ from aggregator.service import (
 from aggregator.settings import HelperSettings
 from aggregator.storage.database import Change, Database
 from aggregator.storage.helper import HelperStore
+from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
 from models.wire.enrolment import ServiceIdentity
 from models.wire.frames import SEALS_MEDIA_TYPE
 from models.wire.message import CompactJws, Message
@@ -91,7 +92,11 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
         store = HelperStore()
 
         async def load(change: Change) -> Office:
-            budget = await store.ledger.load(change.connection, settings.contract(), "helper", clock)
+            mirror = HeadMirror(settings.directory / MIRROR_FILE)
+            budget = await store.ledger.load(change, settings.contract(), "helper", clock, mirror)
+            if budget.lost:  # a restored store may hold keys of rounds that were answered since
+                await store.expire_rounds(change.connection, 2**62, expiry.EXPIRED)
+                log.error("ledger lost", meaning="the store is not the one last used: the whole budget counts as spent")
             return Office(
                 settings=settings,
                 key=key,

@@ -160,7 +160,7 @@ def _view(office: Office, proposal: Record, decisions: list[Record], rounds: lis
         local_epsilon=_local_epsilon(study),
         local=local_layer(study),
         words=words(study),
-        decisions=tuple(_decision(row, office.officers) for row in decisions),
+        decisions=tuple(decision_view(row, office.officers) for row in decisions),
         rounds=tuple(_round(row) for row in rounds),
     )
 
@@ -185,7 +185,7 @@ def _declared_local(noise_multiplier: float, steps: int, delta: float) -> float:
     return epsilon([LocalEvent(noise_multiplier, 1.0, steps)], delta, "rdp")
 
 
-def _decision(row: Record, officers: tuple[VerifyKey, ...]) -> DecisionView:
+def decision_view(row: Record, officers: tuple[VerifyKey, ...]) -> DecisionView:
     """A stored decision, verified again: the page names the officer whose signature it has just checked."""
     for key in officers:
         try:

@@ -130,7 +130,7 @@ async def _mark(
     if known.state == OPEN:
         _check_count(study.plan.parameters(), count)
         charged = office.budget.charge(study, number, price, digest("approval", approval.encode()).hex())
-        await office.store.ledger.append(change.connection, charged, study_hash)
+        await office.store.ledger.append(change, charged, study_hash)
         await office.store.update_round(
             change.connection,
             known.round_id,

@@ -10,6 +10,7 @@
 //   <div data-hs-load="purchase">                          counted when the page is shown
 //   <section data-hs-slot="hero">default content</section> may be replaced by a module
 //   <div data-hs-notice hidden></div>                      where the question is put, if it has not been answered
+//   <a data-hs-choices hidden>Your data and choices</a>    the way to the visitor's own page, on every page
 
 const DOOR = '/.hearthside';
 const DECIDE_MS = 300;
@@ -250,6 +251,10 @@ export async function start() {
   }
   if (notice.version !== 1) return;
   if (notice.ask) ask(notice);
+  for (const link of document.querySelectorAll('[data-hs-choices]')) {
+    link.href = notice.page;
+    link.hidden = false;
+  }
   // A GET records nothing, so an opt-out that the agent has not heard of yet goes out with an empty batch.
   if (notice.opt_out) await fetch(`${DOOR}/events`, { method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Hearthside-Token': notice.token }, body: '[]' }).catch(() => {});
   if (!notice.collect.length || navigator.webdriver === undefined && /bot|crawl|spider/i.test(navigator.userAgent)) return;
