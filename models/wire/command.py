@@ -36,6 +36,8 @@ def run_command(app: typer.Typer, name: str) -> NoReturn:
     except ProblemError as error:
         _say(name, str(error))
         sys.exit(EXIT_UNAVAILABLE if error.problem_type.retry else EXIT_INPUT)
+    if outcome == _INTERRUPTED:  # Typer has caught the KeyboardInterrupt itself
+        _say(name, "interrupted")
     sys.exit(outcome if isinstance(outcome, int) else 0)
 
 

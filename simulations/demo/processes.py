@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -63,7 +64,12 @@ class Supervisor:
     def start(self, name: str, arguments: Sequence[str], *, pipes: bool = False) -> Process:
         """Start ``python -m ARGUMENTS`` with its output in ``FOLDER/NAME.log``."""
         log = self.folder / f"{name}.log"
-        environment = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1", **self.environment}
+        fixed = {
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "OMP_NUM_THREADS": "1",
+            "TORCHINDUCTOR_CACHE_DIR": str(self.folder / "torch"),  # torch makes a folder in /tmp otherwise
+        }
+        environment = {**os.environ, **fixed, **self.environment}
         with log.open("w") as output:
             # A session of its own: Ctrl-C reaches the demo alone, which then stops its children in order.
             popen = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of the demo's own
@@ -102,7 +108,7 @@ class Supervisor:
             process.check()
 
     def stop(self) -> None:
-        """Stop all processes, the last started first: politely, then for good."""
+        """Stop all processes, the last started first: politely, then for good, whatever they started included."""
         for process in reversed(self.processes):
             if process.popen.poll() is None:
                 process.popen.send_signal(signal.SIGTERM)
@@ -113,6 +119,7 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.popen.kill()
                 process.popen.wait()
+            _end_session(process.popen.pid)
             _close(process.popen.stdin, process.popen.stdout)
         self.processes.clear()
 
@@ -123,6 +130,12 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _end_session(leader: int) -> None:
+    """Kill what is left of a process's session: an agent's worker may outlive the agent for some seconds."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _close(*pipes: IO[str] | None) -> None:

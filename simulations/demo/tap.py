@@ -17,6 +17,8 @@ from urllib.parse import quote
 from models.wire.guards import App, Receive, Scope, Send
 
 _WINDOW_BYTES = 8 * 1024 * 1024
+_UNREAD_BYTES = 64 * 1024 * 1024
+"""Most of a body that is read for the tap alone, where the application has answered without reading it."""
 
 
 class Tap:
@@ -41,17 +43,33 @@ class Tap:
         for name, value in scope["headers"]:
             self._write(name + b": " + value)
 
+        complete = False
+
         async def copied() -> MutableMapping[str, Any]:
+            nonlocal complete
             message = await receive()
+            complete = not message.get("more_body", False)
             if message.get("body"):
                 self._write(message["body"])
             return message
 
-        await self._app(scope, copied, send)
+        async def answering(message: MutableMapping[str, Any]) -> None:
+            # What a guard refuses without reading was received all the same.
+            unread = 0
+            while not complete and unread < _UNREAD_BYTES:
+                unread += len((await copied()).get("body", b""))
+            await send(message)
+
+        await self._app(scope, copied, answering)
 
     def _write(self, data: bytes) -> None:
         with self._lock:
             self._file.write(data + b"\n")
+
+    def close(self) -> None:
+        """Write out what is buffered and close the file."""
+        with self._lock:
+            self._file.close()
 
     def flush(self) -> None:
         """Write out what is buffered."""
@@ -60,7 +78,10 @@ class Tap:
 
 
 def spellings(canary: str) -> list[bytes]:
-    """Forms in which a string may hide: text, UTF-16, hex, percent, and base64 at each of its three alignments."""
+    """Forms in which a string may hide: text, UTF-16, hex, percent, and base64 at each of its three alignments.
+
+    Compressed or encrypted text is not found by any of them.
+    """
     raw = canary.encode()
     forms = [
         raw,
@@ -68,7 +89,10 @@ def spellings(canary: str) -> list[bytes]:
         raw.upper(),
         canary.encode("utf-16-le"),
         raw.hex().encode(),
+        raw.hex().upper().encode(),
         quote(canary, safe="").encode(),
+        "".join(f"%{byte:02x}" for byte in raw).encode(),
+        "".join(f"%{byte:02X}" for byte in raw).encode(),
     ]
     for offset in range(3):
         encoded = base64.b64encode(b"\0" * offset + raw)
