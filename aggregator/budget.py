@@ -23,6 +23,7 @@ from privacy.accounting import (
     Times,
     can_pay,
     charge,
+    forfeit,
     lifetime_epsilon,
     rdp,
     replay,
@@ -58,6 +59,8 @@ class Budget:
         self, contract: Contract, owner: str, rows: Iterable[bytes], elapsed: Elapsed | None, clock: Clock
     ) -> None:
         self._clock = clock
+        self.lost = False
+        """Rows were lost since the last start."""
         self._elapsed = elapsed or Elapsed(0.0, clock.boot, clock.monotonic())
         try:
             self.state = replay(contract, owner, (Row.parse(body) for body in rows))
@@ -88,6 +91,13 @@ class Budget:
             state, row = charge(self.state, item, times)
         except BudgetExhausted as error:
             raise ProblemError("budget-exhausted", str(error)) from error
+        return Charged(state, row, elapsed)
+
+    def forfeit(self, reason: str) -> Charged:
+        """Prepare a charge of everything that is left: the ledger lost rows, so what it paid for is unknown."""
+        times, elapsed = self._times()
+        state, row = forfeit(self.state, times, reason)
+        self.lost = True
         return Charged(state, row, elapsed)
 
     def settle(self, charged: Charged) -> None:

@@ -30,6 +30,7 @@ from aggregator.service import Log, add_common_routes, new_service
 from aggregator.settings import LeaderSettings
 from aggregator.storage.database import Change, Database
 from aggregator.storage.leader import LeaderStore
+from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
 from consent.ledger import replay
 from models.wire.enrolment import ServiceIdentity
 from privacy.crypto import SigningKey, VerifyKey
@@ -129,7 +130,10 @@ async def _open_desk(
 
     async def load(change: Change) -> tuple[Budget, TransparencyLog, int]:
         connection = change.connection
-        budget = await store.ledger.load(connection, settings.contract(), "leader", clock)
+        mirror = HeadMirror(settings.directory / MIRROR_FILE)
+        budget = await store.ledger.load(change, settings.contract(), "leader", clock, mirror)
+        if budget.lost:
+            log.error("ledger lost", meaning="the store is not the one last used: the whole budget counts as spent")
         tree = TransparencyLog(store, key, await store.log_entries(connection))
         await _load_register(store, change, register, clock)
         for context in await store.contexts(connection):

@@ -219,7 +219,7 @@ class RoundDriver:
 
         async def act(change: Change) -> None:
             charged = desk.budget.charge(self.study, row.number, price, approval)
-            await desk.store.ledger.append(change.connection, charged, row.study_hash)
+            await desk.store.ledger.append(change, charged, row.study_hash)
             # The noise is fixed from here on: a function of this secret and the batch, whatever happens next.
             await desk.store.update_round(
                 change.connection, row.round_id, state=step.state, noise_secret=desk.entropy(32)

@@ -10,7 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.budget import Budget, Charged
 from aggregator.clock import Clock
 from aggregator.errors import StoreCorrupt
-from privacy.accounting import Contract, Elapsed
+from aggregator.storage.database import Change
+from aggregator.storage.mirror import HeadMirror
+from privacy.accounting import Contract, Elapsed, open_ledger
 
 _CONTRACT, _ELAPSED = "contract", "elapsed"
 
@@ -19,15 +21,19 @@ class LedgerStore:
     """Reads and appends rows. ``metadata`` is the leader's or the helper's."""
 
     def __init__(self, metadata: MetaData) -> None:
+        self.mirror: HeadMirror | None = None
         self._rows: Table = metadata.tables["ledger_rows"]
         self._facts: Table = metadata.tables["facts"]
 
-    async def load(self, connection: AsyncConnection, contract: Contract, owner: str, clock: Clock) -> Budget:
+    async def load(self, change: Change, contract: Contract, owner: str, clock: Clock, mirror: HeadMirror) -> Budget:
         """Rebuild the budget; remembers the contract at the first start.
+
+        A ledger that is not the one that the mirror names has lost rows: everything that is left counts as spent.
 
         Raises:
             StoreCorrupt: the rows do not verify, or the settings name another contract than the ledger's.
         """
+        connection = change.connection
         terms = [contract.epsilon, contract.delta, contract.order, contract.window_seconds]
         known = await self.fact(connection, _CONTRACT)
         if known is None:
@@ -38,11 +44,25 @@ class LedgerStore:
             )
         rows = await connection.execute(select(self._rows.c.body).order_by(self._rows.c.row_index))
         elapsed = await self.fact(connection, _ELAPSED)
-        return Budget(contract, owner, rows.scalars(), _elapsed(elapsed), clock)
+        budget = Budget(contract, owner, rows.scalars(), _elapsed(elapsed), clock)
+        self.mirror = mirror
+        if not mirror.accepts(budget.state.head, open_ledger(contract, owner).head):
+            lost = budget.forfeit("ledger lost")
+            # Not announced: until the loss is durable the mirror must not name the head that shows it.
+            await self._insert(change, lost, bytes(32))
+            budget.settle(lost)
+        return budget
 
-    async def append(self, connection: AsyncConnection, charged: Charged, study_hash: bytes) -> None:
+    async def append(self, change: Change, charged: Charged, study_hash: bytes) -> None:
         """Store a charge, before anything that it pays for leaves."""
-        row = charged.row
+        assert self.mirror is not None, "a ledger is loaded before it is charged"
+        self.mirror.announce(charged.row.previous, charged.row.digest)
+        await self._insert(change, charged, study_hash)
+
+    async def _insert(self, change: Change, charged: Charged, study_hash: bytes) -> None:
+        assert self.mirror is not None, "a ledger is loaded before it is charged"
+        row, mirror, connection = charged.row, self.mirror, change.connection
+        change.then(lambda: mirror.settle(row.digest))
         await connection.execute(
             self._rows.insert().values(row_index=row.index, study_hash=study_hash, body=row.body())
         )

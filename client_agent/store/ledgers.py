@@ -37,6 +37,7 @@ class Ledgers:
         self._database = database
         self._keyring = keyring
         self._pending: bytes | None = None
+        self._after_loss = False
         self._present = self._digest()
 
     def intact(self) -> bool:
@@ -72,8 +73,11 @@ class Ledgers:
         self.append(LedgerRow(owner, name, row) for row in rows)
 
     def announce(self) -> None:
-        """Let this transaction bring the mirror up to date: after a loss was recorded."""
-        self._pending = b""
+        """Let this transaction bring the mirror up to date: after a loss was recorded.
+
+        Until that is durable the mirror stays as it was, for naming the digest that shows the loss would whitewash it.
+        """
+        self._pending, self._after_loss = b"", True
 
     def rows(self) -> dict[tuple[str, str], list[bytes]]:
         """All rows' bodies by (owner, filter), in order."""
@@ -93,17 +97,18 @@ class Ledgers:
         """Announce the next digest to the mirror; does nothing where no ledger moved."""
         if self._pending is not None:
             self._pending = self._digest()
-            self._keyring.write(MIRROR, self._present + self._pending)
+            if not self._after_loss:
+                self._keyring.write(MIRROR, self._present + self._pending)
 
     def after_commit(self) -> None:
         """Make the announced digest the present one."""
         if self._pending:
             self._keyring.write(MIRROR, self._pending)
-            self._present, self._pending = self._pending, None
+            self._present, self._pending, self._after_loss = self._pending, None, False
 
     def after_rollback(self) -> None:
         """Forget what was announced; the mirror accepts the present digest as before."""
-        self._pending = None
+        self._pending, self._after_loss = None, False
 
     def _digest(self) -> bytes:
         heads = self._database.fetch("SELECT owner, filter, head FROM ledger_heads ORDER BY owner, filter")

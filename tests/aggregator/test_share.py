@@ -6,6 +6,7 @@ import pytest
 
 from aggregator.clock import Clock
 from aggregator.helper import decisions, expiry, shares
+from aggregator.storage.helper import HelperStore
 from models.wire.frames import SEALS_MEDIA_TYPE, encode_seals
 
 from .world import World, code, in_world, vectors
@@ -278,3 +279,51 @@ async def test_the_console_shows_what_is_asked_and_what_it_costs(world):
         assert (await world.helper.get("/static/console.css")).status_code == 200
         listed = (await world.helper.get("/v1/proposals")).json()
         assert listed[0]["study"] == json.loads(study.canonical())
+
+
+async def _power_cut(*_: object) -> int:
+    raise InterruptedError("while the loss was being recorded")
+
+
+@in_world()
+async def test_a_restored_helper_answers_no_second_batch(world):
+    """Back-ups bring back keys and an unmarked round; the ledger's mirror shows it, and neither is used again."""
+    study, folder = world.study(), world.folder / "helper"
+    async with world.helper_up():
+        seals = await _seals(world, study)
+    backup = {path: path.read_bytes() for path in folder.glob("store.sqlite3*")}
+    async with world.helper_up():
+        assert (await world.share(study, seals)).status_code == 200
+    for path in folder.glob("store.sqlite3*"):
+        path.unlink()
+    for path, content in backup.items():
+        path.write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HelperStore, "expire_rounds", _power_cut)
+        with pytest.raises(InterruptedError):
+            async with world.helper_up():
+                pass
+    async with world.helper_up() as app:
+        assert code(await world.share(study, seals[1:])) == "stale"
+        other = world.study("other")
+        await world.approved(other)
+        assert code(await world.open_round(other)) == "budget-exhausted"
+        assert app.state.office.budget.spent_epsilon() == pytest.approx(8.0)
+    async with world.helper_up() as app:
+        assert app.state.office.budget.state.length == 1, "the loss is recorded once"
+
+
+@in_world()
+async def test_a_crash_around_a_charge_is_no_loss(world):
+    """Between the mirror's two writes either head is the right one."""
+    study = world.study()
+    async with world.helper_up() as app:
+        seals = await _seals(world, study)
+        mirror = app.state.office.store.ledger.mirror
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mirror, "settle", lambda _: None)
+            first = await world.share(study, seals)
+    async with world.helper_up() as app:
+        assert (await world.share(study, seals)).content == first.content
+        assert app.state.office.budget.state.length == 1
+        assert app.state.office.budget.spent_epsilon() < 8.0

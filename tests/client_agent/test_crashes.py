@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from client_agent.federation.budgets import LEDGER_LOST, inspect
+from client_agent.keys import FileKeyring
 from client_agent.store import STORE_FILE
+from client_agent.store.ledgers import MIRROR
 from privacy.accounting import spent_rdp
 from privacy.crypto import SigningKey
 from tests.client_agent.test_federation import VECTOR, only_round, take_part
@@ -147,6 +149,27 @@ def test_a_restored_backup_has_no_budget(tmp_path, world):
     again = federate(world, make_store(tmp_path / "agent"), seed=b"h")
     assert all(member.budget.contract.active[-1].purpose == LEDGER_LOST for member in again.roster)
     assert all(member.budget.contract.length == 2 for member in again.roster)
+
+
+def test_a_crash_while_a_loss_is_recorded_does_not_whitewash_it(tmp_path):
+    """Killed after all was written and before the commit: the restored ledger is still not the mirror's."""
+    store = make_store(tmp_path / "agent")
+    FileKeyring(tmp_path / "agent").write(MIRROR, bytes(32))
+
+    def die_before_the_commit():
+        with store.transaction():
+            assert not store.ledgers.intact()
+            store.ledgers.announce()
+            store.ledgers.before_commit()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        die_before_the_commit()
+    store.close()
+    again = make_store(tmp_path / "agent")
+    with again.transaction():
+        assert not again.ledgers.intact()
+    again.close()
 
 
 def test_somebody_new_gets_no_fresh_budget_after_a_loss(tmp_path, world):

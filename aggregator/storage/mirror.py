@@ -1,0 +1,56 @@
+"""The head of a service's ledger, kept in a file of its own beside the key: what a restored store does not bring back.
+
+Before a commit the file names the present head and the next one, after it the next one alone. A crash in between is
+recognised by either; a store that was restored from a back-up, or emptied, has a head that the file does not name.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from aggregator.errors import StoreCorrupt
+
+MIRROR_FILE = "ledger.head"
+
+
+class HeadMirror:
+    """The file.
+
+    Args:
+        path: made with mode 0600 at the first write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def accepts(self, head: bytes, genesis: bytes) -> bool:
+        """Whether a store with this head is the one that was last written here; without a file only an empty one is.
+
+        Raises:
+            StoreCorrupt: the file cannot be read.
+        """
+        try:
+            named = [bytes.fromhex(line) for line in self._path.read_text("ascii").split()]
+        except FileNotFoundError:
+            named = [genesis]
+        except (OSError, ValueError) as error:
+            raise StoreCorrupt(f"{self._path} cannot be read ({type(error).__name__})") from None
+        return head in named
+
+    def announce(self, present: bytes, following: bytes) -> None:
+        """Name both heads, durably; run before the commit that moves from one to the other."""
+        self._write((present, following))
+
+    def settle(self, head: bytes) -> None:
+        """Name one head; run after the commit."""
+        self._write((head,))
+
+    def _write(self, heads: tuple[bytes, ...]) -> None:
+        draft = self._path.with_suffix(".new")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.writelines(head.hex() + "\n" for head in heads)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._path)
