@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -76,6 +76,9 @@ def run(
     port: Annotated[int, typer.Option(help="Port of the site's origin.")] = 8300,
     page_port: Annotated[int, typer.Option(help="Port of the visitor's own page.")] = 8301,
     person: Person = DEFAULT_PERSON,
+    mode: Annotated[
+        Literal["device", "gateway", "site_edge"], typer.Option(help="Where this agent runs; its notice says so.")
+    ] = "device",
     poll: Annotated[float, typer.Option(help="Seconds between two looks at the leader's work.", min=0.05)] = 5.0,
     epsilon: Annotated[float | None, typer.Option(help="A smaller budget than the installed one.")] = None,
     folder: Folder = HOME,
@@ -98,7 +101,7 @@ def run(
         if upstream:
             from client_agent.serving import serve
 
-            serve(agent, resident, clock, person, upstream, port, page_port)
+            serve(agent, resident, clock, person, upstream, port, page_port, mode)
         else:
             thread.join()
     finally:

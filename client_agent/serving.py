@@ -13,13 +13,21 @@ from client_agent.errors import NotEnrolled
 from client_agent.gateway.application import GatewaySettings, gateway_app, page_app
 from client_agent.resident import Resident
 from client_agent.visitor import StoredVisitor
+from consent.wording import Mode
 from models.wire.guards import App
 
 _LOOPBACK = "127.0.0.1"
 
 
 def serve(
-    agent: Agent, resident: Resident, clock: Clock, person: str, upstream: str, port: int, page_port: int
+    agent: Agent,
+    resident: Resident,
+    clock: Clock,
+    person: str,
+    upstream: str,
+    port: int,
+    page_port: int,
+    mode: Mode = "device",
 ) -> None:
     """Serve one person until interrupted.
 
@@ -30,7 +38,7 @@ def serve(
     if not records:
         raise NotEnrolled(f"expected the name of a person behind this agent, got {person!r}")
     visitor = StoredVisitor(agent.store, agent.pins, records[0].participant_id, clock, resident.bundle, resident.chosen)
-    settings = GatewaySettings(upstream, f"http://{_LOOPBACK}:{port}", f"http://{_LOOPBACK}:{page_port}")
+    settings = GatewaySettings(upstream, f"http://{_LOOPBACK}:{port}", f"http://{_LOOPBACK}:{page_port}", mode=mode)
     page = _server(page_app(visitor, settings), page_port)
     beside = threading.Thread(target=page.run, name="page")
     beside.start()

@@ -132,6 +132,7 @@ class StoredVisitor:
             window_days=found.contract.window_seconds / _DAY_SECONDS,
             lifetime_epsilon=found.lifetime_epsilon,
             intact=found.intact,
+            local_epsilon=found.local_epsilon,
         )
 
     def receipts(self) -> Sequence[str]:

@@ -78,8 +78,8 @@ class ProposalView:
         expires: until when it may run.
         plan_epsilon: the filter's figure for the whole study (device level, zero-out, the study's delta).
         epsilon_after: what the window's spend would be with all of it (device level, zero-out, the contract's delta).
-        local_epsilon: what holds if leader and helper collude (per training row, zero-out, the study's delta, the
-            declared plan with every round trained); None where there is no such layer.
+        local_epsilon: what holds if leader and helper collude (per training row, zero-out, the study's delta, all
+            rounds); None where there is no such layer.
         local: that layer in words.
         words: what is asked, in words.
         decisions: oldest first.

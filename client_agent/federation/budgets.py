@@ -27,6 +27,7 @@ from privacy.accounting import (
 LEDGER_LOST = "ledger lost"
 """Purpose of the row that spends what is left when the ledger is not the one that the mirror remembers."""
 _LOST, _TERMS, _ELAPSED, _SIGNED = "ledger-lost", "contract", "elapsed", "signed-seconds"
+_LOCAL = "local-contracts"
 _LAYOUT = struct.Struct(">ddQQ")
 
 
@@ -81,6 +82,7 @@ class Budgets:
             bodies = self._stored.pop((budget.owner, study), [])
             with self._store.transaction():
                 budget.local[study] = self._replayed(budget.owner, study, contract, bodies)
+                self._remember_local(study, contract)
         return budget.local[study]
 
     def read_times(self, signed_seconds: int = 0) -> Times:
@@ -110,6 +112,13 @@ class Budgets:
             state, rows = reopen(budget.contract, self.contract, owner, self.read_times(), "erased")
             self._store.ledgers.replace(owner, CONTRACT, rows)
         budget.contract = state
+
+    def _remember_local(self, study: str, contract: Contract) -> None:
+        """Keep the terms of a study's local layer, so that ``inspect`` can read its ledgers without the study."""
+        known = _local_contracts(self._store)
+        if known.get(study) != contract:
+            packed = {name: _pack(terms).hex() for name, terms in {**known, study: contract}.items()}
+            self._store.facts.put(_LOCAL, json.dumps(packed).encode())
 
     def _load(self) -> None:
         stored_terms = self._store.facts.get(_TERMS)
@@ -163,6 +172,8 @@ class Spend:
         lifetime_epsilon: the odometer.
         charges: rows in the ledger.
         intact: the ledger is whole and no loss was recorded.
+        local_epsilon: the largest of any study's local layer (per training row, zero-out, the study's delta), which
+            holds if leader and helper collude; None where no such layer was ever charged.
     """
 
     contract: Contract
@@ -170,6 +181,7 @@ class Spend:
     lifetime_epsilon: float
     charges: int
     intact: bool
+    local_epsilon: float | None
 
 
 def inspect(store: AgentStore, owner: str, clock: Clock) -> Spend | None:
@@ -181,13 +193,39 @@ def inspect(store: AgentStore, owner: str, clock: Clock) -> Spend | None:
         contract, bodies = _unpack(terms), store.ledgers.rows_of(owner, CONTRACT)
         intact = store.ledgers.intact() and store.facts.get(_LOST) is None
         signed = int(store.facts.get(_SIGNED) or b"0")
+        local = _local_epsilons(store, owner)
     elapsed = Elapsed(**json.loads(stored)).advance(boot_id(), clock.monotonic_seconds())
     times = Times(signed, elapsed.total_seconds)
     try:
         state = replay(contract, owner, map(Row.parse, bodies))
     except AccountingError:
         state, intact = forfeit(open_ledger(contract, owner), times, LEDGER_LOST)[0], False
-    return Spend(contract, spent_epsilon(state, times), lifetime_epsilon(state), state.length, intact)
+    return Spend(
+        contract=contract,
+        spent_epsilon=spent_epsilon(state, times),
+        lifetime_epsilon=lifetime_epsilon(state),
+        charges=state.length,
+        intact=intact,
+        local_epsilon=max(local, default=None),
+    )
+
+
+def _local_epsilons(store: AgentStore, owner: str) -> list[float]:
+    """The figure of each study's local layer; one whose ledger does not verify counts as all that it could spend."""
+    figures = []
+    for study, contract in _local_contracts(store).items():
+        bodies = store.ledgers.rows_of(owner, study)
+        try:
+            figures += [lifetime_epsilon(replay(contract, owner, map(Row.parse, bodies)))] if bodies else []
+        except AccountingError:
+            figures.append(contract.epsilon)
+    return figures
+
+
+def _local_contracts(store: AgentStore) -> dict[str, Contract]:
+    """By study: the contract of its local layer on this device."""
+    stored = json.loads(store.facts.get(_LOCAL) or b"{}")
+    return {study: _unpack(bytes.fromhex(packed)) for study, packed in stored.items()}
 
 
 def forget_rounds(store: AgentStore, owner: str, clock: Clock) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from client_agent.consenting import ConsentKeeper
 from client_agent.federation.app import build_client_app, participant_context, round_message
+from client_agent.federation.budgets import inspect
 from client_agent.federation.mods import ANSWER, REPORT
 from client_agent.federation.worker import Worker
 from models.events import FeatureSpec
@@ -174,6 +175,10 @@ def test_local_noise_is_charged_to_a_filter_of_its_own(world, store):
     name = study.study_hash().hex()
     assert [federation.roster[who].budget.local[name].length for who in ids] == [paid] * 4
     assert [federation.roster[who].budget.contract.length for who in ids] == [paid] * 4
+    # The person's own page reads the figure without the study at hand.
+    owner = federation.roster[ids[0]].budget.owner
+    assert 0 < inspect(store, owner, world.clock).local_epsilon <= 8.0
+    assert inspect(store, "somebody else", world.clock).local_epsilon is None
     # After a restart the filter is where it was.
     again = federate(world, store)
     world.open_round(study, 6, model)
