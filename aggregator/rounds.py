@@ -67,6 +67,7 @@ class RoundEvent(StrEnum):
     REFUSED = "refused by the helper"
     RELEASED = "released"
     STOPPED = "stopped"
+    FAILED = "the study failed"
 
 
 class Effect(StrEnum):
@@ -103,6 +104,11 @@ ROUND_TABLE: Final[Mapping[tuple[RoundState, RoundEvent], Step]] = {
     (RoundState.OPEN, RoundEvent.STOPPED): Step(RoundState.ABANDONED, _GIVE_UP),
     (RoundState.CLOSED, RoundEvent.STOPPED): Step(RoundState.ABANDONED, _GIVE_UP),
     (RoundState.CHARGED, RoundEvent.STOPPED): Step(RoundState.ABANDONED, _GIVE_UP),
+    (RoundState.ANSWERED, RoundEvent.STOPPED): Step(RoundState.ABANDONED, _GIVE_UP),
+    (RoundState.OPEN, RoundEvent.FAILED): Step(RoundState.ABANDONED, _GIVE_UP),
+    (RoundState.CLOSED, RoundEvent.FAILED): Step(RoundState.ABANDONED, _GIVE_UP),
+    (RoundState.CHARGED, RoundEvent.FAILED): Step(RoundState.ABANDONED, _GIVE_UP),
+    (RoundState.ANSWERED, RoundEvent.FAILED): Step(RoundState.ABANDONED, _GIVE_UP),
 }
 
 FINAL_ROUND_STATES: Final = frozenset({RoundState.RELEASED, RoundState.ABANDONED})

@@ -292,6 +292,7 @@ class RoundDriver:
                 total=stored,
                 released_at_ms=now_ms,
                 noise_secret=None,
+                answer=None,
             )
             await desk.store.drop_reports(change.connection, row.round_id)
             await desk.ledger_log.append(change, "release", canonical_json(entry))
@@ -303,6 +304,14 @@ class RoundDriver:
 
     # any -> abandoned
 
+    async def give_up(self, event: RoundEvent, detail: str) -> None:
+        """Abandon every round of the study that is under way: its reports and secrets do not outlive the study."""
+        async with self.desk.database.reading() as connection:
+            rows = await self.desk.store.rounds(connection, self.study.study_hash())
+        for row in rows:
+            if RoundState(row.state) not in FINAL_ROUND_STATES:
+                await self._abandon(row, event, detail)
+
     async def _abandon(self, row: Record, event: RoundEvent, detail: str) -> None:
         current = await self._row(row.number)
         assert current is not None, "the round exists"
@@ -310,12 +319,13 @@ class RoundDriver:
 
         async def act(change: Change) -> None:
             await self.desk.store.update_round(
-                change.connection, row.round_id, state=step.state, detail=detail, noise_secret=None
+                change.connection, row.round_id, state=step.state, detail=detail, noise_secret=None, answer=None
             )
             await self.desk.store.drop_reports(change.connection, row.round_id)
             change.then(lambda: self._take_down(row.context))
 
         await self.desk.database.change(act)
+        await self.desk.database.scrub()
         self.desk.metrics.rounds.labels(step.state).inc()
         self.desk.log.warning("abandoned", study=self.study.study_id, round=row.number, reason=event.value)
 

@@ -14,7 +14,7 @@ from aggregator.errors import StudyFailed, StudyStopped
 from aggregator.leader.desk import Desk
 from aggregator.leader.round_driver import Released, RoundDriver
 from aggregator.logs import failure
-from aggregator.rounds import StudyEvent, StudyState, step_study
+from aggregator.rounds import RoundEvent, StudyEvent, StudyState, step_study
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
 from consent.purposes import PURPOSES, registry_hash
@@ -199,14 +199,12 @@ class Running:
         except (CancelledError, asyncio.CancelledError):
             desk.log.info("paused", study=study.study_id)
         except StudyStopped:
-            await _finish(desk, study, StudyEvent.STOP, "stopped by the privacy office", None)
+            await _break_off(driver, StudyEvent.STOP, "stopped by the privacy office")
         except (StudyFailed, ProblemError) as error:
-            await _finish(desk, study, StudyEvent.FAIL, str(error), None)
+            await _break_off(driver, StudyEvent.FAIL, str(error))
         except Exception as error:  # noqa: BLE001  # whatever a strategy does, the study ends in a state that says so
             desk.log.error("study failed", study=study.study_id, **failure(error))  # noqa: TRY400  # texts may quote input
-            await _finish(
-                desk, study, StudyEvent.FAIL, f"{type(error).__name__}: the operator's log has the place", None
-            )
+            await _break_off(driver, StudyEvent.FAIL, f"{type(error).__name__}: the operator's log has the place")
 
     def _strategise(self, driver: RoundDriver, loop: asyncio.AbstractEventLoop) -> NDArray[np.float32]:
         """On the study's own thread: Flower's loop, whose grid waits for rounds on the event loop."""
@@ -231,6 +229,12 @@ class Running:
         if not strategy.released:
             raise StudyFailed("no round of this study could be released; its rounds say why")
         return strategy.final_model()
+
+
+async def _break_off(driver: RoundDriver, event: StudyEvent, detail: str) -> None:
+    """A study that ends early leaves no round behind."""
+    await driver.give_up(RoundEvent.STOPPED if event is StudyEvent.STOP else RoundEvent.FAILED, detail)
+    await _finish(driver.desk, driver.study, event, detail, None)
 
 
 async def _finish(desk: Desk, study: Study, event: StudyEvent, detail: str, model: NDArray[np.float32] | None) -> None:

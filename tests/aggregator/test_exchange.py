@@ -3,7 +3,11 @@
 import asyncio
 
 import numpy as np
+import pytest
+from sqlalchemy import text
 
+from aggregator.errors import StudyFailed
+from aggregator.leader import round_driver
 from models.learning.steps import server_step
 from models.queries.answers import to_model_bytes
 from models.wire.frames import encode_seals
@@ -259,3 +263,63 @@ async def test_an_officers_stop_ends_a_running_study(world):
             f"/v1/rounds/{study.study_hash().hex()}/1/share", encode_seals([]), "application/vnd.hearthside.seals"
         )
         assert code(sealed) == "study-stopped"
+
+
+async def _left_over(world) -> tuple[int, list]:
+    """Reports in the leader's store, and its rounds' (state, noise secret, answer)."""
+    async with world.leader_app.state.desk.database.reading() as connection:
+        reports = (await connection.execute(text("SELECT count(*) FROM reports"))).scalar_one()
+        rounds = (await connection.execute(text("SELECT state, noise_secret, answer FROM rounds"))).all()
+    return reports, [tuple(row) for row in rounds]
+
+
+@in_world()
+async def test_a_study_that_fails_leaves_no_report_and_no_secret(world):
+    """An answer that does not verify ends the study; masked vectors, seals and the noise's secret do not outlive it."""
+    async with world.up():
+        devices, study = await world.devices(5), world.study()
+        await world.run(study)
+        _, opening = await world.work()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(round_driver, "check_answer", _refuse)
+            await world.send(
+                *[(d, world.report(d, study, opening, v)) for d, v in zip(devices, vectors(5), strict=True)]
+            )
+            await world.until(study, "failed")
+        assert await _left_over(world) == (0, [("abandoned", None, None)])
+        assert not (await world.leader.get("/v1/work")).json()["rounds"]
+
+
+def _refuse(*_: object) -> int:
+    raise StudyFailed("the helper's answer does not verify under the pinned key")
+
+
+@in_world()
+async def test_a_stop_between_charge_and_share_leaves_no_report_and_no_secret(world):
+    """The helper says stop where the leader asks for its share."""
+    async with world.up():
+        devices, study = await world.devices(5), world.study()
+        await world.run(study)
+        _, opening = await world.work()
+        world.line.cut = True
+        await world.send(*[(d, world.report(d, study, opening, v)) for d, v in zip(devices, vectors(5), strict=True)])
+        for _ in range(500):
+            await asyncio.sleep(0.02)
+            if (await _left_over(world))[1][0][0] == "charged":
+                break
+        assert (await world.decide(study, "stop")).status_code == 201
+        world.line.cut = False
+        await world.until(study, "stopped")
+        assert await _left_over(world) == (0, [("abandoned", None, None)])
+
+
+@in_world()
+async def test_a_released_round_keeps_only_its_release(world):
+    """The helper's share and the leader's secret go with the reports: nothing less noisy than the release is kept."""
+    async with world.up():
+        devices, study = await world.devices(5), world.study()
+        await world.run(study)
+        _, opening = await world.work()
+        await world.send(*[(d, world.report(d, study, opening, v)) for d, v in zip(devices, vectors(5), strict=True)])
+        await world.until(study, "finished")
+        assert await _left_over(world) == (0, [("released", None, None)])
