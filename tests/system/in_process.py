@@ -36,6 +36,17 @@ EVERYTHING = Choice(tuple(purpose.id for purpose in PURPOSES), None, budget_spen
 STUDY_SECONDS = 60
 
 
+class Line(httpx.ASGITransport):
+    """The leader's line to the helper, which a test may cut."""
+
+    down = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            raise httpx.ConnectError("the helper is down")
+        return await super().handle_async_request(request)
+
+
 class TappedServices:
     """Leader and helper with a tap on everything they receive, the leader's calls to the helper included."""
 
@@ -48,9 +59,10 @@ class TappedServices:
     def _build(self):
         helper = helper_app(HelperSettings.read(self.house.helper_folder))
         self._taps["helper"] = Tap(helper, self._files["helper"])
+        self.line = Line(self._taps["helper"])
         leader = leader_app(
             LeaderSettings.read(self.house.leader_folder, helper_retry_seconds=0.1),
-            helper_transport=httpx.ASGITransport(self._taps["helper"]),
+            helper_transport=self.line,
         )
         self._taps["leader"] = Tap(leader, self._files["leader"])
         return {"helper": helper, "leader": leader}
@@ -134,7 +146,9 @@ def town(folder: Path, people: int, *, canary=None, events: bool = True) -> Iter
     now_ms = time.time_ns() // 1_000_000
     population = ShopPopulation(people, 7, canary=canary, start_ms=now_ms - 30 * 86_400_000)
     tapped = TappedServices(house, folder)
-    with tapped.services:
+    with contextlib.ExitStack() as ending:
+        ending.callback(tapped.close)
+        ending.enter_context(tapped.services)
         fleet = Fleet(
             folder / "fleet",
             [Device(f"device-{device.index}", FromStore(), EVERYTHING) for device in population],
@@ -144,6 +158,7 @@ def town(folder: Path, people: int, *, canary=None, events: bool = True) -> Iter
             CONTRACT,
             SystemClock(),
         )
+        ending.callback(fleet.close)
         fleet.enrol(house.tokens["enrol"])
         for record in fleet.store.participants.all():
             device = population[int(record.person.rsplit("-", 1)[1])]
@@ -157,5 +172,3 @@ def town(folder: Path, people: int, *, canary=None, events: bool = True) -> Iter
             fleet.devices[record.person].data.inner = StoredData(fleet.store, record.participant_id, now_ms)
         analyst = Analyst(tapped.client("leader"), house.tokens["analyst"])
         yield Town(tapped, fleet, analyst, Officer(tapped.client("helper"), house.officer))
-        fleet.close()
-    tapped.close()
