@@ -27,7 +27,7 @@ from simulations.populations import SITE, ShopPopulation
 from tests.system.in_process import EVERYTHING
 
 PEOPLE = 24
-ROUNDS = 30
+ROUNDS = 12
 CONTRACT = Contract(epsilon=500.0, delta=1e-5, order=4)
 """Wide: a hundred kills take many rounds. What is counted here is charges, not what they cost."""
 LONGEST_GAP_SECONDS = 1.2
@@ -84,9 +84,15 @@ class Siege:
         while self._state(study) != "finished":
             assert time.monotonic() < deadline, (self._state(study), self.victims)
             if self.kills and time.monotonic() >= next_kill and self._ready():
-                self._kill(self.generator.choice(["leader", "helper"]))
+                self._kill(self._victim())
                 next_kill = time.monotonic() + self._gap()
             self._step()
+
+    def _victim(self) -> str:
+        """Either service; after two of one kind the other one's turn has come."""
+        if len(self.victims) >= 2 and self.victims[-1] == self.victims[-2]:
+            return "helper" if self.victims[-1] == "leader" else "leader"
+        return self.generator.choice(["leader", "helper"])
 
     def _gap(self) -> float:
         return self.generator.uniform(0.0, LONGEST_GAP_SECONDS)
