@@ -31,6 +31,7 @@ RefusalCode = Literal[
     "policy",
     "parameters",
     "cap",
+    "purpose",
 ]
 """Which check of a round failed."""
 

@@ -11,9 +11,9 @@ from aggregator.helper.office import Office
 from aggregator.rounds import StudyEvent, StudyState, step_study
 from aggregator.storage.database import Change
 from aggregator.storage.helper import Record
-from consent.purposes import PURPOSES, registry_hash
+from consent.purposes import registry_hash
 from models.wire.problems import ProblemError
-from models.wire.studies import APPROVAL_TYPE, Decision, Study
+from models.wire.studies import APPROVAL_TYPE, Decision, Study, purpose_of
 from privacy.crypto import SignatureInvalid, verify_document
 from privacy.secure_sum import SecureSumError
 
@@ -151,9 +151,9 @@ async def require_running(office: Office, connection: AsyncConnection, study_has
 def _check(office: Office, study: Study) -> None:
     """What the leader checked too, for a leader that did not. Prices the plan: call in a thread."""
     _check_parties(office, study)
-    purpose = PURPOSES.find(study.purpose)
-    if purpose is None or purpose.leaves == "nothing":
-        raise ProblemError("invalid-study", f"expected a purpose whose reports may leave, got {study.purpose!r}")
+    purpose = purpose_of(study.query)
+    if study.purpose != purpose:
+        raise ProblemError("invalid-study", f"expected purpose {purpose!r} for this question, got {study.purpose!r}")
     cost = office.budget.plan_epsilon(study)
     if cost > study.epsilon_cap:
         raise ProblemError("invalid-study", f"expected a plan within epsilon {study.epsilon_cap:g}, got {cost:.4g}")

@@ -17,11 +17,11 @@ from aggregator.logs import failure
 from aggregator.rounds import RoundEvent, StudyEvent, StudyState, step_study
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
-from consent.purposes import PURPOSES, registry_hash
+from consent.purposes import registry_hash
 from models.learning.steps import check_study
 from models.queries.answers import to_model_bytes
 from models.wire.problems import ProblemError
-from models.wire.studies import APPROVAL_TYPE, Decision, Study
+from models.wire.studies import APPROVAL_TYPE, Decision, Study, purpose_of
 from privacy.crypto import SignatureInvalid, verify_document
 from privacy.secure_sum import decode
 
@@ -67,8 +67,8 @@ def check(desk: Desk, study: Study) -> None:
     Raises:
         ProblemError: ``invalid-study``, saying what was expected and what was got.
     """
-    purpose = PURPOSES.find(study.purpose)
     facts = (
+        ("purpose", study.purpose, purpose_of(study.query)),
         ("site", study.site, desk.settings.site),
         ("leader_key", study.leader_key, desk.key.verify_key.raw.hex()),
         ("helper_key", study.helper_key, desk.settings.helper_key),
@@ -77,10 +77,6 @@ def check(desk: Desk, study: Study) -> None:
     for name, got, expected in facts:
         if got != expected:
             raise ProblemError("invalid-study", f"expected {name} {expected!r}, got {got!r}")
-    if purpose is None or purpose.leaves == "nothing":
-        raise ProblemError(
-            "invalid-study", f"expected a purpose whose reports may leave a device, got {study.purpose!r}"
-        )
     if study.expires_at_ms <= desk.clock.now_ms():
         raise ProblemError("invalid-study", "the study has expired")
     check_study(study)

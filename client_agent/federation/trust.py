@@ -22,7 +22,7 @@ from models.wire.rounds import (
     study_entry,
     sum_context,
 )
-from models.wire.studies import APPROVAL_TYPE, Decision, Study
+from models.wire.studies import APPROVAL_TYPE, Decision, Study, purpose_of
 from privacy.crypto import CryptoError, KeyInvalid, SealPublicKey, VerifyKey, verify_document
 from privacy.crypto.merkle import leaf_hash, verify_inclusion
 from privacy.secure_sum import SecureSumError, SumContext, SumParameters
@@ -134,6 +134,8 @@ def _check_keys(study: Study, pins: Pins) -> None:
     expected = (pins.leader_key.raw.hex(), pins.helper_key.raw.hex())
     _require((study.leader_key, study.helper_key) == expected, "keys", "the study names services that are not pinned")
     _require(study.site == pins.site, "keys", "the study is for another site")
+    purpose = purpose_of(study.query)
+    _require(study.purpose == purpose, "purpose", f"the question is for purpose {purpose!r}, not {study.purpose!r}")
     _require(study.policy_hash == registry_hash().hex(), "policy", "the study was written for other purposes or texts")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from consent.purposes import INTENT, MEASUREMENT, PERSONA
 from models.wire.message import Hex32, Message, Milliseconds, Slug, Text
 from privacy.accounting import SumEvent
 from privacy.crypto import digest
@@ -139,6 +140,13 @@ class TrainQuery(Message):
 
 
 Query = Annotated[TransitionsQuery | PersonasQuery | TrainQuery, Field(discriminator="question")]
+
+
+def purpose_of(query: Query) -> str:
+    """The one purpose whose texts describe this question: consent to another does not cover it."""
+    if isinstance(query, TransitionsQuery):
+        return MEASUREMENT
+    return PERSONA if isinstance(query, PersonasQuery) else INTENT
 
 
 class Study(Message):

@@ -201,6 +201,8 @@ async def test_a_leader_cannot_propose_what_costs_more_than_it_says(world):
         assert code(await world.as_leader("/v1/proposals", dear.canonical())) == "invalid-study"
         at_home = world.study("at-home", purpose="personalisation")
         assert code(await world.as_leader("/v1/proposals", at_home.canonical())) == "invalid-study"
+        disguised = world.study("disguised", purpose="persona")
+        assert code(await world.as_leader("/v1/proposals", disguised.canonical())) == "invalid-study"
 
 
 def test_what_a_share_is_computed_from_is_not_shown():

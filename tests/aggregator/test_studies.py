@@ -33,6 +33,7 @@ async def test_a_study_that_cannot_run_is_refused_with_what_was_expected(world):
             ({"site": "elsewhere"}, "site"),
             ({"purpose": "personalisation"}, "purpose"),
             ({"purpose": "nonsense"}, "purpose"),
+            ({"purpose": "persona"}, "purpose"),
             ({"plan": {"dimension": 8}}, "dimension"),
             ({"plan": {"clip_norm": 0.5}}, "norm"),
             ({"plan": {"sensitivity": 200}}, "noise"),

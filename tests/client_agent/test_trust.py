@@ -74,6 +74,11 @@ def test_an_opening_with_another_window_than_the_studys_is_refused(world):
     assert check(world, world.open_round(stretched)).opening.closes_at_ms == longer.closes_at_ms
 
 
+def test_a_question_under_another_purpose_is_refused(world):
+    """Who agreed to find kinds of visitors did not agree to have moves counted, whatever an officer signed."""
+    assert refusal(world, world.open_round(world.study(purpose="persona"))) == "purpose"
+
+
 def test_a_round_beyond_the_plan_is_refused(world):
     """Round 3 of a study of 2 was never approved."""
     assert refusal(world, world.open_round(world.study(rounds=2), 3)) == "opening"

@@ -456,7 +456,7 @@ class TestCarry:
             reopen(full(), Contract(1.0, 1e-6, 31), "device", START, "policy")
 
     def test_a_contract_that_shrinks_and_grows_again_gains_nothing(self):
-        """The whole spend is carried, also what is above the smaller cap: lowering epsilon for a day mints no budget."""
+        """The whole spend is carried, above a smaller cap too: lowering epsilon for a day mints no budget."""
         small, rows = reopen(full(), Contract(0.7, 1e-6, 30), "device", START, "lowered")
         assert replay(small.contract, "device", rows) == small
         again, _ = reopen(small, CONTRACT, "device", START, "raised")
