@@ -11,6 +11,7 @@ from flwr.serverapp.strategy import FedAvg
 from aggregator.leader.strategy import PrivateSum
 from client_agent.clocks import SystemClock
 from client_agent.consenting import ConsentKeeper
+from client_agent.enrolment import Pins
 from client_agent.federation.app import compute_answer
 from client_agent.federation.federation import Federation
 from client_agent.keys import FileKeyring
@@ -58,34 +59,22 @@ class Cohort:
     """Ten people who grant everything and two who refuse, behind one agent, and their private cohort."""
 
     def __init__(self, folder, draft: Draft) -> None:
-        keys = [SigningKey.generate() for _ in range(3)]
+        leader, helper, officer = keys = [SigningKey.generate() for _ in range(3)]
         clock, self.streams = SystemClock(), (bytes([1]) * 32, bytes([2]) * 32)
-        parties = Parties(keys[0].verify_key.raw.hex(), keys[1].verify_key.raw.hex(), clock.now_ms())
-        self.study = draft.build(parties)
-        store, board = open_store(folder, FileKeyring(folder)), RoundBoard()
-        population = ShopPopulation(PEOPLE + REFUSERS, 7)
-        self.data = {}
-        records = []
-        for device in population:
-            seed = os.urandom(32)
-            name = device_id(keys[0].verify_key, SigningKey(seed).verify_key)
-            records.append(
-                ParticipantRecord(os.urandom(8).hex(), str(device.index), SITE, parties_leader(keys), seed, name)
-            )
-            self.data[records[-1].participant_id] = ShopData(device)
-        with store.transaction():
-            store.participants.add(records)
-        pins = _pins(keys)
-        ConsentKeeper(store, pins, clock).grant_many(
-            {record.participant_id: (self.study.purpose,) for record in records[:PEOPLE]}
-        )
-        self.federation = Federation(store, board, None, pins, clock, os.urandom, CONTRACT)
+        self.study = draft.build(Parties(leader.verify_key.raw.hex(), helper.verify_key.raw.hex(), clock.now_ms()))
+        self.store, board = open_store(folder, FileKeyring(folder)), RoundBoard()
+        pins = Pins(leader.verify_key, helper.verify_key, (officer.verify_key,), SITE)
+        self.data = {f"{device.index:016x}": ShopData(device) for device in ShopPopulation(PEOPLE + REFUSERS, 7)}
+        with self.store.transaction():
+            self.store.participants.add(_record(name, leader) for name in self.data)
+        grants = dict.fromkeys(list(self.data)[:PEOPLE], (self.study.purpose,))
+        ConsentKeeper(self.store, pins, clock).grant_many(grants)
+        self.federation = Federation(self.store, board, None, pins, clock, os.urandom, CONTRACT)
         noises = [RandomStream(stream) for stream in self.streams]
         self.node = PrivateCohort(
             self.study, *keys, self.federation, board, self.data.__getitem__, clock.now_ms, *noises
         )
         assert self.node.pins == pins
-        self.store = store
 
     def run(self) -> PrivateSum:
         """All rounds of the study by Flower's own loop."""
@@ -101,14 +90,11 @@ class Cohort:
         return np.sum(draws, axis=0)
 
 
-def parties_leader(keys) -> bytes:
-    return keys[0].verify_key.raw
-
-
-def _pins(keys):
-    from client_agent.enrolment import Pins
-
-    return Pins(keys[0].verify_key, keys[1].verify_key, (keys[2].verify_key,), SITE)
+def _record(name: str, leader: SigningKey) -> ParticipantRecord:
+    """Somebody whom the leader knows, as after an enrolment."""
+    seed = os.urandom(32)
+    known_as = device_id(leader.verify_key, SigningKey(seed).verify_key)
+    return ParticipantRecord(name, f"person {name}", SITE, leader.verify_key.raw, seed, known_as)
 
 
 @pytest.fixture

@@ -140,8 +140,11 @@ class Town:
 
 
 @contextlib.contextmanager
-def town(folder: Path, people: int, *, canary=None, events: bool = True) -> Iterator[Town]:
-    """Everything up, everybody enrolled and consenting; with ``events`` their raw events lie in the agent's store."""
+def town(folder: Path, people: int, *, canary=None, events: bool = True, choices=None, slots=None) -> Iterator[Town]:
+    """Everything up and everybody enrolled; with ``events`` their raw events lie in the agent's store.
+
+    Everybody grants everything, but for those that ``choices`` names by number.
+    """
     house = build_house(folder / "house", SITE, CONTRACT, 8801, 8802, dt.datetime.now(dt.UTC))
     now_ms = time.time_ns() // 1_000_000
     population = ShopPopulation(people, 7, canary=canary, start_ms=now_ms - 30 * 86_400_000)
@@ -151,12 +154,13 @@ def town(folder: Path, people: int, *, canary=None, events: bool = True) -> Iter
         ending.enter_context(tapped.services)
         fleet = Fleet(
             folder / "fleet",
-            [Device(f"device-{device.index}", FromStore(), EVERYTHING) for device in population],
+            [Device(f"device-{i}", FromStore(), (choices or {}).get(i, EVERYTHING)) for i in range(people)],
             LeaderConnection(house.leader_url, tapped.transport("leader")),
             HelperConnection(house.helper_url, tapped.transport("helper")),
             house.pins,
             CONTRACT,
             SystemClock(),
+            slots,
         )
         ending.callback(fleet.close)
         fleet.enrol(house.tokens["enrol"])
