@@ -6,6 +6,7 @@ CORS headers do not stop a hostile cross-origin POST from *running*; these guard
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
@@ -20,6 +21,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+_LENGTH = re.compile(r"[0-9]{1,15}")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -84,7 +86,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = headers_of(scope).get("content-length", "0")
-        if not declared.isdigit() or int(declared) > self._limit_bytes:
+        if not _LENGTH.fullmatch(declared) or int(declared) > self._limit_bytes:
             await send_problem(send, ProblemError("too-large", f"at most {self._limit_bytes} bytes are accepted"))
             return
         received = 0

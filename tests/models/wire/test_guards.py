@@ -90,6 +90,13 @@ def test_large_bodies_are_refused_by_length_and_by_count() -> None:
     assert not ran
 
 
+@pytest.mark.parametrize("length", [b"\xb2", b"9" * 5_000, b"-1", b"+1", b""])
+def test_a_length_that_is_no_plain_number_is_refused(length: bytes) -> None:
+    """Digits of other scripts and numbers too long to read are a 413, not a crash."""
+    answer = call(BodyLimit(inner, 10), headers=[(b"content-length", length)])
+    assert answer.status_code == 413
+
+
 def test_slow_requests_are_given_up() -> None:
     """A request over its time limit gets 408."""
     assert call(TimeLimit(inner, 0.05), path="/slow").status_code == 408
