@@ -13,7 +13,7 @@ from models.wire.studies import TrainQuery
 from simulations.demo.plans import Draft
 from simulations.fleet.fleet import Pace
 
-_SAFETY = 1.8
+_SAFETY = 2.3
 """A window is at least so many times what the slower worker needs for a round; the services want time too."""
 
 
