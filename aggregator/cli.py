@@ -310,10 +310,17 @@ def _decide(name: str, verdict: str, directory: Path, helper_url: str, reason: s
     found = next((item for item in proposals if item["study_id"] == name), None)
     if found is None:
         raise ProblemError("unknown-study", f"no study called {name!r} was proposed at {helper_url}")
+    asked = Study.model_validate(found["study"])
+    typer.echo(
+        f"signing {verdict!r}: {asked.title}. {asked.summary} {asked.rounds} rounds for purpose {asked.purpose!r}, "
+        f"epsilon {found['epsilon']:.3g} of at most {asked.epsilon_cap:g} at delta {asked.delta:g} "
+        "(device level, zero-out)",
+        err=True,
+    )
     decision = Decision.model_validate(
         {
             "study_id": name,
-            "study_hash": Study.model_validate(found["study"]).study_hash().hex(),
+            "study_hash": asked.study_hash().hex(),
             "decision": verdict,
             "reason": reason,
             "decided_at_ms": int(time.time() * 1_000),

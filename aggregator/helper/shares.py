@@ -29,7 +29,7 @@ from aggregator.storage.helper import Record
 from models.wire.frames import decode_seals
 from models.wire.message import to_base64
 from models.wire.problems import ProblemError
-from models.wire.rounds import ANSWER_TYPE, Answer, FailedSeal, ShareAnswer, sum_context
+from models.wire.rounds import ANSWER_TYPE, Answer, FailedSeal, ShareAnswer, failed_digest, sum_context
 from models.wire.studies import Study
 from privacy.crypto import CryptoError, SealPrivateKey, digest, sign_document
 from privacy.mechanisms import RandomStream, discrete_gaussian
@@ -172,16 +172,17 @@ def _compute(office: Office, marked: Marked, seals: list[bytes]) -> tuple[bytes,
         share = noised_share(helper_sum.total, _noise(marked, params), params)
     except CohortTooSmall:
         return b"", helper_sum.opened
+    failed = tuple(
+        FailedSeal.model_validate({"report_id": item.report_id.hex(), "reason": _REASONS[item.reason]})
+        for item in helper_sum.failures
+    )
     statement = Answer(
         context=marked.context.digest.hex(),
         batch=marked.batch.hex(),
         opened=helper_sum.opened,
         share_sha256=hashlib.sha256(share).hexdigest(),
+        failed_sha256=failed_digest(failed),
         answered_at_ms=marked.marked_at_ms,
-    )
-    failed = tuple(
-        FailedSeal.model_validate({"report_id": item.report_id.hex(), "reason": _REASONS[item.reason]})
-        for item in helper_sum.failures
     )
     jws = sign_document(office.key, ANSWER_TYPE, statement.document())
     return ShareAnswer(answer=jws, share=to_base64(share), failed=failed).canonical(), helper_sum.opened

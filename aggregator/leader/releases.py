@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aggregator.errors import StudyFailed
 from models.wire.frames import encode_seals
 from models.wire.message import from_base64
-from models.wire.rounds import ANSWER_TYPE, Answer, ShareAnswer
+from models.wire.rounds import ANSWER_TYPE, Answer, ShareAnswer, failed_digest
 from models.wire.studies import Study
 from privacy.crypto import SignatureInvalid, VerifyKey, digest, verify_document
 from privacy.mechanisms import RandomStream, discrete_gaussian
@@ -44,6 +44,8 @@ def check_answer(body: bytes, context: bytes, batch: bytes, reports: int, helper
         raise StudyFailed("the helper's answer does not verify under the pinned key") from error
     if (statement.context, statement.batch, statement.share_sha256) != (context.hex(), batch.hex(), share):
         raise StudyFailed("the helper's answer is about another batch or share")
+    if statement.failed_sha256 != failed_digest(answer.failed):
+        raise StudyFailed("the helper signed another list of failed seals")
     if statement.opened + len(answer.failed) != reports:
         raise StudyFailed("the helper's counts do not add up to the batch")
     return statement.opened

@@ -41,7 +41,7 @@ async def take_reports(desk: Desk, body: bytes) -> tuple[str, ...]:
 
 
 def _find(desk: Desk, frame: ReportFrame) -> Candidate | str:
-    """Which round and device a frame is of, and whether consent lets it in."""
+    """Which round and device a frame is of. Consent is looked at once the signature holds: it is nobody else's."""
     try:
         item = desk.open_rounds.require(frame.report.context, desk.clock.now_ms())
     except ProblemError as error:
@@ -49,8 +49,6 @@ def _find(desk: Desk, frame: ReportFrame) -> Candidate | str:
     device = desk.register.device(frame.device_id)
     if device is None:
         return "unknown-device"
-    if not desk.register.allowed(device, item.study.purpose, frame.consent_epoch, desk.clock.now_seconds()):
-        return "no-consent"
     return frame, item, device
 
 

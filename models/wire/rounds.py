@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from models.wire.message import Base64, CompactJws, Hex32, Message, Milliseconds, Slug
 from models.wire.studies import Study
-from privacy.crypto import digest
+from privacy.crypto import canonical_json, digest
 from privacy.secure_sum import SumContext
 
 OPENING_TYPE = "hearthside-opening+jwt"
@@ -111,6 +112,11 @@ class FailedSeal(Message):
     reason: Literal["unopened", "malformed", "policy", "expired", "withdrawn"]
 
 
+def failed_digest(failed: Sequence[FailedSeal]) -> str:
+    """SHA-256 in hex of a list of failed seals, in their order."""
+    return digest("failed-seals", canonical_json([item.document() for item in failed])).hex()
+
+
 class Answer(Message):
     """What the helper signs (JWS of type ``ANSWER_TYPE``) about its one answer to a round."""
 
@@ -119,6 +125,8 @@ class Answer(Message):
     batch: Hex32
     opened: Annotated[int, Field(ge=0)]
     share_sha256: Hex32
+    failed_sha256: Hex32
+    """Of the failed seals in canonical JSON (``failed_digest``): which reports the leader must leave out."""
     answered_at_ms: Milliseconds
 
 

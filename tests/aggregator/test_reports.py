@@ -67,6 +67,17 @@ async def test_consent_is_checked_at_the_leader_too(world):
 
 
 @in_world()
+async def test_nobody_learns_about_another_devices_consent(world):
+    """Without a device's key the answer is the same whether or not it consented, and whatever its epoch is."""
+    async with world.up():
+        devices, study, opening = await _open(world, 6)
+        (silent,) = await world.devices(1, ())
+        forged = world.report(devices[0], study, opening, vectors(1)[0], signer=SigningKey.generate())
+        for device, epoch in ((devices[0], None), (devices[0], 7), (silent, None)):
+            assert await world.send((device, forged), epoch=epoch) == ["bad-signature"]
+
+
+@in_world()
 async def test_a_report_signed_by_another_device_is_refused(world):
     """The signature has to be of the device that the frame names."""
     async with world.up():

@@ -1,0 +1,56 @@
+"""The leader releases on top of exactly what the helper signed: batch, share, count and the list of failed seals."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from aggregator.errors import StudyFailed
+from aggregator.leader.releases import check_answer
+from models.wire.message import to_base64
+from models.wire.rounds import ANSWER_TYPE, Answer, FailedSeal, ShareAnswer, failed_digest
+from privacy.crypto import SigningKey, sign_document
+
+HELPER, OTHER = SigningKey(b"h" * 32), SigningKey(b"o" * 32)
+CONTEXT, BATCH, SHARE = b"c" * 32, b"b" * 32, b"share"
+FAILED = (FailedSeal(report_id="aa" * 32, reason="withdrawn"),)
+
+
+def answered(signer: SigningKey = HELPER, failed: tuple[FailedSeal, ...] = FAILED, share: bytes = SHARE) -> bytes:
+    """An answer to a batch of ten with one failed seal; what travels beside the statement may differ from it."""
+    statement = Answer(
+        context=CONTEXT.hex(),
+        batch=BATCH.hex(),
+        opened=9,
+        share_sha256=hashlib.sha256(SHARE).hexdigest(),
+        failed_sha256=failed_digest(FAILED),
+        answered_at_ms=1,
+    )
+    jws = sign_document(signer, ANSWER_TYPE, statement.document())
+    return ShareAnswer(answer=jws, share=to_base64(share), failed=failed).canonical()
+
+
+def test_what_the_helper_signed_is_taken() -> None:
+    """The signed count of opened seals comes back."""
+    assert check_answer(answered(), CONTEXT, BATCH, 10, HELPER.verify_key) == 9
+
+
+@pytest.mark.parametrize(
+    ("body", "context", "batch", "reports"),
+    [
+        (answered(signer=OTHER), CONTEXT, BATCH, 10),
+        (answered(share=b"other"), CONTEXT, BATCH, 10),
+        (answered(failed=(FailedSeal(report_id="bb" * 32, reason="withdrawn"),)), CONTEXT, BATCH, 10),
+        (answered(failed=(FailedSeal(report_id="aa" * 32, reason="expired"),)), CONTEXT, BATCH, 10),
+        (answered(), b"x" * 32, BATCH, 10),
+        (answered(), CONTEXT, b"x" * 32, 10),
+        (answered(), CONTEXT, BATCH, 11),
+        (b"{}", CONTEXT, BATCH, 10),
+    ],
+    ids=["signer", "share", "another failed seal", "another reason", "context", "batch", "count", "garbage"],
+)
+def test_anything_else_releases_nothing(body: bytes, context: bytes, batch: bytes, reports: int) -> None:
+    """One thing changed on the way, and the study fails with a reason."""
+    with pytest.raises(StudyFailed):
+        check_answer(body, context, batch, reports, HELPER.verify_key)
