@@ -275,13 +275,33 @@ def _serve(application: Any, host: str, port: int) -> None:
             why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
             raise AggregatorError(f"{host} port {port} {why}; choose another with --port") from None
         print(f"{application.title}: http://{host}:{port} (API at /docs)", file=sys.stderr)
+        # The service writes its own log; the server's would add tracebacks to a start that failed for a stated reason.
+        started = _Start(application)
         config = uvicorn.Config(
-            application, log_level="warning", access_log=False, timeout_graceful_shutdown=3, timeout_keep_alive=30
+            started, log_level="critical", access_log=False, timeout_graceful_shutdown=3, timeout_keep_alive=30
         )
         server = uvicorn.Server(config)
         server.run(sockets=[listener])
+    if started.failure is not None:
+        raise started.failure
     if not server.started:
         raise AggregatorError("the service could not start; its log has the reason")
+
+
+class _Start:
+    """An application that keeps why its start failed, for the one line that is printed."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+        self.failure: AggregatorError | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await self._application(scope, receive, send)
+        except AggregatorError as error:
+            if scope["type"] != "lifespan":
+                raise
+            self.failure = error
 
 
 async def _create_token(settings: Any, scope: str, label: str, days: float, uses: int | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -96,6 +97,8 @@ def run(
     agent, clock = open_agent(folder), SystemClock()
     resident = Resident(agent, clock, poll, () if epsilon is None else ("--epsilon", str(epsilon)))
     thread = threading.Thread(target=resident.loop, name="resident")
+    # The server passes a polite stop on once it has shut down; it then has to end here, with the worker, not at once.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     thread.start()
     try:
         if upstream:

@@ -315,7 +315,6 @@ def serve(role: str, folder: Path) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="the server prints the failed start's traceback before the one clear line")
 @pytest.mark.parametrize("role", ["leader", "helper"])
 def test_a_corrupt_store_is_one_line_on_stderr_a_service_in_plain_words(tmp_path, role):
     """The service does not start, says why in one line, exits with 2 or 3, and leaves the file as it was."""
