@@ -41,12 +41,17 @@ class ServiceSettings(BaseSettings):
     budget_epsilon: Annotated[float, Field(gt=0, le=1_000)] = 4.0
     """Device-level epsilon (zero-out) that the service's own ledger allows within the window."""
     budget_delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+    """Delta of that budget."""
     budget_order: Annotated[int, Field(ge=2, le=1_024)] | None = None
     """Order of the Renyi filter; chosen from epsilon and delta unless said."""
     budget_window_seconds: Annotated[int, Field(ge=1)] = 30 * 86_400
+    """How long a charge counts."""
     log_level: Literal["info", "warning", "error"] = "info"
+    """Least level of the service's own log lines."""
     body_limit_bytes: Bytes = 64 * 2**20
+    """Largest request body."""
     time_limit_seconds: Seconds = 120.0
+    """Longest that a request may take."""
 
     def signing_key(self) -> SigningKey:
         """The service's key, from its file."""
@@ -104,11 +109,13 @@ class LeaderSettings(ServiceSettings):
     officers: tuple[Hex32, ...] = ()
     """Public keys of the privacy officers, compared out of band."""
     helper_timeout_seconds: Seconds = 120.0
+    """Longest wait for one answer of the helper."""
     helper_retry_seconds: Seconds = 5.0
     """Longest pause between two attempts to reach the helper while a round waits for it."""
     decision_poll_seconds: Seconds = 1.0
     """How often a running study asks the helper whether the privacy office has stopped it."""
     enrolment_window_seconds: Seconds = 300.0
+    """How old a signed enrolment may be, and how far ahead of the leader's clock."""
     close_early: bool = True
     """Close a round once every device with consent has reported (presence is outside the contract)."""
 
@@ -131,11 +138,13 @@ class HelperSettings(ServiceSettings):
     officers: tuple[Hex32, ...] = ()
     """Public keys of the privacy officers whose decisions count."""
     body_limit_bytes: Bytes = 2**30
+    """Largest request body: a whole round's seals come in one."""
     round_key_seconds: Seconds = 7_200.0
     """How long after its window a round's key lives, if no batch was answered; longer than the seals' own grace."""
     maximum_withdrawals: Annotated[int, Field(ge=1)] = 1_000_000
     """Most withdrawal notices that are kept at a time."""
     withdrawal_retention_seconds: Annotated[int, Field(ge=60)] = 2 * 86_400
+    """How long a withdrawal notice is kept."""
 
     def leader_verify_key(self) -> VerifyKey:
         """The leader's public key."""
