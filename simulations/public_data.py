@@ -77,7 +77,7 @@ def online_shoppers(folder: Path, devices: int, seed: int) -> Setting:
         for index in range(count)
     ]
     names = {"online-shoppers/1": ("intent", "auc")}
-    names["online-shoppers-no-page-values/1"] = ("intent-no-page-values", "auc_no_page_values")
+    names["online-shoppers-no-page-values/1"] = ("no-page-values", "auc_no_page_values")
     tasks = tuple(
         Task(
             partial(_intent, names[version][0], features[version], count),

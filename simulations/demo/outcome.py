@@ -96,15 +96,18 @@ def render(outcome: Outcome, pages: dict[str, str], console: Console) -> None:
     )
 
 
+_NAME_WIDTH = 14
+"""Longer names fold, so that figures never do: the table fits 80 columns."""
+
+
 def _released(outcome: Outcome) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left", caption=_EPSILONS)
-    table.add_column("study", no_wrap=True)
-    table.add_column("epsilon\ndevice", justify="right")
-    table.add_column("epsilon\nlocal", justify="right")
-    table.add_column("delta", justify="right", no_wrap=True)
-    table.add_column("quality", no_wrap=True)
-    table.add_column("private", justify="right")
-    table.add_column("central", justify="right")
+    table.add_column("study", overflow="fold", max_width=_NAME_WIDTH)
+    for heading in ("epsilon\ndevice", "epsilon\nlocal", "delta"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("quality", overflow="fold", max_width=_NAME_WIDTH)
+    for heading in ("private", "central"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for study in outcome.studies:
         quality = study.quality
         table.add_row(
@@ -127,9 +130,9 @@ _EPSILONS = (
 
 def _traffic(outcome: Outcome) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("study", no_wrap=True)
-    for name in ("rounds", "seconds", "reports", "of them null", "bytes a device"):
-        table.add_column(name, justify="right")
+    table.add_column("study", overflow="fold", max_width=_NAME_WIDTH)
+    for heading in ("rounds", "seconds", "reports", "of them null", "bytes a device"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for study in outcome.studies:
         table.add_row(
             study.name,

@@ -89,7 +89,7 @@ class Worker:
             Pins.parse(config.pins.encode()),
             Contract(config.epsilon, config.delta, config.order),
             SystemClock(),
-            Slots(earliest=0.3, latest=0.8),
+            Slots(earliest=0.4, latest=0.85),
         )
 
     def warm_up(self) -> dict[str, float]:
