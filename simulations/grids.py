@@ -13,9 +13,9 @@ from models.learning.flower_identity import prepare_flower
 prepare_flower()
 
 from flwr.app import Context, Message, RecordDict  # noqa: E402 - telemetry is off first
-from flwr.clientapp import ClientApp  # noqa: E402
-from flwr.serverapp import Grid  # noqa: E402
-from flwr.supercore.run import Run  # noqa: E402
+from flwr.clientapp import ClientApp  # noqa: E402 - telemetry is off first
+from flwr.serverapp import Grid  # noqa: E402 - telemetry is off first
+from flwr.supercore.run import Run  # noqa: E402 - telemetry is off first
 
 Node = Callable[[Message], Message]
 """Answers a message; what it raises is the caller's to see."""

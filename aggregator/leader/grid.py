@@ -13,8 +13,8 @@ from models.learning.flower_identity import prepare_flower
 prepare_flower()
 
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict  # noqa: E402  # telemetry is off first
-from flwr.serverapp import Grid  # noqa: E402
-from flwr.supercore.run import Run  # noqa: E402
+from flwr.serverapp import Grid  # noqa: E402 - telemetry is off first
+from flwr.supercore.run import Run  # noqa: E402 - telemetry is off first
 
 Exchange = Callable[[int, NDArray[np.float32]], tuple[NDArray[np.float64], int] | None]
 """(round, model) to (released sum, opened seals), or None for an abandoned round. Blocks until the round is over."""

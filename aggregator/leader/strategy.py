@@ -19,8 +19,8 @@ from models.wire.studies import Study
 prepare_flower()
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict  # noqa: E402  # telemetry is off first
-from flwr.serverapp import Grid  # noqa: E402
-from flwr.serverapp.strategy import Strategy  # noqa: E402
+from flwr.serverapp import Grid  # noqa: E402 - telemetry is off first
+from flwr.serverapp.strategy import Strategy  # noqa: E402 - telemetry is off first
 
 logging.getLogger("flwr").setLevel(logging.ERROR)
 

@@ -232,4 +232,4 @@ def _moment(at_ms: int) -> str:
 def _size(size_bytes: int) -> str:
     if size_bytes < 10_000:  # noqa: PLR2004 - below it exact bytes read better
         return f"{size_bytes:,} bytes"
-    return f"{size_bytes / 1_000:,.0f} kB" if size_bytes < 10_000_000 else f"{size_bytes / 1_000_000:,.1f} MB"  # noqa: PLR2004
+    return f"{size_bytes / 1_000:,.0f} kB" if size_bytes < 10_000_000 else f"{size_bytes / 1_000_000:,.1f} MB"  # noqa: PLR2004 - likewise

@@ -95,7 +95,7 @@ class World:
     def __post_init__(self) -> None:
         for name in ("leader", "helper"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        make = lambda name: create_key(self.folder / name / "service.key")  # noqa: E731
+        make = lambda name: create_key(self.folder / name / "service.key")  # noqa: E731 - one word for three calls
         self.leader_key, self.helper_key = make("leader"), make("helper")
         self.officer = SigningKey.generate()
 
