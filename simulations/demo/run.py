@@ -119,7 +119,7 @@ class Demo:
         self.shop = f"http://127.0.0.1:{(port := free_port())}"
         shop = ["uvicorn", "simulations.demo.shop.application:shop_app", "--factory", "--host", "127.0.0.1"]
         process = supervisor.start("shop", [*shop, "--port", str(port), "--log-level", "warning"])
-        visitors = start_visitors(self.house, self.folder, self.seed, self.shop, supervisor)
+        visitors = start_visitors(self.house, self.folder, self.seed, self.shop, CANARY, supervisor)
         supervisor.wait_ready(process, f"{self.shop}/")
         for visitor in visitors:
             supervisor.wait_ready(visitor.process, f"{visitor.origin}/.hearthside/notice")

@@ -85,10 +85,16 @@ class Visitor:
         return response.json()
 
 
-def start_visitors(house: House, folder: Path, seed: int, shop: str, supervisor: Supervisor) -> list[Visitor]:
-    """Enrol and start one agent for each planted kind of visitor; they poll the leader like any other."""
+def start_visitors(
+    house: House, folder: Path, seed: int, shop: str, canary: str, supervisor: Supervisor
+) -> list[Visitor]:
+    """Enrol and start one agent for each planted kind of visitor; they poll the leader like any other.
+
+    The canary stands in every page that they visit, as it does in the fleet's.
+    """
     now_ms = time.time_ns() // 1_000_000
-    people = ShopPopulation(_POPULATION, seed, start_ms=now_ms - 30 * _DAY_MS)
+    start_ms = now_ms - 30 * _DAY_MS
+    people = ShopPopulation(_POPULATION, seed, canary=lambda index: f"{canary}-visitor-{index}", start_ms=start_ms)
     return [
         _start(house, folder / name, next(d for d in people if d.persona.name == name), shop, supervisor)
         for name in PLANTED
