@@ -17,6 +17,9 @@ from models.personalisation import PreparedBundle, decide, features_of, prepare
 from models.wire.problems import ProblemError
 from simulations.populations import ShopDevice
 
+DEFAULT_CONTENT = "default content"
+"""What a page shows in a slot that no rule fills."""
+
 
 @dataclass
 class Personalised:
@@ -82,7 +85,7 @@ def personalise(
                 continue
             outcome.assigned += 1
             outcome.right += decision.persona == device.persona.label.lower()
-            shown[decision.persona, decision.slots.get(slot, "default content")] += 1
+            shown[decision.persona, decision.slots.get(slot, DEFAULT_CONTENT)] += 1
     for (persona, module), count in shown.items():
         outcome.shown.setdefault(persona, {})[module] = count
     return outcome
