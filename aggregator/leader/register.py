@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from consent.ledger import open_ledger
@@ -69,12 +68,3 @@ class Register:
         """The gate *accept*: consent in force for the purpose, in the epoch that the report was made under."""
         state = device.consent
         return state is not None and state.epoch == epoch and decide("accept", purpose, state, NO_SIGNALS, now).allowed
-
-    def revoked(self, device: Device, purposes: Iterable[str], now: int) -> set[str]:
-        """Which of the purposes the device's consent does not cover now."""
-        state = device.consent
-        return {
-            purpose
-            for purpose in purposes
-            if state is None or not decide("accept", purpose, state, NO_SIGNALS, now).allowed
-        }

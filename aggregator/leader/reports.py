@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,20 +69,22 @@ def _verify(candidate: Candidate) -> Candidate | str:
 async def _store(desk: Desk, change: Change, verdicts: Sequence[Candidate | str]) -> tuple[str, ...]:
     """Under the store's lock: a round may have closed, consent may have gone, since the first look."""
     fresh: dict[tuple[int, bytes], bytes] = {}
+    pending: Counter[int] = Counter()
     rows: list[dict[str, Any]] = []
     codes = []
     for verdict in verdicts:
-        code = verdict if isinstance(verdict, str) else _admit(desk, verdict, fresh)
+        code = verdict if isinstance(verdict, str) else _admit(desk, verdict, fresh, pending)
         if not isinstance(verdict, str) and code == "":
             rows.append(_row(*verdict))
             fresh[verdict[1].round_id, verdict[2].device_id] = verdict[0].report.signature
+            pending[verdict[1].round_id] += 1
         codes.append(code or ACCEPTED)
     await desk.store.add_reports(change.connection, rows)
     change.then(lambda: _remember(verdicts, fresh))
     return tuple(codes)
 
 
-def _admit(desk: Desk, candidate: Candidate, fresh: dict[tuple[int, bytes], bytes]) -> str:
+def _admit(desk: Desk, candidate: Candidate, fresh: dict[tuple[int, bytes], bytes], pending: Counter[int]) -> str:
     """``""`` for a report to store, else what to answer."""
     frame, item, device = candidate
     if desk.open_rounds.find(frame.report.context) is not item:
@@ -92,8 +95,7 @@ def _admit(desk: Desk, candidate: Candidate, fresh: dict[tuple[int, bytes], byte
     if known is not None:
         # The signature covers context, masked vector and seal: equal verified signatures are equal reports.
         return ACCEPTED if known == frame.report.signature else "report-conflict"
-    pending = sum(1 for round_id, _ in fresh if round_id == item.round_id) if fresh else 0
-    return "round-closed" if len(item.reported) + pending >= item.params.maximum_cohort else ""
+    return "round-closed" if len(item.reported) + pending[item.round_id] >= item.params.maximum_cohort else ""
 
 
 def _row(frame: ReportFrame, item: OpenRound, device: Device) -> dict[str, Any]:

@@ -101,7 +101,8 @@ class Worker:
             ``nulls_seconds``: a report from everybody; ``training_seconds``: a training step for everybody;
             ``load_seconds``: loading what training and accounting need.
         """
-        query = intent().query
+        study = intent().build(Parties("00" * 32, "00" * 32, 1))
+        query, parameters = study.query, study.plan.parameters()
         assert isinstance(query, TrainQuery), "the intent study trains"
         everybody = list(self.fleet.devices.values())
         rows = [device.data.rows(query.features) for device in everybody]
@@ -118,12 +119,11 @@ class Worker:
                 values, parameters, context, key, seed=secret, withdrawal_token=secret, expires_at=1, signer=signer
             )
 
-        parameters = intent().build(Parties("00" * 32, "00" * 32, 1)).plan.parameters()
         context, signer = SumContext(bytes(32), 1, bytes(32), bytes(32), bytes(32), bytes(32)), SigningKey.generate()
         key = SealPrivateKey.generate().public
         started = time.perf_counter()
         turn(0)
-        rdp(intent().build(Parties("00" * 32, "00" * 32, 1)).plan.event(), 2)  # loads dp-accounting
+        rdp(study.plan.event(), 2)  # loads dp-accounting
         load_seconds = time.perf_counter() - started
         return {
             "nulls_seconds": len(everybody) * _seconds_each(null),
