@@ -17,7 +17,7 @@ from privacy.accounting.errors import (
     LedgerError,
     UnitsMixed,
 )
-from privacy.accounting.events import CarriedEvent, Event, LocalEvent, SumEvent
+from privacy.accounting.events import CarriedEvent, Event, LocalEvent, ResponseEvent, SumEvent, TreeEvent
 from privacy.accounting.ledger import (
     Active,
     LedgerState,
@@ -53,9 +53,11 @@ __all__ = [
     "LedgerError",
     "LedgerState",
     "LocalEvent",
+    "ResponseEvent",
     "Row",
     "SumEvent",
     "Times",
+    "TreeEvent",
     "UnitsMixed",
     "can_pay",
     "charge",

@@ -11,6 +11,8 @@ MINIMUM_NOISE_MULTIPLIER = 1e-6
 MAXIMUM_NOISE_MULTIPLIER = 1e6
 MINIMUM_SAMPLING_RATE = 1e-9
 MAXIMUM_COUNT = 2**53
+MAXIMUM_BUCKETS = 2**20
+MAXIMUM_STEPS = 2**20
 """Ranges inside which double precision holds: the squares of the multipliers and the counts are exact enough."""
 
 
@@ -19,12 +21,16 @@ def _require(name: str, value: float, low: float, high: float) -> None:
         raise EventInvalid(f"expected {name} in [{low:g}, {high:g}], got {value!r}")
 
 
+def _require_whole(name: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise EventInvalid(f"expected an integer {name}, got {type(value).__name__}")
+    _require(name, value, low, high)
+
+
 def _check(noise_multiplier: float, sampling_rate: float, count: int) -> None:
     _require("noise_multiplier", noise_multiplier, MINIMUM_NOISE_MULTIPLIER, MAXIMUM_NOISE_MULTIPLIER)
     _require("sampling_rate", sampling_rate, MINIMUM_SAMPLING_RATE, 1.0)
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise EventInvalid(f"expected an integer count, got {type(count).__name__}")
-    _require("count", count, 1, MAXIMUM_COUNT)
+    _require_whole("count", count, 1, MAXIMUM_COUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,58 @@ class LocalEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponseEvent:
+    """``count`` answers by k-ary randomised response: the device randomises its answer before it is encoded.
+
+    Unit: one device. Neighbours: zero-out; a device without an answer responds with a uniformly random bucket. Holds
+    if both servers collude, whoever else answers.
+
+    Attributes:
+        noise: the probability of a uniformly random bucket (which may be the true one), in [1e-9, 1].
+        buckets: k, 2 to 2^20.
+        count: how many such answers.
+
+    Raises:
+        EventInvalid: a figure is outside its range.
+    """
+
+    noise: float
+    buckets: int
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        _require("noise", self.noise, MINIMUM_SAMPLING_RATE, 1.0)
+        _require_whole("buckets", self.buckets, 2, MAXIMUM_BUCKETS)
+        _require_whole("count", self.count, 1, MAXIMUM_COUNT)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEvent:
+    """``count`` whole DP-FTRL plans with binary-tree noise; each device takes part in at most one step of a plan.
+
+    Unit: one device. Neighbours: zero-out. A plan is charged whole when it starts, with no refund and no amplification,
+    because its noise is correlated across steps (Kairouz et al. 2021, "Practical and Private (Deep) Learning without
+    Sampling or Shuffling").
+
+    Attributes:
+        noise_multiplier: one server's noise standard deviation of a tree node over the sensitivity, in [1e-6, 1e6].
+        steps: the steps of a plan, 1 to 2^20.
+        count: how many such plans.
+
+    Raises:
+        EventInvalid: a figure is outside its range.
+    """
+
+    noise_multiplier: float
+    steps: int
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self.noise_multiplier, 1.0, self.count)
+        _require_whole("steps", self.steps, 1, MAXIMUM_STEPS)
+
+
+@dataclass(frozen=True, slots=True)
 class CarriedEvent:
     """Spend whose releases are not in this ledger: before an erasure, a lost store or a changed contract.
 
@@ -90,4 +148,4 @@ class CarriedEvent:
             raise EventInvalid(f"expected lifetime_rdp in [0, inf), got {self.lifetime_rdp!r}")
 
 
-Event = SumEvent | LocalEvent
+Event = SumEvent | LocalEvent | ResponseEvent | TreeEvent
