@@ -35,6 +35,7 @@ from privacy.mechanisms.tables import inversion_table, table_tv_error
 _LEAF_VARIANCE = 256**2
 _MINIMUM_TAU = Fraction(9, 4)
 MAXIMUM_SIGMA = 2.0**56
+_MOST_EPSILON = 700.0
 
 
 def discrete_gaussian(sigma: float, size: int, stream: RandomStream) -> NDArray[np.int64]:
@@ -63,10 +64,35 @@ def tv_error(sigma: float, size: int) -> float:
     """Bound on the total variation between ``size`` samples and as many exact ones.
 
     A release of T rounds that is (eps, delta)-DP with exact noise is (eps, delta + (1 + e^eps) T tv_error)-DP with
-    this sampler (the unit and the neighbouring relation are those of the release: device level, zero-out).
+    this sampler (the unit and the neighbouring relation are those of the release: device level, zero-out);
+    :func:`sampler_delta` is that addition.
     """
     _check(sigma, size)
     return size * _tv_error(Fraction(sigma) ** 2)
+
+
+def sampler_delta(epsilon: float, sigma: float, samples: int) -> float:
+    """What drawing from this sampler adds to delta: ``(1 + e^epsilon) samples tv_error(sigma, 1)``.
+
+    *Proof.* Let M use exact noise and M' this sampler, tau apart in total variation on every input and whatever was
+    released before (the bound adds over draws, adaptively chosen ones included). Then for neighbours x, y and any set
+    S: ``P(M'(x) in S) <= P(M(x) in S) + tau <= e^eps P(M(y) in S) + delta + tau <= e^eps P(M'(y) in S) + delta +
+    (1 + e^eps) tau``.
+
+    Only the noise of *one* server counts: each server's noise alone meets the claim, and adding the other's, however
+    it was drawn, is post-processing.
+
+    Args:
+        epsilon: the claim's (device level, zero-out), in [0, 700].
+        sigma: the scale; the largest of the plan's, as the error grows with it.
+        samples: entries times rounds, over everything that the claim covers; at least 0.
+
+    Raises:
+        SigmaInvalid: a figure is out of range.
+    """
+    if not 0.0 <= epsilon <= _MOST_EPSILON:  # false for NaN too
+        raise SigmaInvalid(f"expected an epsilon in [0, {_MOST_EPSILON:g}], got {epsilon!r}")
+    return (1.0 + math.exp(epsilon)) * tv_error(sigma, samples) * (1.0 + 2.0**-20)
 
 
 def _sample(variance: Fraction, size: int, stream: RandomStream) -> NDArray[np.int64]:
