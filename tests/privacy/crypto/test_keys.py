@@ -35,14 +35,6 @@ KEY, OTHER = SigningKey(SEED), SigningKey(b"\x02" * 32)
 
 
 class TestKeys:
-    def test_the_first_vector_of_the_rfc(self):
-        """RFC 8032, section 7.1, test 1: public key and signature of the empty message."""
-        assert KEY.verify_key.raw.hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
-        assert KEY.sign(b"").hex() == (
-            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd"
-            "25bf5f0595bbe24655141438e7a100b"
-        )
-
     def test_a_signature_is_for_one_message_and_key(self):
         """Another message, key or signature does not verify; verifying returns nothing to misread."""
         signature = KEY.sign(b"message")
@@ -162,13 +154,6 @@ class TestDocuments:
 
 
 class TestCanonical:
-    def test_the_example_of_the_rfc(self):
-        """RFC 8785, section 3.2.2: the numbers and literals of the sample."""
-        value = {"numbers": [333333333.33333329, 1e30, 4.50, 2e-3, 1e-27], "literals": [None, True, False]}
-        assert canonical_json(value) == (
-            b'{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27]}'
-        )
-
     json_values = st.recursive(
         st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=8),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
