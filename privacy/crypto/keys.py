@@ -13,6 +13,21 @@ from privacy.crypto.errors import KeyInvalid, SignatureInvalid
 
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+_SIGN_BIT = 0x80
+_SMALL_ORDER = frozenset(
+    bytes.fromhex(text)
+    for text in (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+)
+# The y coordinates of the points whose order divides 8, with those of the two that have a second spelling (y + p).
+# Under such a key one signature verifies for many messages, or for all: it would bind nobody to anything.
 
 
 @lru_cache(maxsize=65_536)
@@ -21,13 +36,19 @@ def _load_public(raw: bytes) -> Ed25519PublicKey:
 
 
 class VerifyKey:
-    """An Ed25519 public key (RFC 8032), 32 raw bytes."""
+    """An Ed25519 public key (RFC 8032), 32 raw bytes.
+
+    Raises:
+        KeyInvalid: another length, or a point of small order, under which signatures prove nothing.
+    """
 
     __slots__ = ("raw",)
 
     def __init__(self, raw: bytes) -> None:
         if len(raw) != KEY_BYTES:
             raise KeyInvalid(f"expected a public key of {KEY_BYTES} bytes, got {len(raw)}")
+        if raw[:-1] + bytes([raw[-1] & ~_SIGN_BIT]) in _SMALL_ORDER:
+            raise KeyInvalid("expected a public key of large order, got a point of order 8 or less")
         self.raw = bytes(raw)
 
     @property

@@ -28,10 +28,15 @@ SEAL_PUBLIC_BYTES = _MLKEM_PUBLIC_BYTES + _X25519_BYTES
 SEAL_PRIVATE_BYTES = _MLKEM_SEED_BYTES + _X25519_BYTES
 SEAL_OVERHEAD_BYTES = 1088 + 32 + 16
 """KEM ciphertext (ML-KEM-768, X25519) and AES-GCM tag that a seal adds to its plaintext."""
+_PROBE = X25519PrivateKey.from_private_bytes(b"\x01" * _X25519_BYTES)
 
 
 class SealPublicKey:
-    """The public half of a round's key: ML-KEM-768 (1,184 bytes) then X25519 (32 bytes)."""
+    """The public half of a round's key: ML-KEM-768 (1,184 bytes) then X25519 (32 bytes).
+
+    Raises:
+        KeyInvalid: another length, no ML-KEM-768 key, or an X25519 point of small order.
+    """
 
     __slots__ = ("_key", "raw")
 
@@ -40,9 +45,10 @@ class SealPublicKey:
             raise KeyInvalid(f"expected a sealing key of {SEAL_PUBLIC_BYTES} bytes, got {len(raw)}")
         self.raw = bytes(raw)
         try:
+            x25519 = X25519PublicKey.from_public_bytes(self.raw[_MLKEM_PUBLIC_BYTES:])
+            _PROBE.exchange(x25519)  # fails for a point of small order, here and not when a report is being made
             self._key = MLKEM768X25519PublicKey(
-                MLKEM768PublicKey.from_public_bytes(self.raw[:_MLKEM_PUBLIC_BYTES]),
-                X25519PublicKey.from_public_bytes(self.raw[_MLKEM_PUBLIC_BYTES:]),
+                MLKEM768PublicKey.from_public_bytes(self.raw[:_MLKEM_PUBLIC_BYTES]), x25519
             )
         except ValueError as error:
             raise KeyInvalid("sealing key is not a valid ML-KEM-768 and X25519 pair") from error

@@ -27,6 +27,7 @@ from privacy.crypto import (
     unverified_signer,
     verify_document,
 )
+from privacy.crypto.keys import _SMALL_ORDER
 from privacy.crypto.sealing import SEAL_OVERHEAD_BYTES, SEAL_PUBLIC_BYTES
 from privacy.crypto.signing import MAXIMUM_JWS_CHARACTERS
 
@@ -173,3 +174,47 @@ class TestCanonical:
         """Different lists of parts, or another domain, give different digests."""
         assert (digest("a", *first) == digest("a", *second)) == (first == second)
         assert digest("a", *first) != digest("b", *first)
+
+
+class TestWeakKeys:
+    """Points of small order: keys that would bind nobody to anything, or agree on a secret that everybody knows."""
+
+    identity = b"\x01" + bytes(31)
+
+    def test_a_forgery_that_holds_for_every_message(self):
+        """What the check stops: under the identity as a key, one signature made of no secret fits any message."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        key = Ed25519PublicKey.from_public_bytes(self.identity)
+        for message in (b"", b"yes", b"no"):
+            assert key.verify(self.identity + bytes(32), message) is None
+
+    @pytest.mark.parametrize("sign", [0, 0x80])
+    def test_no_key_of_small_order_is_taken(self, sign):
+        """All seven spellings, with either sign bit; and each of them really is of order 8 or less."""
+        assert len(_SMALL_ORDER) == 7
+        for raw in _SMALL_ORDER:
+            assert is_torsion(raw)
+            with pytest.raises(KeyInvalid):
+                VerifyKey(raw[:-1] + bytes([raw[-1] | sign]))
+        assert not is_torsion(KEY.verify_key.raw)
+
+    @pytest.mark.parametrize("point", [bytes(32), b"\x01" + bytes(31), bytes.fromhex("ec" + "ff" * 30 + "7f")])
+    def test_no_round_key_with_a_point_of_small_order_is_taken(self, point):
+        """Refused with a typed error when it is read, so that making a report cannot fail on it."""
+        with pytest.raises(KeyInvalid):
+            SealPublicKey(SealPrivateKey.generate().public.raw[:1184] + point)
+
+
+PRIME = 2**255 - 19
+
+
+def is_torsion(raw: bytes) -> bool:
+    """Whether three doublings lead to the identity: the y coordinate is enough on the curve of RFC 8032."""
+    curve = -121665 * pow(121666, -1, PRIME) % PRIME
+    y = int.from_bytes(raw, "little") % 2**255 % PRIME
+    for _ in range(3):  # y(2P) = (y^2 + x^2) / (2 - y^2 + x^2) with x^2 = (y^2 - 1) / (d y^2 + 1)
+        square = y * y % PRIME
+        other = (square - 1) * pow(curve * square + 1, -1, PRIME) % PRIME
+        y = (square + other) * pow(2 - square + other, -1, PRIME) % PRIME
+    return y == 1
