@@ -9,9 +9,9 @@ One batch is ``magic (4) | count (2)`` and then, for each report, big endian::
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from models.wire.enrolment import BATCH_MAXIMUM
 from models.wire.message import Message
@@ -26,6 +26,7 @@ _HEAD = struct.Struct(">4sH")
 _REPORT = struct.Struct(">16sI32sH")
 _LENGTH = struct.Struct(">I")
 _SEAL_LENGTH = struct.Struct(">H")
+_SEALS_HEAD = struct.Struct(">4sI")
 _SIGNATURE_BYTES = 64
 
 
@@ -99,10 +100,22 @@ def _read_frame(reader: _Reader) -> ReportFrame:
 
 def encode_seals(seals: Sequence[bytes]) -> bytes:
     """Serialise a round's seals, already in increasing order of their ids. Run by the leader."""
-    parts = [_SEALS_MAGIC + _LENGTH.pack(len(seals))]
-    for seal in seals:
-        parts += (_SEAL_LENGTH.pack(len(seal)), seal)
-    return b"".join(parts)
+    return seals_head(len(seals)) + join_seals(seals)
+
+
+def seals_head(count: int) -> bytes:
+    """The first bytes of a round's seals, where the others follow as a stream (:func:`join_seals`)."""
+    return _SEALS_HEAD.pack(_SEALS_MAGIC, count)
+
+
+def join_seals(seals: Iterable[bytes]) -> bytes:
+    """Some of a round's seals as they stand in the stream."""
+    return b"".join(part for seal in seals for part in (_SEAL_LENGTH.pack(len(seal)), seal))
+
+
+def seals_size(count: int, seal_bytes: int) -> int:
+    """Bytes of a round's seals, all of one length, with the head."""
+    return _SEALS_HEAD.size + count * (_SEAL_LENGTH.size + seal_bytes)
 
 
 def decode_seals(body: bytes) -> list[bytes]:
@@ -111,16 +124,82 @@ def decode_seals(body: bytes) -> list[bytes]:
     Raises:
         ProblemError: ``malformed``.
     """
-    reader = _Reader(body)
-    if reader.take(len(_SEALS_MAGIC)) != _SEALS_MAGIC:
-        raise ProblemError("malformed", "expected a seal batch of version 1")
-    (count,) = reader.unpack(_LENGTH)
-    seals = []
-    for _ in range(count):
-        (length,) = reader.unpack(_SEAL_LENGTH)
-        seals.append(reader.take(length))
+    reader = SealsReader()
+    seals = list(reader.feed(body))
     reader.finish()
     return seals
+
+
+def read_seals(source: BinaryIO, count: int) -> Iterator[bytes]:
+    """The next seals of a stream that was parsed before and kept (:class:`SealsReader`). Run by the helper.
+
+    Raises:
+        ProblemError: ``malformed``: the file ends before.
+    """
+    for _ in range(count):
+        head = source.read(_SEAL_LENGTH.size)
+        length = int.from_bytes(head, "big")
+        seal = source.read(length)
+        if len(head) < _SEAL_LENGTH.size or len(seal) < length:
+            raise ProblemError("malformed", "the kept seals end early")
+        yield seal
+
+
+class SealsReader:
+    """Parse a round's seals as they arrive, in whatever pieces; memory is one piece. Run by the helper."""
+
+    __slots__ = ("_rest", "_started", "consumed", "count", "seen")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._started = False
+        self.count = 0
+        """How many seals the head announces."""
+        self.seen = 0
+        """How many came so far."""
+        self.consumed = 0
+        """Bytes up to the end of the last whole seal."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The seals that this piece completes; to be exhausted before the next piece.
+
+        Raises:
+            ProblemError: ``malformed``.
+        """
+        data = self._rest + data if self._rest else data
+        at = self._start(data)
+        while self._started and self.seen < self.count and at + _SEAL_LENGTH.size <= len(data):
+            start = at + _SEAL_LENGTH.size
+            end = start + _SEAL_LENGTH.unpack_from(data, at)[0]
+            if end > len(data):
+                break
+            self.seen += 1
+            self.consumed += end - at
+            at = end
+            yield data[start:end]
+        self._rest = data[at:]
+        if self._started and self._rest and self.seen == self.count:
+            raise ProblemError("malformed", "bytes follow the last seal")
+
+    def finish(self) -> None:
+        """The stream is over.
+
+        Raises:
+            ProblemError: ``malformed``: it ended early.
+        """
+        if not self._started or self.seen < self.count:
+            raise ProblemError("malformed", f"expected {self.count} seals, the message ends after {self.seen}")
+
+    def _start(self, data: bytes) -> int:
+        """Read the head once it is there; returns where the seals begin."""
+        if self._started or len(data) < _SEALS_HEAD.size:
+            return 0
+        magic, self.count = _SEALS_HEAD.unpack_from(data)
+        if magic != _SEALS_MAGIC:
+            raise ProblemError("malformed", "expected a seal batch of version 1")
+        self._started = True
+        self.consumed = _SEALS_HEAD.size
+        return _SEALS_HEAD.size
 
 
 class _Reader:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
+from typing import Any, TypeVar
 
 from models.wire.problems import PROBLEM_MEDIA_TYPE, ProblemError
 
@@ -16,6 +16,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Limit = TypeVar("Limit", int, float)
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -28,6 +29,11 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 def headers_of(scope: Scope) -> dict[str, str]:
     """Request headers, lower-case names, last value wins; values as Latin-1 text."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def limit_of(path: str, routes: Sequence[tuple[re.Pattern[str], Limit]], otherwise: Limit) -> Limit:
+    """The limit of the first route that a path matches whole."""
+    return next((limit for pattern, limit in routes if pattern.fullmatch(path)), otherwise)
 
 
 async def send_problem(send: Send, error: ProblemError) -> None:
@@ -74,20 +80,28 @@ class OriginGuard:
 
 
 class BodyLimit:
-    """Refuse bodies over a limit, by Content-Length and by counting what really arrives."""
+    """Refuse bodies over a limit, by Content-Length and by counting what really arrives.
 
-    def __init__(self, app: App, limit_bytes: int) -> None:
+    Args:
+        app: what is guarded.
+        limit_bytes: the most that a body may have.
+        routes: limits of routes that take more; the first pattern that a path matches whole counts.
+    """
+
+    def __init__(self, app: App, limit_bytes: int, routes: Sequence[tuple[re.Pattern[str], int]] = ()) -> None:
         self._app = app
         self._limit_bytes = limit_bytes
+        self._routes = tuple(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the body while the application reads it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit_bytes = limit_of(scope["path"], self._routes, self._limit_bytes)
         declared = headers_of(scope).get("content-length", "0")
-        if not _LENGTH.fullmatch(declared) or int(declared) > self._limit_bytes:
-            await send_problem(send, ProblemError("too-large", f"at most {self._limit_bytes} bytes are accepted"))
+        if not _LENGTH.fullmatch(declared) or int(declared) > limit_bytes:
+            await send_problem(send, ProblemError("too-large", f"at most {limit_bytes} bytes are accepted"))
             return
         received = 0
         started = False
@@ -97,29 +111,36 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             # To the application it looks like a client that went away: whatever it answers is dropped below.
-            return {"type": "http.disconnect"} if received > self._limit_bytes else message
+            return {"type": "http.disconnect"} if received > limit_bytes else message
 
         async def unless_refused(message: MutableMapping[str, Any]) -> None:
             nonlocal started
-            if received <= self._limit_bytes or started:
+            if received <= limit_bytes or started:
                 started = True
                 await send(message)
 
         try:
             await self._app(scope, counted, unless_refused)
         except Exception:
-            if received <= self._limit_bytes:
+            if received <= limit_bytes:
                 raise
-        if received > self._limit_bytes and not started:
-            await send_problem(send, ProblemError("too-large", f"at most {self._limit_bytes} bytes are accepted"))
+        if received > limit_bytes and not started:
+            await send_problem(send, ProblemError("too-large", f"at most {limit_bytes} bytes are accepted"))
 
 
 class TimeLimit:
-    """Give up on a request that takes too long, slow senders included."""
+    """Give up on a request that takes too long, slow senders included.
 
-    def __init__(self, app: App, limit_seconds: float) -> None:
+    Args:
+        app: what is guarded.
+        limit_seconds: the longest that a request may take.
+        routes: limits of routes that take longer; the first pattern that a path matches whole counts.
+    """
+
+    def __init__(self, app: App, limit_seconds: float, routes: Sequence[tuple[re.Pattern[str], float]] = ()) -> None:
         self._app = app
         self._limit_seconds = limit_seconds
+        self._routes = tuple(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application under a deadline; answer 408 when nothing was sent yet."""
@@ -127,6 +148,7 @@ class TimeLimit:
             await self._app(scope, receive, send)
             return
         started = False
+        limit_seconds = limit_of(scope["path"], self._routes, self._limit_seconds)
 
         async def tracked(message: MutableMapping[str, Any]) -> None:
             nonlocal started
@@ -134,11 +156,11 @@ class TimeLimit:
             await send(message)
 
         try:
-            async with asyncio.timeout(self._limit_seconds):
+            async with asyncio.timeout(limit_seconds):
                 await self._app(scope, receive, tracked)
         except TimeoutError:
             if not started:
-                await send_problem(send, ProblemError("timed-out", f"no answer within {self._limit_seconds:g} s"))
+                await send_problem(send, ProblemError("timed-out", f"no answer within {limit_seconds:g} s"))
 
 
 class SecurityHeaders:

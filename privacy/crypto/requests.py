@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from privacy.crypto.errors import SignatureInvalid
 from privacy.crypto.keys import SigningKey, VerifyKey
@@ -26,6 +28,7 @@ _INPUT = re.compile(
     r';nonce="(?P<nonce>[A-Za-z0-9_-]{1,88})";keyid="(?P<keyid>[a-z2-7-]{1,64})";alg="ed25519";tag="(?P<tag>[!-~]{1,128})")'
 )
 _SIGNATURE = re.compile(r"sig1=:(?P<signature>[A-Za-z0-9+/]{86}==):")
+_DIGEST = re.compile(r"sha-256=:(?P<digest>[A-Za-z0-9+/]{43}=):")
 _AUDIENCE = re.compile(r"[A-Za-z0-9._:/-]{0,100}")
 
 
@@ -46,15 +49,22 @@ def sign_request(
     Returns:
         ``Content-Digest``, ``Signature-Input`` and ``Signature``.
     """
+    return sign_head(key, method, path, hashlib.sha256(body).digest(), at, nonce, audience=audience)
+
+
+def sign_head(
+    key: SigningKey, method: str, path: str, body_sha256: bytes, at: int, nonce: bytes, *, audience: str = ""
+) -> dict[str, str]:
+    """:func:`sign_request` for a body that is sent as a stream: its SHA-256 (32 bytes) is computed before."""
     if not MINIMUM_NONCE_BYTES <= len(nonce) <= MAXIMUM_NONCE_BYTES:
         raise ValueError(f"expected a nonce of {MINIMUM_NONCE_BYTES} to {MAXIMUM_NONCE_BYTES} bytes, got {len(nonce)}")
     text = base64.urlsafe_b64encode(nonce).rstrip(b"=").decode("ascii")
     signer = key.verify_key.fingerprint
     parameters = f'{_COMPONENTS};created={at};nonce="{text}";keyid="{signer}";alg="ed25519";tag="{_tag(audience)}"'
-    base = signature_base(_components(method, path, body), parameters)
+    base = signature_base(_components(method, path, _content_digest(body_sha256)), parameters)
     signature = base64.b64encode(key.sign(base)).decode("ascii")
     return {
-        "Content-Digest": _content_digest(body),
+        "Content-Digest": _content_digest(body_sha256),
         "Signature-Input": f"sig1={parameters}",
         "Signature": f"sig1=:{signature}:",
     }
@@ -89,24 +99,65 @@ def verify_request(
     Raises:
         SignatureInvalid: unsigned, malformed, stale, another audience, an unknown signer, or not this request.
     """
+    head = verify_head(headers, method, path, accepted, now, window_seconds=window_seconds, audience=audience)
+    check_body(head, hashlib.sha256(body).digest())
+    return head.signer, head.nonce
+
+
+@dataclass(frozen=True, slots=True)
+class SignedHead:
+    """A request whose signature holds and whose body is still to come: who signed it, its nonce, the body's SHA-256."""
+
+    signer: VerifyKey
+    nonce: bytes
+    body_sha256: bytes
+
+
+def verify_head(
+    headers: Mapping[str, str],
+    method: str,
+    path: str,
+    accepted: Iterable[VerifyKey],
+    now: int,
+    *,
+    window_seconds: int = WINDOW_SECONDS,
+    audience: str = "",
+) -> SignedHead:
+    """Say who signed a request before its body is read, so that no stranger's body is ever stored.
+
+    The signature covers ``Content-Digest``, not the body itself: what arrives counts only after :func:`check_body`.
+    Arguments as in :func:`verify_request`.
+
+    Raises:
+        SignatureInvalid: unsigned, malformed, stale, another audience, an unknown signer, or another request.
+    """
     lower = {name.lower(): value for name, value in headers.items()}
     found = _INPUT.fullmatch(lower.get("signature-input", ""))
     signed = _SIGNATURE.fullmatch(lower.get("signature", ""))
-    if found is None or signed is None:
+    body = _DIGEST.fullmatch(lower.get("content-digest", ""))
+    if found is None or signed is None or body is None:
         raise SignatureInvalid("expected a request signed in the hearthside profile of RFC 9421")
     created = int(found["created"])
     if abs(now - created) > window_seconds:
         raise SignatureInvalid(f"expected a request signed within {window_seconds} s of {now}, got {created}")
     if found["tag"] != _tag(audience):
         raise SignatureInvalid(f"expected a request for {_tag(audience)!r}, got one for {found['tag']!r}")
-    if lower.get("content-digest") != _content_digest(body):
-        raise SignatureInvalid("the body is not the one that Content-Digest names")
     signer = next((key for key in accepted if key.fingerprint == found["keyid"]), None)
     if signer is None:
         raise SignatureInvalid(f"signer {found['keyid']!r} is not among the accepted keys")
-    base = signature_base(_components(method, path, body), found["parameters"])
+    base = signature_base(_components(method, path, body[0]), found["parameters"])
     signer.verify(base64.b64decode(signed["signature"]), base)
-    return signer, _nonce(found["nonce"])
+    return SignedHead(signer, _nonce(found["nonce"]), base64.b64decode(body["digest"]))
+
+
+def check_body(head: SignedHead, body_sha256: bytes) -> None:
+    """Return if this is the body that was signed.
+
+    Raises:
+        SignatureInvalid: it is another.
+    """
+    if not hmac.compare_digest(head.body_sha256, body_sha256):
+        raise SignatureInvalid("the body is not the one that Content-Digest names")
 
 
 def signature_base(components: Sequence[tuple[str, str]], parameters: str) -> bytes:
@@ -115,14 +166,14 @@ def signature_base(components: Sequence[tuple[str, str]], parameters: str) -> by
     return "\n".join(lines).encode("utf-8")
 
 
-def _components(method: str, path: str, body: bytes) -> tuple[tuple[str, str], ...]:
+def _components(method: str, path: str, content_digest: str) -> tuple[tuple[str, str], ...]:
     if "\n" in method or "\n" in path:
         raise SignatureInvalid("expected a method and path of one line")
-    return (("@method", method), ("@request-target", path), ("content-digest", _content_digest(body)))
+    return (("@method", method), ("@request-target", path), ("content-digest", content_digest))
 
 
-def _content_digest(body: bytes) -> str:
-    return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode('ascii')}:"
+def _content_digest(body_sha256: bytes) -> str:
+    return f"sha-256=:{base64.b64encode(body_sha256).decode('ascii')}:"
 
 
 def _tag(audience: str) -> str:

@@ -6,7 +6,8 @@
     ├── LocalMisuse              this side's caller
     │   ├── ParametersRefused      parameters that would wrap, leak or mean nothing
     │   ├── ContextInvalid         a hash, key, round or bucket of the wrong form
-    │   └── ValuesInvalid          a vector with NaN, of the wrong shape or dtype, or outside the sensitivity
+    │   ├── ValuesInvalid          a vector with NaN, of the wrong shape or dtype, or outside the sensitivity
+    │   └── PartialRefused         a partial sum that would be counted twice, leaves a gap, or is of another batch
     └── PeerMisbehaved           the other side of the wire
         ├── PackingInvalid         packed words of the wrong length, or with bits set in the padding
         ├── ReportInvalid          a report that must not enter a batch
@@ -52,6 +53,12 @@ class ValuesInvalid(LocalMisuse):
     """A vector is not finite, has the wrong shape or dtype, or exceeds the sensitivity."""
 
     code = "values_invalid"
+
+
+class PartialRefused(LocalMisuse):
+    """A partial sum does not fit the others: counted twice, left out, malformed, or of another batch or study."""
+
+    code = "partial_refused"
 
 
 class PeerMisbehaved(SecureSumError):

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.crypto import SealInvalid, SealPrivateKey
-from privacy.secure_sum.batches import BatchDigest
+from privacy.secure_sum.batches import BatchDigest, span_of
 from privacy.secure_sum.context import SumContext
-from privacy.secure_sum.errors import CohortExceeded, CohortTooSmall, ReportInvalid, SealFailure, ValuesInvalid
+from privacy.secure_sum.errors import CohortExceeded, ReportInvalid, SealFailure, ValuesInvalid
 from privacy.secure_sum.masking import expand_mask, reduced, residues
 from privacy.secure_sum.packing import Words, pack, word_type
 from privacy.secure_sum.parameters import SumParameters
+from privacy.secure_sum.partials import PartialSum, Role, check_opened, partial_sum
 from privacy.secure_sum.reports import SealedPayload, seal_info
 
 
@@ -36,8 +37,9 @@ class Failure:
 class HelperSum:
     """Open seals in strictly increasing id order and sum their masks.
 
-    Memory is two vectors and the list of failures, never the reports. A bad seal is dropped with its reason and does
-    not stop the batch. Run by the helper.
+    Memory is two vectors, never the reports, where failures are handed out. A bad seal is dropped with its reason and
+    does not stop the batch. Run by the helper; for a range of a batch, by one of its processes
+    (:mod:`privacy.secure_sum.partials`).
 
     Args:
         params: the study's parameters.
@@ -46,16 +48,20 @@ class HelperSum:
         now: Unix seconds, for expiry.
         withdrawn: withdrawal token by report id, as a mapping or a look-up that returns None for the others. A token
             counts only if its SHA-256 is in the seal, so no one can take back another device's report.
+        on_failure: is handed each failure as it occurs; without it they are kept in ``failures``.
+        start: index of the first seal in the whole batch, where this is a range of it.
     """
 
     __slots__ = (
         "_batch",
         "_buffer",
         "_context",
+        "_hand_out",
         "_info",
         "_key",
         "_now",
         "_params",
+        "_start",
         "_tokens",
         "_words",
         "failures",
@@ -70,6 +76,8 @@ class HelperSum:
         *,
         now: int,
         withdrawn: Mapping[bytes, bytes] | Callable[[bytes], bytes | None],
+        on_failure: Callable[[Failure], object] | None = None,
+        start: int = 0,
     ) -> None:
         self._params = params
         self._context = context
@@ -77,11 +85,13 @@ class HelperSum:
         self._info = seal_info(context)
         self._now = now
         self._tokens = withdrawn.get if isinstance(withdrawn, Mapping) else withdrawn
+        self._start = start
         self._batch = BatchDigest(context)
         self._words: Words = np.zeros(params.dimension, dtype=word_type(params.modulus_bits))
         self._buffer: NDArray[Any] = np.empty_like(self._words)
         self.opened = 0
         self.failures: list[Failure] = []
+        self._hand_out = on_failure or self.failures.append
 
     def add(self, seal: bytes) -> None:
         """Take the next seal. Its id is recomputed from its bytes.
@@ -96,14 +106,14 @@ class HelperSum:
         self._batch.add(report_id)
         outcome = self._open(report_id, seal)
         if isinstance(outcome, SealFailure):
-            self.failures.append(Failure(report_id, outcome))
+            self._hand_out(Failure(report_id, outcome))
             return
         self._words += expand_mask(outcome.seed, self._params, self._context, out=self._buffer)
         self.opened += 1
 
     @property
     def failed(self) -> list[bytes]:
-        """Ids of the reports that were left out, in increasing order; the reasons are in ``failures``."""
+        """Ids of the reports that were left out and kept here, in increasing order; reasons are in ``failures``."""
         return [failure.report_id for failure in self.failures]
 
     @property
@@ -118,9 +128,17 @@ class HelperSum:
         Raises:
             CohortTooSmall: fewer seals opened than the minimum cohort.
         """
-        if self.opened < self._params.minimum_cohort:
-            raise CohortTooSmall(f"expected at least {self._params.minimum_cohort} opened seals, got {self.opened}")
+        check_opened(self.opened, self._params)
         return reduced(self._words, self._params).astype(np.uint64)
+
+    def partial(self) -> PartialSum:
+        """What was summed so far, as a part of the whole: it leaves the helper's own processes never.
+
+        Raises:
+            ValuesInvalid: no seal was seen.
+        """
+        span = span_of(self._batch, self._start)
+        return partial_sum(Role.HELPER, self._params, self._context, span, self.opened, self._words)
 
     def _open(self, report_id: bytes, seal: bytes) -> SealedPayload | SealFailure:
         try:
@@ -139,14 +157,14 @@ class HelperSum:
         return payload
 
     def __repr__(self) -> str:
-        return f"HelperSum(opened={self.opened}, failed={len(self.failures)}, total=<redacted>)"
+        return f"HelperSum(opened={self.opened}, failed={self._batch.count - self.opened}, total=<redacted>)"
 
 
 def noised_share(total: NDArray[np.uint64], noise: NDArray[np.int64], params: SumParameters) -> bytes:
     """The helper's answer, packed: sum of masks - noise, mod 2^b, so that the leader's difference gains the noise.
 
     Args:
-        total: uint64[d], from :attr:`HelperSum.total`.
+        total: uint64[d], from :attr:`HelperSum.total` or, merged from ranges, :attr:`MergedSum.total`.
         noise: int64[d], the discrete Gaussian with ``params.noise_sigma``: each server's noise alone meets the study's
             epsilon (device level, zero-out) against the other. Drawn once per batch, or derived from a durable secret
             and the batch's digest; the share is stored before it is sent, and a retry gets the stored bytes.

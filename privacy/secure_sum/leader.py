@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.secure_sum.batches import BatchDigest, span_of
+from privacy.secure_sum.context import SumContext
 from privacy.secure_sum.errors import CohortExceeded, PackingInvalid, ShareInvalid, ValuesInvalid
 from privacy.secure_sum.masking import reduced, residues
-from privacy.secure_sum.packing import Words, unpack_words, word_type
+from privacy.secure_sum.packing import Words, add_packed, unpack_words, word_type
 from privacy.secure_sum.parameters import SumParameters
+from privacy.secure_sum.partials import PartialSum, Role, partial_sum
 
 
 class LeaderSum:
@@ -32,10 +37,23 @@ class LeaderSum:
             CohortExceeded: the maximum cohort is reached.
             PackingInvalid: the bytes are no packed vector.
         """
-        if self.count >= self._params.maximum_cohort:
-            raise CohortExceeded(f"expected at most {self._params.maximum_cohort} reports, got one more")
-        self._words += self._unpack(masked)
-        self.count += 1
+        self.add_all((masked,))
+
+    def add_all(self, masked: Sequence[bytes]) -> None:
+        """Add many reports' masked vectors at once: all of them, or none where one is refused.
+
+        The same sum as :meth:`add` one by one; for short vectors many times faster.
+
+        Raises:
+            CohortExceeded: they would pass the maximum cohort.
+            PackingInvalid: the bytes of one are no packed vector.
+        """
+        if self.count + len(masked) > self._params.maximum_cohort:
+            raise CohortExceeded(
+                f"expected at most {self._params.maximum_cohort} reports, got {self.count + len(masked)}"
+            )
+        add_packed(masked, self._params.modulus_bits, self._words)
+        self.count += len(masked)
 
     def remove(self, masked: bytes) -> None:
         """Take out one report that was added before (withdrawn, or left out by the helper).
@@ -46,7 +64,7 @@ class LeaderSum:
         """
         if self.count == 0:
             raise ValuesInvalid("expected a report that was added before, got an empty sum")
-        self._words -= self._unpack(masked)
+        self._words -= unpack_words(masked, self._params.dimension, self._params.modulus_bits)
         self.count -= 1
 
     @property
@@ -54,8 +72,57 @@ class LeaderSum:
         """The sum of the masked vectors modulo 2^b (uint64[d]): uniformly random without the helper's share."""
         return reduced(self._words, self._params).astype(np.uint64)
 
-    def _unpack(self, masked: bytes) -> Words:
-        return unpack_words(masked, self._params.dimension, self._params.modulus_bits)
+
+class LeaderSpan:
+    """A range of a closed batch, summed with its ids, so that ranges can be put together and checked.
+
+    Run by the leader, over the whole batch or in one of its processes.
+
+    Args:
+        params: the study's parameters.
+        context: the round's context, with the bucket.
+        start: index of the first report in the whole batch.
+    """
+
+    __slots__ = ("_batch", "_context", "_params", "_start", "_sum")
+
+    def __init__(self, params: SumParameters, context: SumContext, start: int = 0) -> None:
+        self._params = params
+        self._context = context
+        self._start = start
+        self._batch = BatchDigest(context)
+        self._sum = LeaderSum(params)
+
+    def add(self, reports: Iterable[tuple[bytes, bytes]], left_out: Container[bytes] = ()) -> None:
+        """Take (report id, masked vector) pairs in strictly increasing id order.
+
+        Args:
+            reports: the next of the batch.
+            left_out: ids that the helper did not count: they stay in the range, their vectors out of the sum.
+
+        Raises:
+            BatchRefused: ids repeated or out of order.
+            CohortExceeded: more counted reports than the maximum cohort.
+            PackingInvalid: the bytes of one are no packed vector.
+        """
+        counted = []
+        for report_id, masked in reports:
+            self._batch.add(report_id)
+            if report_id not in left_out:
+                counted.append(masked)
+        self._sum.add_all(counted)
+
+    def partial(self) -> PartialSum:
+        """What was summed so far, as a part of the whole.
+
+        Raises:
+            ValuesInvalid: no report was taken.
+        """
+        span = span_of(self._batch, self._start)
+        return partial_sum(Role.LEADER, self._params, self._context, span, self._sum.count, self._sum.total)
+
+    def __repr__(self) -> str:
+        return f"LeaderSpan(start={self._start}, reports={self._batch.count}, counted={self._sum.count})"
 
 
 def unmask(
@@ -66,7 +133,8 @@ def unmask(
     It equals sum of x + helper's noise + leader's noise, unless noise wrapped (probability at most 2^-40).
 
     Args:
-        leader_total: uint64[d], from :attr:`LeaderSum.total` over exactly the reports that the helper counted.
+        leader_total: uint64[d], from :attr:`LeaderSum.total` or, merged from ranges, :attr:`MergedSum.total`, over
+            exactly the reports that the helper counted.
         share: the helper's answer, packed.
         leader_noise: int64[d], drawn with ``params.noise_sigma`` and stored before this call, never redrawn.
         params: the study's parameters.

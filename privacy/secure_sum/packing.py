@@ -8,6 +8,7 @@ of ceil(d/8) bytes. Both ends use the same bijection, and every vector has exact
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +20,8 @@ MAXIMUM_BITS = 62
 _PLANES = (32, 16, 8)
 _LANES = 8
 _NARROW_BITS = 32
+_BLOCK_VALUES = 2**14
+_PASS_VALUES = 2**16
 
 Words: TypeAlias = NDArray[np.unsignedinteger[Any]]
 
@@ -70,21 +73,77 @@ def unpack(packed: bytes, count: int, bits: int) -> NDArray[np.uint64]:
 
 def unpack_words(packed: bytes, count: int, bits: int) -> Words:
     """Undo :func:`pack`, in the narrowest word (:func:`word_type`)."""
-    if not 1 <= bits <= MAXIMUM_BITS:
-        raise ValuesInvalid(f"expected 1 to {MAXIMUM_BITS} bits, got {bits}")
-    if len(packed) != packed_size(count, bits):
-        raise PackingInvalid(f"expected {packed_size(count, bits)} packed bytes, got {len(packed)}")
-    words: Words = np.zeros(count, dtype=word_type(bits))
+    words: Words = np.zeros(count, dtype=word_type(_width(bits)))
+    add_packed([packed], bits, words)
+    return words
+
+
+def add_packed(packed: Sequence[bytes], bits: int, words: Words) -> None:
+    """Add packed vectors to native words, modulo the word's size, a multiple of 2^b.
+
+    Planes are added before they are put together, so that many short vectors cost little more than one long one, and
+    long ones go in blocks that stay in the cache. Memory is that of ``_PASS_VALUES`` values, beside what is given.
+
+    Args:
+        packed: vectors of ``packed_size(d, bits)`` bytes each.
+        bits: b, 1 to 62.
+        words: d words of ``word_type(bits)``, changed in place; only if every vector is well formed.
+
+    Raises:
+        PackingInvalid: a length does not fit, or bits are set in the padding.
+        ValuesInvalid: b is out of range.
+    """
+    count, size = words.size, packed_size(words.size, _width(bits))
+    for item in packed:
+        if len(item) != size:
+            raise PackingInvalid(f"expected {size} packed bytes, got {len(item)}")
+        _check_padding(item, count, bits)
+    run = max(1, _PASS_VALUES // max(1, min(count, _BLOCK_VALUES)))
+    for start in range(0, len(packed), run):
+        part = packed[start : start + run]
+        rows = np.frombuffer(part[0] if len(part) == 1 else b"".join(part), dtype=np.uint8).reshape(len(part), size)
+        for column in range(0, count, _BLOCK_VALUES):
+            _add_block(rows, column, bits, words)
+
+
+def _add_block(rows: NDArray[np.uint8], column: int, bits: int, words: Words) -> None:
+    """Add ``_BLOCK_VALUES`` values of every row, from ``column`` on, a multiple of eight."""
+    out = words[column : column + _BLOCK_VALUES]
     at = shift = 0
     for width in _PLANES:
         if bits & width:
-            plane = np.frombuffer(packed, dtype=f"<u{width // 8}", count=count, offset=at)
-            words |= plane.astype(words.dtype) << shift
-            at += plane.nbytes
-            shift += width
+            start = at + column * width // 8
+            lanes = rows[:, start : start + out.size * width // 8].view(f"<u{width // 8}")
+            out += _column_sums(lanes, out.dtype) << shift
+            at, shift = at + words.size * width // 8, shift + width
     if bits % 8:
-        words |= _spread(memoryview(packed)[at:], count, bits % 8).astype(words.dtype) << shift
-    return words
+        groups = -(-words.size // _LANES)
+        here = -(-out.size // _LANES)
+        planes = (rows[:, at + plane * groups + column // _LANES :][:, :here] for plane in range(bits % 8))
+        out += _column_sums(_spread(planes, rows.shape[0], here, bits % 8)[:, : out.size], out.dtype) << shift
+
+
+def _column_sums(lanes: Words, dtype: np.dtype[Any]) -> Words:
+    """Sums modulo the word's size; one row is only widened."""
+    return lanes[0].astype(dtype) if lanes.shape[0] == 1 else np.add.reduce(lanes, axis=0, dtype=dtype)
+
+
+def _check_padding(packed: bytes, count: int, bits: int) -> None:
+    """The last group's word, squeezed: value j of the group has bits j r to (j + 1) r, those beyond d are clear."""
+    spare = -count % _LANES
+    if not (spare and bits % 8):
+        return
+    groups = -(-count // _LANES)
+    ends = range(len(packed) - 1, len(packed) - 1 - groups * (bits % 8), -groups)
+    tail = int.from_bytes(bytes(packed[at] for at in reversed(ends)), "little")
+    if tail >> (_LANES - spare) * (bits % 8):
+        raise PackingInvalid("expected zero bits in the padding, got others")
+
+
+def _width(bits: int) -> int:
+    if not 1 <= bits <= MAXIMUM_BITS:
+        raise ValuesInvalid(f"expected 1 to {MAXIMUM_BITS} bits, got {bits}")
+    return bits
 
 
 def _squeeze(lanes: NDArray[np.uint8], bits: int) -> list[Words]:
@@ -98,16 +157,13 @@ def _squeeze(lanes: NDArray[np.uint8], bits: int) -> list[Words]:
     return [np.ascontiguousarray(octets[plane::_LANES]) for plane in range(bits)]
 
 
-def _spread(planes: memoryview, count: int, bits: int) -> NDArray[np.uint8]:
-    groups = -(-count // _LANES)
-    word = np.zeros(groups, dtype="<u8")
+def _spread(planes: Iterable[NDArray[np.uint8]], rows: int, groups: int, bits: int) -> NDArray[np.uint8]:
+    """The low bits of every value, one byte each (uint8[rows, 8 groups]), from their planes (uint8[rows, groups])."""
+    word = np.zeros((rows, groups), dtype="<u8")
     octets = word.view(np.uint8)
-    for plane in range(bits):
-        octets[plane::_LANES] = np.frombuffer(planes, dtype=np.uint8, count=groups, offset=plane * groups)
+    for index, plane in enumerate(planes):
+        octets[:, index::_LANES] = plane
     for lane, every in ((32, 1), (16, 0x0000000100000001), (8, 0x0001000100010001)):
         kept = word & np.uint64((2 ** (lane * bits // 8) - 1) * every)
         word = kept | ((word ^ kept) << np.uint64(lane - lane * bits // 8))
-    lanes = word.view(np.uint8)
-    if lanes[count:].any():
-        raise PackingInvalid("expected zero bits in the padding, got others")
-    return lanes[:count]
+    return word.view(np.uint8)
