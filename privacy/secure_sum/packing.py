@@ -125,7 +125,8 @@ def _add_block(rows: NDArray[np.uint8], column: int, bits: int, words: Words) ->
 
 def _column_sums(lanes: Words, dtype: np.dtype[Any]) -> Words:
     """Sums modulo the word's size; one row is only widened."""
-    return lanes[0].astype(dtype) if lanes.shape[0] == 1 else np.add.reduce(lanes, axis=0, dtype=dtype)
+    sums: Words = lanes[0].astype(dtype) if lanes.shape[0] == 1 else np.add.reduce(lanes, axis=0, dtype=dtype)
+    return sums
 
 
 def _check_padding(packed: bytes, count: int, bits: int) -> None:

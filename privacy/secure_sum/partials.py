@@ -57,20 +57,9 @@ class PartialSum:
     def to_bytes(self) -> bytes:
         """For a private pipe between two processes of one server: 157 bytes and the packed vector."""
         span = self.span
-        return (
-            _HEAD.pack(
-                _MAGIC,
-                self.role,
-                self.subject,
-                span.start,
-                span.count,
-                span.first,
-                span.last,
-                span.digest,
-                self.counted,
-            )
-            + self.words
-        )
+        ids = (span.first, span.last, span.digest)
+        head = _HEAD.pack(_MAGIC, self.role, self.subject, span.start, span.count, *ids, self.counted)
+        return head + self.words
 
     @classmethod
     def parse(cls, data: bytes) -> PartialSum:
