@@ -4,7 +4,7 @@ Importing this package loads no scipy, numpy or dp-accounting: only ``rdp``, ``e
 event load dp-accounting, when called.
 """
 
-from privacy.accounting.accountants import epsilon, rdp
+from privacy.accounting.accountants import epsilon, rdp, unit_of
 from privacy.accounting.contract import DAY_SECONDS, Contract, suggest_order
 from privacy.accounting.errors import (
     AccountingError,
@@ -15,6 +15,8 @@ from privacy.accounting.errors import (
     EventInvalid,
     LedgerCorrupt,
     LedgerError,
+    MethodUnavailable,
+    NotAttainable,
     UnitsMixed,
 )
 from privacy.accounting.events import CarriedEvent, Event, LocalEvent, ResponseEvent, SumEvent, TreeEvent
@@ -53,6 +55,8 @@ __all__ = [
     "LedgerError",
     "LedgerState",
     "LocalEvent",
+    "MethodUnavailable",
+    "NotAttainable",
     "ResponseEvent",
     "Row",
     "SumEvent",
@@ -72,4 +76,5 @@ __all__ = [
     "spent_epsilon",
     "spent_rdp",
     "suggest_order",
+    "unit_of",
 ]

@@ -5,6 +5,8 @@
     AccountingError
     ├── EventInvalid       a noise multiplier, sampling rate or count outside its range (also a ValueError)
     ├── UnitsMixed         one epsilon was asked for events of two privacy units (also a ValueError)
+    ├── MethodUnavailable  the accountant that was asked for cannot speak of this event (also a ValueError)
+    ├── NotAttainable      no noise, rate, count or group figure meets the target (also a ValueError)
     ├── ContractInvalid    an epsilon, delta, order or window that cannot be enforced (also a ValueError)
     ├── ChargeInvalid      a charge, time or row outside its range (also a ValueError)
     └── LedgerError
@@ -26,6 +28,14 @@ class EventInvalid(AccountingError, ValueError):
 
 class UnitsMixed(AccountingError, ValueError):
     """One epsilon has one privacy unit: devices and training rows are accounted apart."""
+
+
+class MethodUnavailable(AccountingError, ValueError):
+    """The library has no such bound for an event, and none is written by hand."""
+
+
+class NotAttainable(AccountingError, ValueError):
+    """Nothing inside the permitted range meets the target."""
 
 
 class ContractInvalid(AccountingError, ValueError):
