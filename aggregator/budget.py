@@ -5,7 +5,8 @@ Unit and neighbours: device level, zero-out. Leader and helper each keep one, ov
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aggregator.clock import Clock
@@ -13,23 +14,28 @@ from aggregator.errors import StoreCorrupt
 from models.wire.problems import ProblemError
 from models.wire.studies import Study
 from privacy.accounting import (
+    NO_QUOTAS,
     BudgetExhausted,
     Charge,
     Contract,
+    Costs,
     Elapsed,
+    EventUnsuited,
     LedgerCorrupt,
     LedgerState,
+    Quotas,
     Row,
     Times,
     can_pay,
     charge,
+    explain,
     forfeit,
     lifetime_epsilon,
-    rdp,
+    price,
     replay,
+    spent,
     spent_epsilon,
 )
-from privacy.accounting.contract import convert
 
 
 @dataclass(frozen=True)
@@ -50,45 +56,71 @@ class Budget:
         rows: stored rows, in order.
         elapsed: the stored monotonic count; None at the first start.
         clock: the service's clock.
+        quotas: what each purpose may take of it; policy, and no part of the ledger.
 
     Raises:
         StoreCorrupt: the rows do not verify, or belong to another contract.
     """
 
     def __init__(
-        self, contract: Contract, owner: str, rows: Iterable[bytes], elapsed: Elapsed | None, clock: Clock
+        self,
+        contract: Contract,
+        owner: str,
+        rows: Sequence[bytes],
+        elapsed: Elapsed | None,
+        clock: Clock,
+        quotas: Quotas = NO_QUOTAS,
     ) -> None:
         self._clock = clock
+        self._quotas = quotas
         self.lost = False
         """Rows were lost since the last start."""
         self._elapsed = elapsed or Elapsed(0.0, clock.boot, clock.monotonic())
         try:
-            self.state = replay(contract, owner, (Row.parse(body) for body in rows))
-        except (LedgerCorrupt, ValueError) as error:
-            raise StoreCorrupt(f"the budget's ledger does not verify under these settings: {error}") from error
+            self.state = replay(contract, owner, rows)
+        except LedgerCorrupt as error:
+            raise _corrupt(error) from error
 
-    def price(self, study: Study) -> float:
-        """Renyi divergence of one round at the contract's order, nats. Loads dp-accounting: call in a thread."""
-        return rdp(study.plan.event(), self.state.contract.order)
+    def price(self, study: Study) -> Costs:
+        """Costs of one round under the contract's filter, nats. Loads dp-accounting: call in a thread.
+
+        Raises:
+            ProblemError: ``invalid-study``: the filter has no price for such a round (zCDP: a sampled one).
+        """
+        try:
+            return price(study.plan.event(), self.state.contract)
+        except EventUnsuited as error:
+            raise ProblemError("invalid-study", str(error)) from error
 
     def plan_epsilon(self, study: Study) -> float:
         """The filter's figure for all rounds of a study at the study's delta (device level, zero-out)."""
-        return convert(study.rounds * self.price(study), self.state.contract.order, study.delta)
+        return self.state.contract.epsilon_of(self._of_plan(study), study.delta)
 
-    def can_pay(self, rdp_nats: float) -> bool:
-        """Whether a charge fits now."""
-        return can_pay(self.state, rdp_nats, self._times()[0])
+    def epsilon_after(self, study: Study) -> float:
+        """The filter's figure for what counts now with all rounds of a study on top (device level, zero-out)."""
+        counting = spent(self.state, self._times()[0])
+        return self.state.contract.epsilon_of(tuple(map(sum, zip(counting, self._of_plan(study), strict=True))))
 
-    def charge(self, study: Study, number: int, rdp_nats: float, approval: str) -> Charged:
+    def epsilon_of(self, charges: Sequence[Row], delta: float) -> float:
+        """The filter's figure for some of the ledger's rows at a study's delta (device level, zero-out)."""
+        figures = zip(*(row.charge.costs for row in charges), strict=True)
+        nothing = (0.0,) * len(self.state.spent)
+        return self.state.contract.epsilon_of(tuple(map(math.fsum, figures)) or nothing, delta)
+
+    def can_pay(self, study: Study, costs: Costs) -> bool:
+        """Whether a charge of these costs for a study fits now, its purpose's quota included."""
+        return can_pay(self.state, costs, self._times()[0], purpose=study.purpose, quotas=self._quotas)
+
+    def charge(self, study: Study, number: int, costs: Costs, approval: str) -> Charged:
         """Prepare a charge; ``settle`` it once its row is durable.
 
         Raises:
-            ProblemError: ``budget-exhausted``.
+            ProblemError: ``budget-exhausted``: by the contract, or by its purpose's quota.
         """
         times, elapsed = self._times()
-        item = Charge(study.study_id, number, study.purpose, study.plan.event(), rdp_nats, approval, 0)
+        item = Charge(study.study_id, number, study.purpose, study.plan.event(), costs, approval, 0)
         try:
-            state, row = charge(self.state, item, times)
+            state, row = charge(self.state, item, times, self._quotas)
         except BudgetExhausted as error:
             raise ProblemError("budget-exhausted", str(error)) from error
         return Charged(state, row, elapsed)
@@ -113,6 +145,25 @@ class Budget:
         """The odometer (device level, zero-out)."""
         return lifetime_epsilon(self.state)
 
+    def _of_plan(self, study: Study) -> Costs:
+        return tuple(study.rounds * cost for cost in self.price(study))
+
     def _times(self) -> tuple[Times, Elapsed]:
         elapsed = self._elapsed.advance(self._clock.boot, self._clock.monotonic())
         return Times(self._clock.now_seconds(), elapsed.total_seconds), elapsed
+
+
+def check_last_row(rows: Sequence[bytes], heads: Sequence[bytes]) -> None:
+    """Return unless the last row was altered in one byte: the mirror's heads tell, since no later row does.
+
+    Raises:
+        StoreCorrupt: naming the row and the byte.
+    """
+    for head in heads:
+        error = explain(rows, head)
+        if error is not None:
+            raise _corrupt(error) from error
+
+
+def _corrupt(error: LedgerCorrupt) -> StoreCorrupt:
+    return StoreCorrupt(f"the budget's ledger does not verify under these settings: {error}")

@@ -9,13 +9,13 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from aggregator.errors import SettingsInvalid
 from aggregator.key_files import load_key
 from models.wire.message import Hex32
-from privacy.accounting import Contract, suggest_order
+from privacy.accounting import Contract, Quotas, suggest_order
 from privacy.crypto import SigningKey, VerifyKey
 
 SETTINGS_FILE = "settings.json"
@@ -42,10 +42,14 @@ class ServiceSettings(BaseSettings):
     """Device-level epsilon (zero-out) that the service's own ledger allows within the window."""
     budget_delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
     """Delta of that budget."""
-    budget_order: Annotated[int, Field(ge=2, le=1_024)] | None = None
-    """Order of the Renyi filter; chosen from epsilon and delta unless said."""
+    budget_order: int | tuple[int, ...] | Literal["zcdp"] | None = None
+    """The privacy filter: an order of the Renyi filter (2 to 1,024), a list of several that share delta, or ``"zcdp"``
+    where no study hides its sampling; one order, chosen from epsilon and delta, unless said."""
     budget_window_seconds: Annotated[int, Field(ge=1)] = 30 * 86_400
     """How long a charge counts."""
+    budget_quotas: dict[str, float] = {}
+    """By purpose, the share of the budget, in (0, 1], that its rounds may take within the window, such as
+    ``{"intent": 0.5}``; ``"*"`` is for every other purpose. None unless said."""
     log_level: Literal["info", "warning", "error"] = "info"
     """Least level of the service's own log lines."""
     body_limit_bytes: Bytes = 64 * 2**20
@@ -66,6 +70,20 @@ class ServiceSettings(BaseSettings):
         order = self.budget_order or suggest_order(self.budget_epsilon, self.budget_delta)
         return Contract(self.budget_epsilon, self.budget_delta, order, self.budget_window_seconds)
 
+    def quotas(self) -> Quotas:
+        """What each purpose may take of the budget."""
+        return Quotas(self.budget_quotas)
+
+    @field_validator("budget_quotas")
+    @classmethod
+    def _check_quotas(cls, shares: dict[str, float]) -> dict[str, float]:
+        return dict(Quotas(shares).shares)
+
+    @model_validator(mode="after")
+    def _check_contract(self) -> Self:
+        self.contract()  # a filter that cannot be enforced is found before anything is opened
+        return self
+
     @classmethod
     def read(cls, directory: Path, **explicit: Any) -> Self:
         """Settings of a folder: explicit arguments, environment, then the folder's ``settings.json``.
@@ -80,7 +98,9 @@ class ServiceSettings(BaseSettings):
             raise SettingsInvalid(f"{directory / SETTINGS_FILE} is no JSON: line {error.lineno}") from None
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            raise SettingsInvalid(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise SettingsInvalid(
+                f"setting {'.'.join(map(str, first['loc'])) or 'budget_order'}: {first['msg']}"
+            ) from None
 
     @classmethod
     def settings_customise_sources(

@@ -82,20 +82,30 @@ def run(
     ] = "device",
     poll: Annotated[float, typer.Option(help="Seconds between two looks at the leader's work.", min=0.05)] = 5.0,
     epsilon: Annotated[float | None, typer.Option(help="A smaller budget than the installed one.")] = None,
+    quota: Annotated[
+        list[str] | None,
+        typer.Option(help="PURPOSE=SHARE: a smaller share of the budget for one purpose, or for '*'; may be repeated."),
+    ] = None,
     folder: Folder = HOME,
 ) -> None:
     """Run the agent: gateway and visitor's page, consent delivery, bundle, and a worker when there is a round."""
     from client_agent.agent import open_agent
     from client_agent.clocks import SystemClock
-    from client_agent.policy import lowered
+    from client_agent.policy import lowered, lowered_quotas
     from client_agent.resident import Resident
 
     try:
         lowered(epsilon)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--epsilon") from None
+    try:
+        lowered_quotas(quota or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--quota") from None
+    budget = () if epsilon is None else ("--epsilon", str(epsilon))
+    options = (*budget, *(part for text in quota or [] for part in ("--quota", text)))
     agent, clock = open_agent(folder), SystemClock()
-    resident = Resident(agent, clock, poll, () if epsilon is None else ("--epsilon", str(epsilon)))
+    resident = Resident(agent, clock, poll, options)
     thread = threading.Thread(target=resident.loop, name="resident")
     # The server passes a polite stop on once it has shut down; it then has to end here, with the worker, not at once.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -186,6 +196,8 @@ def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: A
             "delta": spend.contract.delta,
             "lifetime_epsilon": spend.lifetime_epsilon,
             "intact": spend.intact,
+            "quotas": spend.quotas,
+            "taken": spend.taken,
         },
     }
     _say(document, "\n".join(f"{name}: {json.dumps(value)}" for name, value in document.items()), as_json=as_json)

@@ -265,13 +265,14 @@ def _study_outcome(
     def grown(name: str) -> int:
         return after.tallies.get(study.purpose, {}).get(name, 0) - before.tallies.get(study.purpose, {}).get(name, 0)
 
-    spent = after.charged_rdp.get(study.purpose, 0.0) - before.charged_rdp.get(study.purpose, 0.0)
+    nothing = (0.0,) * len(contract.caps)
+    charged = zip(after.charged.get(study.purpose, nothing), before.charged.get(study.purpose, nothing), strict=True)
     return StudyOutcome(
         name=study.study_id,
         kind=study.kind,
         purpose=study.purpose,
         rounds=rounds,
-        epsilon_user=contract.epsilon_of(spent),
+        epsilon_user=contract.epsilon_of(tuple(now - then for now, then in charged)),
         epsilon_local=after.local_epsilon.get(study.study_hash().hex()),
         delta=study.delta,
         reports=grown("sent_reports"),

@@ -93,7 +93,7 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
 
         async def load(change: Change) -> Office:
             mirror = HeadMirror(settings.directory / MIRROR_FILE)
-            budget = await store.ledger.load(change, settings.contract(), "helper", clock, mirror)
+            budget = await store.ledger.load(change, settings.contract(), "helper", clock, mirror, settings.quotas())
             if budget.lost:  # a restored store may hold keys of rounds that were answered since
                 await store.expire_rounds(change.connection, 2**62, expiry.EXPIRED)
                 log.error("ledger lost", meaning="the store is not the one last used: the whole budget counts as spent")

@@ -17,7 +17,7 @@ from aggregator.helper.wording import Words, local_layer, words
 from aggregator.rounds import StudyState
 from aggregator.storage.helper import Record
 from models.wire.studies import APPROVAL_TYPE, Decision, Study, TrainQuery
-from privacy.accounting import Contract, LocalEvent, epsilon
+from privacy.accounting import LocalEvent, epsilon
 from privacy.crypto import SignatureInvalid, VerifyKey, verify_document
 
 FOLDER = Path(__file__).parent
@@ -156,21 +156,13 @@ def _view(office: Office, proposal: Record, decisions: list[Record], rounds: lis
         proposed=_instant(proposal.proposed_at_ms),
         expires=_instant(study.expires_at_ms),
         plan_epsilon=office.budget.plan_epsilon(study),
-        epsilon_after=_epsilon_after(office, study),
+        epsilon_after=office.budget.epsilon_after(study),
         local_epsilon=_local_epsilon(study),
         local=local_layer(study),
         words=words(study),
         decisions=tuple(decision_view(row, office.officers) for row in decisions),
         rounds=tuple(_round(row) for row in rounds),
     )
-
-
-def _epsilon_after(office: Office, study: Study) -> float:
-    """The window's spend with all rounds of a study on top: divergences add, epsilons do not."""
-    contract, spent = office.budget.state.contract, office.budget.spent_epsilon()
-    # The cap of a contract for exactly the spent epsilon is the divergence that was spent.
-    used = Contract(spent, contract.delta, contract.order).rdp_cap if spent > 0 else 0.0
-    return contract.epsilon_of(used + study.rounds * office.budget.price(study))
 
 
 def _local_epsilon(study: Study) -> float | None:

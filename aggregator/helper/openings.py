@@ -41,7 +41,7 @@ async def open_round(office: Office, request: OpeningRequest) -> str:
         known = await office.store.round(change.connection, study_hash, request.round)
         if known is not None:
             return _same_opening(known.state, known.model_hash, known.opening, request)
-        if not office.budget.can_pay(price):
+        if not office.budget.can_pay(study, price):
             raise ProblemError("budget-exhausted", "the helper's ledger cannot pay for another round of this study")
         await _advance_checkpoint(office, change.connection, checkpoint)
         return await _new_opening(office, change.connection, study, request, checkpoint)

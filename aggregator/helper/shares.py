@@ -31,6 +31,7 @@ from models.wire.message import to_base64
 from models.wire.problems import ProblemError
 from models.wire.rounds import ANSWER_TYPE, Answer, FailedSeal, ShareAnswer, failed_digest, sum_context
 from models.wire.studies import Study
+from privacy.accounting import Costs
 from privacy.crypto import CryptoError, SealPrivateKey, digest, sign_document
 from privacy.mechanisms import RandomStream, discrete_gaussian
 from privacy.secure_sum import (
@@ -117,7 +118,7 @@ async def _mark(
     context: SumContext,
     batch: bytes,
     count: int,
-    price: float,
+    price: Costs,
 ) -> Marked | bytes:
     """Step 2. Returns the stored answer where there is one."""
     known = await _require_round(office, change.connection, study_hash, number)

@@ -10,7 +10,6 @@ from aggregator.storage.leader import Record
 from models.wire.message import Base64, Message, to_base64
 from models.wire.studies import Study
 from privacy.accounting import Row
-from privacy.accounting.contract import convert
 from privacy.secure_sum import decode
 
 
@@ -36,10 +35,10 @@ class RoundState(Message):
 
 
 class ChargeState(Message):
-    """A row of the leader's ledger; ``rdp`` at the contract's order, nats (device level, zero-out)."""
+    """A row of the leader's ledger; ``costs`` in the contract's own currency, nats (device level, zero-out)."""
 
     round: int
-    rdp: float
+    costs: tuple[float, ...]
     index: int
 
 
@@ -85,15 +84,16 @@ async def account(desk: Desk, study_id: str) -> StudyAccount:
         rounds = await desk.store.rounds(connection, row.study_hash)
         bodies = await desk.store.ledger.bodies(connection, row.study_hash)
     charges = [Row.parse(body) for body in bodies]
-    spent = sum(item.charge.rdp for item in charges)
     return StudyAccount(
         **_names(row),
         study=study,
         approval=row.decision,
         log_index=row.log_index,
         rounds=tuple(_round(item) for item in rounds),
-        charges=tuple(ChargeState(round=item.charge.round, rdp=item.charge.rdp, index=item.index) for item in charges),
-        epsilon_spent=convert(spent, desk.budget.state.contract.order, study.delta),
+        charges=tuple(
+            ChargeState(round=item.charge.round, costs=item.charge.costs, index=item.index) for item in charges
+        ),
+        epsilon_spent=desk.budget.epsilon_of(charges, study.delta),
         delta=study.delta,
         epsilon_cap=study.epsilon_cap,
     )

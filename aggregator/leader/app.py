@@ -131,7 +131,7 @@ async def _open_desk(
     async def load(change: Change) -> tuple[Budget, TransparencyLog, int]:
         connection = change.connection
         mirror = HeadMirror(settings.directory / MIRROR_FILE)
-        budget = await store.ledger.load(change, settings.contract(), "leader", clock, mirror)
+        budget = await store.ledger.load(change, settings.contract(), "leader", clock, mirror, settings.quotas())
         if budget.lost:
             log.error("ledger lost", meaning="the store is not the one last used: the whole budget counts as spent")
         tree = TransparencyLog(store, key, await store.log_entries(connection))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +24,6 @@ from models.wire.message import Message, Slug, to_base64
 from models.wire.problems import ProblemError
 from models.wire.studies import PersonasQuery, Study, TrainQuery, TransitionsQuery
 from privacy.accounting import LocalEvent, Row, epsilon
-from privacy.accounting.contract import convert
 
 
 class BundleRequest(Message):
@@ -175,12 +173,11 @@ async def _finished(desk: Desk, study_id: str) -> _Finished:
 
 
 def _provenance(desk: Desk, row: Record, study: Study, charges: list[Row]) -> Provenance:
-    spent = math.fsum(item.charge.rdp for item in charges)
     return Provenance(
         study_id=study.study_id,
         study_hash=row.study_hash.hex(),
         rounds=len(charges),
-        epsilon_user=convert(spent, desk.budget.state.contract.order, study.delta),
+        epsilon_user=desk.budget.epsilon_of(charges, study.delta),
         epsilon_local=_local_epsilon(study, len(charges)),
         delta=study.delta,
     )

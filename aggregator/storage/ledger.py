@@ -7,12 +7,12 @@ import json
 from sqlalchemy import MetaData, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.budget import Budget, Charged
+from aggregator.budget import Budget, Charged, check_last_row
 from aggregator.clock import Clock
 from aggregator.errors import StoreCorrupt
 from aggregator.storage.database import Change
 from aggregator.storage.mirror import HeadMirror
-from privacy.accounting import Contract, Elapsed, open_ledger
+from privacy.accounting import NO_QUOTAS, Contract, Elapsed, Quotas, open_ledger
 
 _CONTRACT, _ELAPSED = "contract", "elapsed"
 
@@ -25,16 +25,26 @@ class LedgerStore:
         self._rows: Table = metadata.tables["ledger_rows"]
         self._facts: Table = metadata.tables["facts"]
 
-    async def load(self, change: Change, contract: Contract, owner: str, clock: Clock, mirror: HeadMirror) -> Budget:
+    async def load(
+        self,
+        change: Change,
+        contract: Contract,
+        owner: str,
+        clock: Clock,
+        mirror: HeadMirror,
+        quotas: Quotas = NO_QUOTAS,
+    ) -> Budget:
         """Rebuild the budget; remembers the contract at the first start.
 
         A ledger that is not the one that the mirror names has lost rows: everything that is left counts as spent.
 
         Raises:
-            StoreCorrupt: the rows do not verify, or the settings name another contract than the ledger's.
+            StoreCorrupt: the rows do not verify, the row and byte named where they can be, or the settings name another
+                contract than the ledger's.
         """
         connection = change.connection
-        terms = [contract.epsilon, contract.delta, contract.order, contract.window_seconds]
+        order = list(contract.order) if isinstance(contract.order, tuple) else contract.order
+        terms = [contract.epsilon, contract.delta, order, contract.window_seconds]
         known = await self.fact(connection, _CONTRACT)
         if known is None:
             await self.set_fact(connection, _CONTRACT, json.dumps(terms).encode())
@@ -42,11 +52,14 @@ class LedgerStore:
             raise StoreCorrupt(
                 f"the ledger was opened with (epsilon, delta, order, window) {json.loads(known)}, not {terms}"
             )
-        rows = await connection.execute(select(self._rows.c.body).order_by(self._rows.c.row_index))
+        found = await connection.execute(select(self._rows.c.body).order_by(self._rows.c.row_index))
+        rows = list(found.scalars())
         elapsed = await self.fact(connection, _ELAPSED)
-        budget = Budget(contract, owner, rows.scalars(), _elapsed(elapsed), clock)
+        budget = Budget(contract, owner, rows, _elapsed(elapsed), clock, quotas)
         self.mirror = mirror
-        if not mirror.accepts(budget.state.head, open_ledger(contract, owner).head):
+        heads = mirror.named(open_ledger(contract, owner).head)
+        if budget.state.head not in heads:
+            check_last_row(rows, heads)
             lost = budget.forfeit("ledger lost")
             # Not announced: until the loss is durable the mirror must not name the head that shows it.
             await self._insert(change, lost, bytes(32))

@@ -24,19 +24,18 @@ class HeadMirror:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def accepts(self, head: bytes, genesis: bytes) -> bool:
-        """Whether a store with this head is the one that was last written here; without a file only an empty one is.
+    def named(self, genesis: bytes) -> list[bytes]:
+        """The heads that a store may have if it is the one that was last written here; without a file, an empty one's.
 
         Raises:
             StoreCorrupt: the file cannot be read.
         """
         try:
-            named = [bytes.fromhex(line) for line in self._path.read_text("ascii").split()]
+            return [bytes.fromhex(line) for line in self._path.read_text("ascii").split()]
         except FileNotFoundError:
-            named = [genesis]
+            return [genesis]
         except (OSError, ValueError) as error:
             raise StoreCorrupt(f"{self._path} cannot be read ({type(error).__name__})") from None
-        return head in named
 
     def announce(self, present: bytes, following: bytes) -> None:
         """Name both heads, durably; run before the commit that moves from one to the other."""

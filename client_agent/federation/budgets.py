@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import json
-import struct
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from client_agent.clocks import Clock, boot_id
 from client_agent.store import CONTRACT, AgentStore, LedgerRow
 from privacy.accounting import (
+    NO_QUOTAS,
     AccountingError,
     Contract,
     Elapsed,
     LedgerState,
-    Row,
+    Quotas,
     Times,
     forfeit,
     lifetime_epsilon,
     open_ledger,
+    read_terms,
     reopen,
     replay,
     spent_epsilon,
+    spent_shares,
 )
+
+_log = logging.getLogger(__name__)
 
 LEDGER_LOST = "ledger lost"
 """Purpose of the row that spends what is left when the ledger is not the one that the mirror remembers."""
 _LOST, _TERMS, _ELAPSED, _SIGNED = "ledger-lost", "contract", "elapsed", "signed-seconds"
-_LOCAL = "local-contracts"
-_LAYOUT = struct.Struct(">ddQQ")
+_LOCAL, _QUOTAS = "local-contracts", "quotas"
 
 
 @dataclass(slots=True)
@@ -53,27 +57,30 @@ class Budgets:
         store: the agent's store.
         contract: what holds from now on; another one than before carries the spend over.
         clock: the machine's clocks.
+        quotas: what each purpose may take of it from now on; none unless given.
 
     Raises:
         ContractInvalid: the contract's order is higher than the stored one.
     """
 
-    def __init__(self, store: AgentStore, contract: Contract, clock: Clock) -> None:
+    def __init__(self, store: AgentStore, contract: Contract, clock: Clock, quotas: Quotas = NO_QUOTAS) -> None:
         self.contract = contract
+        self.quotas = quotas
         self._store = store
         self._clock = clock
         self._budgets: dict[str, Budget] = {}
         with store.transaction():
             self._lost = self._loss()
-            self._stored = store.ledgers.rows()
+            self._stored, self._heads = store.ledgers.rows(), store.ledgers.heads()
             self._load()
-        store.facts.put(_TERMS, _pack(contract))
+        store.facts.put(_TERMS, contract.terms())
+        store.facts.put(_QUOTAS, json.dumps(dict(quotas.shares)).encode())
 
     def of(self, owner: str) -> Budget:
         """A person's budget; an empty one, or a spent one after a loss, for somebody new."""
         if owner not in self._budgets:
             with self._store.transaction():
-                self._budgets[owner] = Budget(owner, self._guarded(owner, CONTRACT, open_ledger(self.contract, owner)))
+                self._budgets[owner] = Budget(owner, self._replayed(owner, CONTRACT, self.contract, []))
         return self._budgets[owner]
 
     def local(self, budget: Budget, study: str, contract: Contract) -> LedgerState:
@@ -117,24 +124,25 @@ class Budgets:
         """Keep the terms of a study's local layer, so that ``inspect`` can read its ledgers without the study."""
         known = _local_contracts(self._store)
         if known.get(study) != contract:
-            packed = {name: _pack(terms).hex() for name, terms in {**known, study: contract}.items()}
+            packed = {name: terms.terms().hex() for name, terms in {**known, study: contract}.items()}
             self._store.facts.put(_LOCAL, json.dumps(packed).encode())
 
     def _load(self) -> None:
         stored_terms = self._store.facts.get(_TERMS)
-        before = _unpack(stored_terms) if stored_terms else self.contract
+        before = read_terms(stored_terms) if stored_terms else self.contract
         owners = [key for key in self._stored if key[1] == CONTRACT]
         for owner, _ in owners:
             state = self._replayed(owner, CONTRACT, before, self._stored.pop((owner, CONTRACT)))
-            if _pack(before) != _pack(self.contract):
+            if before.terms() != self.contract.terms():
                 state, rows = reopen(state, self.contract, owner, self.read_times(), "contract changed")
                 self._store.ledgers.replace(owner, CONTRACT, rows)
             self._budgets[owner] = Budget(owner, state)
 
     def _replayed(self, owner: str, name: str, contract: Contract, bodies: list[bytes]) -> LedgerState:
         try:
-            state = replay(contract, owner, map(Row.parse, bodies))
-        except AccountingError:
+            state = replay(contract, owner, bodies, self._heads.pop((owner, name), None))
+        except AccountingError as error:
+            _log.error("the ledger of %s is damaged and counts as spent: %s", name[:12] or "the contract", error)
             # What a damaged ledger had spent is unknown: everything is.
             state, row = forfeit(open_ledger(contract, owner), self.read_times(), LEDGER_LOST)
             self._store.ledgers.replace(owner, name, (row,))
@@ -172,6 +180,8 @@ class Spend:
         lifetime_epsilon: the odometer.
         charges: rows in the ledger.
         intact: the ledger is whole and no loss was recorded.
+        quotas: by purpose, the share of the contract that it may take; ``"*"`` for every other.
+        taken: by purpose, the share of the contract that it has taken.
         local_epsilon: the largest of any study's local layer (per training row, zero-out, the study's delta), which
             holds if leader and helper collude; None where no such layer was ever charged.
     """
@@ -181,6 +191,8 @@ class Spend:
     lifetime_epsilon: float
     charges: int
     intact: bool
+    quotas: dict[str, float]
+    taken: dict[str, float]
     local_epsilon: float | None
 
 
@@ -190,14 +202,15 @@ def inspect(store: AgentStore, owner: str, clock: Clock) -> Spend | None:
         terms, stored = store.facts.get(_TERMS), store.facts.get(_ELAPSED)
         if terms is None or stored is None:
             return None
-        contract, bodies = _unpack(terms), store.ledgers.rows_of(owner, CONTRACT)
+        contract, bodies = read_terms(terms), store.ledgers.rows_of(owner, CONTRACT)
+        head, quotas = store.ledgers.head_of(owner, CONTRACT), json.loads(store.facts.get(_QUOTAS) or b"{}")
         intact = store.ledgers.intact() and store.facts.get(_LOST) is None
         signed = int(store.facts.get(_SIGNED) or b"0")
         local = _local_epsilons(store, owner)
     elapsed = Elapsed(**json.loads(stored)).advance(boot_id(), clock.monotonic_seconds())
     times = Times(signed, elapsed.total_seconds)
     try:
-        state = replay(contract, owner, map(Row.parse, bodies))
+        state = replay(contract, owner, bodies, head)
     except AccountingError:
         state, intact = forfeit(open_ledger(contract, owner), times, LEDGER_LOST)[0], False
     return Spend(
@@ -206,6 +219,8 @@ def inspect(store: AgentStore, owner: str, clock: Clock) -> Spend | None:
         lifetime_epsilon=lifetime_epsilon(state),
         charges=state.length,
         intact=intact,
+        quotas=quotas,
+        taken=spent_shares(state, times),
         local_epsilon=max(local, default=None),
     )
 
@@ -216,7 +231,8 @@ def _local_epsilons(store: AgentStore, owner: str) -> list[float]:
     for study, contract in _local_contracts(store).items():
         bodies = store.ledgers.rows_of(owner, study)
         try:
-            figures += [lifetime_epsilon(replay(contract, owner, map(Row.parse, bodies)))] if bodies else []
+            head = store.ledgers.head_of(owner, study)
+            figures += [lifetime_epsilon(replay(contract, owner, bodies, head))] if bodies or head else []
         except AccountingError:
             figures.append(contract.epsilon)
     return figures
@@ -225,19 +241,12 @@ def _local_epsilons(store: AgentStore, owner: str) -> list[float]:
 def _local_contracts(store: AgentStore) -> dict[str, Contract]:
     """By study: the contract of its local layer on this device."""
     stored = json.loads(store.facts.get(_LOCAL) or b"{}")
-    return {study: _unpack(bytes.fromhex(packed)) for study, packed in stored.items()}
+    return {study: read_terms(bytes.fromhex(packed)) for study, packed in stored.items()}
 
 
 def forget_rounds(store: AgentStore, owner: str, clock: Clock) -> None:
     """Erase what a person's ledger says about studies and rounds, and keep its spend. Run at an erasure."""
     terms = store.facts.get(_TERMS)
     if terms is not None:
-        Budgets(store, _unpack(terms), clock).forget_rounds(owner)
-
-
-def _pack(contract: Contract) -> bytes:
-    return _LAYOUT.pack(contract.epsilon, contract.delta, contract.order, contract.window_seconds)
-
-
-def _unpack(data: bytes) -> Contract:
-    return Contract(*_LAYOUT.unpack(data))
+        stored_quotas = Quotas(json.loads(store.facts.get(_QUOTAS) or b"{}"))
+        Budgets(store, read_terms(terms), clock, stored_quotas).forget_rounds(owner)

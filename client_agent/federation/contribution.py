@@ -29,7 +29,7 @@ from client_agent.store import CONTRACT, LedgerRow, StoredReport
 from client_agent.store.reports import RESERVED
 from consent import NO_SIGNALS, ConsentState, Signals, decide
 from models.wire.frames import ReportFrame, encode_report
-from privacy.accounting import Charge, LedgerError, LedgerState, Times, charge, is_charged
+from privacy.accounting import NO_QUOTAS, Charge, LedgerError, LedgerState, Quotas, Times, charge, is_charged
 from privacy.crypto import SigningKey
 from privacy.mechanisms import flip_coin
 from privacy.secure_sum import Report, make_report
@@ -149,6 +149,7 @@ def reserve(
     slots: Slots,
     entropy: Entropy,
     signals: Signals = NO_SIGNALS,
+    quotas: Quotas = NO_QUOTAS,
 ) -> Reservation | None:
     """Pick the slot, charge, and make the null report. Run by the device, once per participant and round.
 
@@ -162,6 +163,7 @@ def reserve(
         slots: where the slot is drawn.
         entropy: a CSPRNG.
         signals: what accompanies this moment.
+        quotas: what each purpose may take of the contract; a purpose that has taken it sends nulls.
 
     Returns:
         The reservation, or None without consent: nothing is made, nothing is sent.
@@ -170,7 +172,7 @@ def reserve(
         return None
     secrets = entropy(8 + 2 * _SECRET_BYTES)
     slot_ms = slots.draw(now_ms, found.opening.closes_at_ms, secrets[:8])
-    payment, rows, after, local_after = _pay(participant, found, price, local, times)
+    payment, rows, after, local_after = _pay(participant, found, price, local, times, quotas)
     seed, token = secrets[8 : 8 + _SECRET_BYTES], secrets[8 + _SECRET_BYTES :]
     zeros = np.zeros(found.parameters.dimension, dtype=np.int64)
     report = _report(participant, found, zeros, seed, token)
@@ -231,7 +233,12 @@ _Paid = tuple[Payment, tuple[LedgerRow, ...], LedgerState | None, LedgerState | 
 
 
 def _pay(
-    participant: Participant, found: VerifiedRound, price: RoundPrice, local: LedgerState | None, times: Times
+    participant: Participant,
+    found: VerifiedRound,
+    price: RoundPrice,
+    local: LedgerState | None,
+    times: Times,
+    quotas: Quotas,
 ) -> _Paid:
     """Charge the contract, and the local layer where the study declares one: both or neither."""
     study, budget = found.study_hash.hex(), participant.budget
@@ -244,12 +251,13 @@ def _pay(
     local_after, rows = None, []
     if price.local is not None and local is not None:
         try:
-            local_after, row = charge(local, Charge(*where, price.local.event, price.local.rdp, *word), times)
+            local_after, row = charge(local, Charge(*where, price.local.event, price.local.costs, *word), times)
         except LedgerError:
             return "over_local_budget", (), None, None
         rows.append(LedgerRow(budget.owner, study, row))
     try:
-        after, row = charge(budget.contract, Charge(*where, price.event, price.rdp, *word), times)
+        item = Charge(*where, price.event, price.costs, *word)
+        after, row = charge(budget.contract, item, times, quotas)
     except LedgerError:
         return "over_budget", (), None, None
     return "paid", (LedgerRow(budget.owner, CONTRACT, row), *rows), after, local_after

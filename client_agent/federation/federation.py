@@ -35,7 +35,7 @@ from client_agent.federation.trust import VerifiedRound, claimed_model, verify_r
 from client_agent.store import AgentStore, RoundKey
 from consent import NO_SIGNALS
 from models.wire.rounds import RoundWork, Work, model_hash
-from privacy.accounting import Contract, LedgerState, Times
+from privacy.accounting import NO_QUOTAS, Contract, LedgerState, Quotas, Times
 from privacy.secure_sum import SecureSumError, encode
 
 _log = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class Federation:
         contract: the installed budget (device level, zero-out).
         slots: where in a window send slots are drawn.
         local_epsilon_cap: installed cap of the local layer (per training row, zero-out), for one study.
+        quotas: what each purpose may take of the contract; none unless given.
 
     Attributes:
         budgets: everybody's budgets.
@@ -74,12 +75,13 @@ class Federation:
         *,
         slots: Slots | None = None,
         local_epsilon_cap: float = LOCAL_EPSILON_CAP,
+        quotas: Quotas = NO_QUOTAS,
     ) -> None:
         self.store = store
         self.leader = leader
         self.helper = helper
         self.pins = pins
-        self.budgets = Budgets(store, contract, clock)
+        self.budgets = Budgets(store, contract, clock, quotas)
         self.roster = Roster(store, pins, self.budgets)
         self.refused: dict[bytes, RefusalCode] = {}
         self._clock = clock
@@ -290,6 +292,7 @@ class Federation:
                 slots=self._slots,
                 entropy=self._entropy,
                 signals=NO_SIGNALS,
+                quotas=self.budgets.quotas,
             )
             if reservation is not None:
                 made.append(reservation)

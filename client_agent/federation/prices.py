@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from client_agent.errors import RoundRefused
 from client_agent.federation.trust import VerifiedRound
 from models.wire.studies import TrainQuery
-from privacy.accounting import Contract, LocalEvent, SumEvent, rdp, suggest_order
+from privacy.accounting import Contract, Costs, EventUnsuited, LocalEvent, SumEvent, price, rdp, suggest_order
 from privacy.accounting.contract import convert
 
 LOCAL_EPSILON_CAP = 64.0
@@ -24,12 +25,12 @@ class LocalPrice:
     Attributes:
         contract: the study's own filter on this device.
         event: what one turn of local training is.
-        rdp: its Renyi divergence at the filter's order, nats.
+        costs: what it costs in the filter's currency, nats.
     """
 
     contract: Contract
     event: LocalEvent
-    rdp: float
+    costs: Costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,13 @@ class RoundPrice:
 
     Attributes:
         event: the private sum.
-        rdp: its Renyi divergence at the contract's order, nats.
+        costs: what it costs in the currency of the contract's filter, nats; infinite where the filter has no price for
+            it: no device can pay then, and all send nulls.
         local: the local layer's share, None where the study declares no local noise.
     """
 
     event: SumEvent
-    rdp: float
+    costs: Costs
     local: LocalPrice | None
 
 
@@ -57,8 +59,12 @@ def price_round(found: VerifiedRound, contract: Contract, local_epsilon_cap: flo
         cap = min(local_epsilon_cap, plan.epsilon_cap or local_epsilon_cap)
         filtered = _local_contract(cap, study.delta)
         turn = LocalEvent(plan.noise_multiplier, 1.0, plan.steps)
-        local = LocalPrice(filtered, turn, rdp(turn, filtered.order))
-    return RoundPrice(event, rdp(event, contract.order), local)
+        local = LocalPrice(filtered, turn, price(turn, filtered))
+    try:
+        costs = price(event, contract)
+    except EventUnsuited:
+        costs = (math.inf,) * len(contract.caps)
+    return RoundPrice(event, costs, local)
 
 
 def check_cap(found: VerifiedRound) -> None:

@@ -108,6 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--poll", type=float, default=POLL_SECONDS)
     parser.add_argument("--idle", type=float, default=IDLE_SECONDS)
     parser.add_argument("--epsilon", type=float, default=None)
+    parser.add_argument("--quota", action="append", default=[])
     options = parser.parse_args(arguments)
     try:
         _work(options)
@@ -120,12 +121,19 @@ def main(arguments: list[str] | None = None) -> int:
 def _work(options: argparse.Namespace) -> None:
     from client_agent.agent import open_agent
     from client_agent.federation.app import build_client_app, participant_context, round_message
-    from client_agent.policy import lowered
+    from client_agent.policy import lowered, lowered_quotas
     from client_agent.profiles import StoredData
 
     agent, clock = open_agent(options.dir), SystemClock()
     federation = Federation(
-        agent.store, agent.leader(), agent.helper(), agent.pins, clock, os.urandom, lowered(options.epsilon)
+        agent.store,
+        agent.leader(),
+        agent.helper(),
+        agent.pins,
+        clock,
+        os.urandom,
+        lowered(options.epsilon),
+        quotas=lowered_quotas(options.quota),
     )
     app = build_client_app(federation, lambda who: StoredData(agent.store, who, clock.now_ms()))
 

@@ -93,6 +93,16 @@ class Ledgers:
         statement = "SELECT body FROM ledger_rows WHERE owner = ? AND filter = ? ORDER BY position"
         return [row[0] for row in self._database.fetch(statement, (owner, name))]
 
+    def heads(self) -> dict[tuple[str, str], bytes]:
+        """The digest of each ledger's last row, which no other row keeps, by (owner, filter)."""
+        found = self._database.fetch("SELECT owner, filter, head FROM ledger_heads")
+        return {(owner, name): bytes(head) for owner, name, head in found}
+
+    def head_of(self, owner: str, name: str) -> bytes | None:
+        """One ledger's entry of ``heads``; None for a ledger without rows."""
+        found = self._database.fetch("SELECT head FROM ledger_heads WHERE owner = ? AND filter = ?", (owner, name))
+        return bytes(found[0][0]) if found else None
+
     def before_commit(self) -> None:
         """Announce the next digest to the mirror; does nothing where no ledger moved."""
         if self._pending is not None:

@@ -8,9 +8,12 @@
     ├── MethodUnavailable  the accountant that was asked for cannot speak of this event (also a ValueError)
     ├── NotAttainable      no noise, rate, count or group figure meets the target (also a ValueError)
     ├── ContractInvalid    an epsilon, delta, order or window that cannot be enforced (also a ValueError)
+    ├── EventUnsuited      an event that the contract's filter cannot price (also a ValueError)
+    ├── QuotaInvalid       a quota outside (0, 1] (also a ValueError)
     ├── ChargeInvalid      a charge, time or row outside its range (also a ValueError)
     └── LedgerError
         ├── BudgetExhausted    the contract does not cover this charge now; nothing was charged
+        │   └── QuotaExhausted     the contract would, but its purpose has taken its share
         ├── AlreadyCharged     this (study, round) has its row; a second release needs a second round
         └── LedgerCorrupt      a row that does not follow from the rows before it
 """
@@ -42,6 +45,14 @@ class ContractInvalid(AccountingError, ValueError):
     """A contract that no filter can enforce."""
 
 
+class EventUnsuited(AccountingError, ValueError):
+    """The contract's filter has no price for this event."""
+
+
+class QuotaInvalid(AccountingError, ValueError):
+    """A quota is a share of the cap, in (0, 1]."""
+
+
 class ChargeInvalid(AccountingError, ValueError):
     """A charge, a time or an encoded row is outside its range."""
 
@@ -51,12 +62,31 @@ class LedgerError(AccountingError):
 
 
 class BudgetExhausted(LedgerError):
-    """The contract does not cover this charge now."""
+    """The contract does not cover this charge now.
 
-    def __init__(self, asked_rdp: float, left_rdp: float) -> None:
-        super().__init__(f"expected a charge of at most {left_rdp:.6g} (Renyi, nats), got {asked_rdp:.6g}")
-        self.asked_rdp = asked_rdp
-        self.left_rdp = left_rdp
+    Attributes:
+        asked: what the charge costs in the filter's currency (nats).
+        left: what is left of each cap.
+    """
+
+    def __init__(self, asked: tuple[float, ...], left: tuple[float, ...], whose: str = "") -> None:
+        super().__init__(f"expected a charge of at most {_figures(left)} nats{whose}, got {_figures(asked)}")
+        self.asked = asked
+        self.left = left
+
+
+class QuotaExhausted(BudgetExhausted):
+    """The purpose has taken its share of the contract, whatever others have left.
+
+    Attributes:
+        purpose: whose quota it is.
+        asked: what the charge costs in the filter's currency (nats).
+        left: what is left of the purpose's share of each cap.
+    """
+
+    def __init__(self, purpose: str, asked: tuple[float, ...], left: tuple[float, ...]) -> None:
+        super().__init__(asked, left, f" for purpose {purpose!r} within its quota")
+        self.purpose = purpose
 
 
 class AlreadyCharged(LedgerError):
@@ -69,9 +99,23 @@ class AlreadyCharged(LedgerError):
 
 
 class LedgerCorrupt(LedgerError):
-    """A row does not follow from the rows before it."""
+    """A row does not follow from the rows before it, or is not the one that was written.
 
-    def __init__(self, index: int, reason: str) -> None:
-        super().__init__(f"ledger row {index}: {reason}")
+    Attributes:
+        index: the row's place, from 0.
+        reason: what does not hold.
+        offset: where in the row's body the one changed byte stands, if one byte explains it.
+        field: the name of what stands there.
+    """
+
+    def __init__(self, index: int, reason: str, offset: int | None = None, field: str | None = None) -> None:
+        place = "" if offset is None else f", byte {offset} ({field})"
+        super().__init__(f"ledger row {index}{place}: {reason}")
         self.index = index
         self.reason = reason
+        self.offset = offset
+        self.field = field
+
+
+def _figures(costs: tuple[float, ...]) -> str:
+    return ", ".join(f"{cost:.6g}" for cost in costs)

@@ -138,14 +138,15 @@ class CarriedEvent:
     """Spend whose releases are not in this ledger: before an erasure, a lost store or a changed contract.
 
     Attributes:
-        lifetime_rdp: the lifetime odometer before this row (Renyi, nats), so that erasing rows does not reset it.
+        lifetime: the lifetime odometer before this row in the filter's currency (nats), so that erasing rows does not
+            reset it.
     """
 
-    lifetime_rdp: float = 0.0
+    lifetime: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.lifetime_rdp < math.inf:
-            raise EventInvalid(f"expected lifetime_rdp in [0, inf), got {self.lifetime_rdp!r}")
+        if not all(0 <= figure < math.inf for figure in self.lifetime):
+            raise EventInvalid(f"expected lifetime figures in [0, inf), got {self.lifetime!r}")
 
 
 Event = SumEvent | LocalEvent | ResponseEvent | TreeEvent

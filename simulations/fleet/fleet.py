@@ -24,7 +24,7 @@ from client_agent.keys import FileKeyring
 from client_agent.store import open_store
 from consent import PURPOSES
 from models.queries.answers import DeviceData
-from privacy.accounting import Contract, lifetime_epsilon, spent_epsilon
+from privacy.accounting import NO_QUOTAS, Contract, Costs, Quotas, Times, lifetime_epsilon, spent, spent_epsilon
 from simulations.fleet.acceptance import WatchedLeader
 from simulations.populations import Choice
 
@@ -69,8 +69,8 @@ class FleetReport:
     """By purpose; ``null_reports`` counts the nulls among ``sent_reports``, those that the leader accepted."""
     spent_epsilon: float
     """The filter's figure of the device that spent most in this run (device level, zero-out)."""
-    charged_rdp: dict[str, float]
-    """By purpose: Renyi divergence at the contract's order, nats, charged to the device charged most."""
+    charged: dict[str, Costs]
+    """By purpose: what the device charged most was charged, in the currency of the contract's filter, nats."""
     local_epsilon: dict[str, float]
     """By study digest: the local filter's figure of the device that trained most (per row, zero-out)."""
     heads: int = 0
@@ -94,6 +94,7 @@ class Fleet:
         contract: the installed budget (device level, zero-out).
         clock: the machine's clocks.
         slots: where in a window reports are sent.
+        quotas: what each purpose may take of the contract; none unless given.
     """
 
     def __init__(
@@ -106,12 +107,15 @@ class Fleet:
         contract: Contract,
         clock: Clock,
         slots: Slots | None = None,
+        quotas: Quotas = NO_QUOTAS,
     ) -> None:
         self.devices = {device.name: device for device in devices}
         self.store = open_store(folder, FileKeyring(folder))
         self.keeper = ConsentKeeper(self.store, pins, clock)
         self._leader, self._helper, self._pins, self._clock = WatchedLeader(leader), helper, pins, clock
-        self.federation = Federation(self.store, self._leader, helper, pins, clock, os.urandom, contract, slots=slots)
+        self.federation = Federation(
+            self.store, self._leader, helper, pins, clock, os.urandom, contract, slots=slots, quotas=quotas
+        )
         self.app = build_client_app(self.federation, self.data_of)
         self._owner: dict[str, str] = {}
         self._context = {}  # type: ignore[var-annotated]  # Flower's Context, by participant
@@ -220,7 +224,7 @@ class Fleet:
         budgets = self.federation.budgets
         with self.store.transaction():
             times = budgets.read_times()
-        spent = (spent_epsilon(budgets.of(name).contract, times) for name in self.devices if name not in self.spent)
+        figures = (spent_epsilon(budgets.of(name).contract, times) for name in self.devices if name not in self.spent)
         return FleetReport(
             devices=len(choices),
             consented=sum(bool(choice.granted) for choice in choices),
@@ -228,8 +232,8 @@ class Fleet:
             withdrawn=len(self.withdrawn),
             spent_at_start=len(self.spent),
             tallies={purpose: self._accepted(purpose, row) for purpose, row in self.federation.statistics().items()},
-            spent_epsilon=max(spent, default=0.0),
-            charged_rdp=self._charged_rdp(),
+            spent_epsilon=max(figures, default=0.0),
+            charged=self._charged(times),
             local_epsilon=self._local_epsilon(),
             heads=self._heads,
             late=self._late,
@@ -238,14 +242,12 @@ class Fleet:
     def _accepted(self, purpose: str, row: dict[str, int]) -> dict[str, int]:
         return {**row, "null_reports": row.get("sent_reports", 0) - self._leader.real_reports(purpose)}
 
-    def _charged_rdp(self) -> dict[str, float]:
-        most: dict[str, float] = {}
+    def _charged(self, times: Times) -> dict[str, Costs]:
+        most: dict[str, Costs] = {}
         for person in self.devices.keys() - self.spent:
-            sums: dict[str, float] = {}
-            for item in self.federation.budgets.of(person).contract.active:
-                sums[item.purpose] = sums.get(item.purpose, 0.0) + item.rdp
-            for purpose, rdp in sums.items():
-                most[purpose] = max(most.get(purpose, 0.0), rdp)
+            state = self.federation.budgets.of(person).contract
+            for purpose in state.by_purpose:
+                most[purpose] = max(most.get(purpose, ()), spent(state, times, purpose))
         return most
 
     def _local_epsilon(self) -> dict[str, float]:
@@ -275,7 +277,7 @@ def merge(reports: Iterable[FleetReport]) -> FleetReport:
         spent_at_start=sum(part.spent_at_start for part in parts),
         tallies=_added(part.tallies for part in parts),
         spent_epsilon=max(part.spent_epsilon for part in parts),
-        charged_rdp=_largest(part.charged_rdp for part in parts),
+        charged=_dearest(part.charged for part in parts),
         local_epsilon=_largest(part.local_epsilon for part in parts),
         heads=sum(part.heads for part in parts),
         late=sum(part.late for part in parts),
@@ -297,4 +299,12 @@ def _largest(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:
     for table in tables:
         for name, figure in table.items():
             most[name] = max(most.get(name, 0.0), figure)
+    return most
+
+
+def _dearest(tables: Iterable[Mapping[str, Sequence[float]]]) -> dict[str, Costs]:
+    most: dict[str, Costs] = {}
+    for table in tables:
+        for name, costs in table.items():
+            most[name] = max(most.get(name, ()), tuple(costs))
     return most

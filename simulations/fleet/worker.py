@@ -26,10 +26,11 @@ from client_agent.clocks import SystemClock
 from client_agent.connection import HelperConnection, LeaderConnection
 from client_agent.enrolment import Pins
 from client_agent.federation.contribution import Slots
+from client_agent.policy import INSTALLED_QUOTAS
 from models.learning.steps import first_parameters, local_plan_of, net_of
 from models.wire.problems import ProblemError
 from models.wire.studies import TrainQuery
-from privacy.accounting import Contract, rdp
+from privacy.accounting import rdp, read_terms
 from privacy.crypto import SealPrivateKey, SigningKey
 from privacy.mechanisms import RandomStream
 from privacy.secure_sum import SumContext, make_report
@@ -56,9 +57,8 @@ class WorkerConfig:
     seed: int
     part: int
     parts: int
-    epsilon: float
-    delta: float
-    order: int
+    contract: str
+    """Its terms, in hexadecimal."""
     canary: str
     site: str
     slot: str
@@ -87,9 +87,10 @@ class Worker:
             LeaderConnection(config.leader),
             HelperConnection(config.helper),
             Pins.parse(config.pins.encode()),
-            Contract(config.epsilon, config.delta, config.order),
+            read_terms(bytes.fromhex(config.contract)),
             SystemClock(),
             Slots(earliest=0.4, latest=0.85),
+            INSTALLED_QUOTAS,
         )
 
     def warm_up(self) -> dict[str, float]:

@@ -12,7 +12,7 @@ from client_agent.federation.budgets import LEDGER_LOST, inspect
 from client_agent.keys import FileKeyring
 from client_agent.store import STORE_FILE
 from client_agent.store.ledgers import MIRROR
-from privacy.accounting import spent_rdp
+from privacy.accounting import spent
 from privacy.crypto import SigningKey
 from tests.client_agent.test_federation import VECTOR, only_round, take_part
 from tests.client_agent.world import START_MS, World, federate, make_store, populate
@@ -225,6 +225,6 @@ def test_turning_one_clock_gives_no_budget_back(world, store):
     (member,) = federation.roster
     days_seconds = 40 * 86_400
     later = federation.budgets.read_times(START_MS // 1_000 + days_seconds)
-    assert spent_rdp(member.budget.contract, later) > 0
+    assert spent(member.budget.contract, later) > (0,)
     world.clock.running_seconds += days_seconds
-    assert spent_rdp(member.budget.contract, federation.budgets.read_times()) == 0
+    assert spent(member.budget.contract, federation.budgets.read_times()) == (0,)

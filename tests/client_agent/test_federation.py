@@ -80,8 +80,8 @@ def test_heads_and_tails_are_charged_alike(world, store):
     take_part(world, federation, only_round(federation))
     states = [member.budget.contract for member in federation.roster]
     assert {state.length for state in states} == {1}
-    assert len({state.active[0].rdp for state in states}) == 1
-    assert states[0].lifetime_rdp > 0
+    assert len({state.active[0].units for state in states}) == 1
+    assert states[0].lifetime > (0,)
 
 
 def test_a_round_is_answered_once(world, store):

@@ -52,4 +52,4 @@ def test_two_fleets_reports_add_up(tmp_path):
     assert both.devices == 2 * PEOPLE
     assert both.tallies["measurement"]["sent_bytes"] == 2 * one.tallies["measurement"]["sent_bytes"]
     assert both.spent_epsilon == one.spent_epsilon + 1.0
-    assert both.charged_rdp == one.charged_rdp
+    assert both.charged == one.charged
