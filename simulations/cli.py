@@ -21,6 +21,10 @@ class _LazyGroup(typer.core.TyperGroup):
             "Run the main job end to end, with real processes.",
         ),
         "account": ("simulations.commands.account", "What a plan costs in epsilon (device level, zero-out)."),
+        "audit": (
+            "simulations.commands.audit",
+            "Attack the private sum; fail where a bound exceeds the claimed epsilon.",
+        ),
         "bench": ("simulations.commands.bench", "Measure speed here and now, peers beside us."),
     }
 

@@ -5,14 +5,16 @@ A bound above the claim refutes the claim (or the code); a bound below it proves
 """
 
 from privacy.audit.errors import AuditError, AuditInvalid
-from privacy.audit.membership import membership_lower_bound
+from privacy.audit.membership import MembershipAudit, membership_audit, membership_lower_bound
 from privacy.audit.one_run import OneRunAudit, guess_plan, one_run_audit, one_run_lower_bound, one_run_p_value
 
 __all__ = [
     "AuditError",
     "AuditInvalid",
+    "MembershipAudit",
     "OneRunAudit",
     "guess_plan",
+    "membership_audit",
     "membership_lower_bound",
     "one_run_audit",
     "one_run_lower_bound",

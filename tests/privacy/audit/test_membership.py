@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from privacy.audit import AuditInvalid, membership_lower_bound
+from privacy.audit import AuditInvalid, membership_audit, membership_lower_bound
 
 
 def test_bound_is_the_log_ratio_of_clopper_pearson_bounds() -> None:
@@ -65,3 +65,47 @@ def test_impossible_counts_and_levels_are_refused(
     """More positives than trials or a level out of range is an error, not a bound."""
     with pytest.raises(AuditInvalid, match="expected"):
         membership_lower_bound(*counts, delta, significance)
+
+
+SCORES = np.array([0.0, 1.0, 2.0, 3.0])
+
+
+def test_the_best_of_several_rules_is_corrected_for_their_number() -> None:
+    """Two thresholds are tested at half the significance each, and the better one is reported with its counts."""
+    inside, outside = np.repeat([0.0, 2.0], [100, 900]), np.repeat([0.0, 2.0], [990, 10])
+    audit = membership_audit(inside, outside, [1.0, 5.0], delta=1e-3, significance=0.05)
+    assert (audit.threshold, audit.true_positives, audit.false_positives) == (1.0, 900, 10)
+    assert (audit.positives, audit.negatives) == (1_000, 1_000)
+    assert audit.lower_bound == membership_lower_bound(900, 1_000, 10, 1_000, 1e-3, 0.025)
+
+
+def test_several_rules_are_wrong_no_more_often_than_the_significance() -> None:
+    """A Gaussian of multiplier 1 at delta .1, attacked 300 times at six thresholds: at most one in ten exceeds 1.16."""
+    generator = np.random.default_rng(11)
+    plan = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+    wrong = sum(
+        membership_audit(
+            generator.normal(1.0, size=400), generator.normal(size=400), plan, delta=0.1, significance=0.1
+        ).lower_bound
+        > 1.16
+        for _ in range(300)
+    )
+    assert wrong <= 30
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "thresholds"),
+    [
+        (SCORES, SCORES, []),
+        (SCORES, SCORES, [np.nan]),
+        (np.array([]), SCORES, [1.0]),
+        (SCORES, np.array([np.inf]), [1.0]),
+        (SCORES.reshape(2, 2), SCORES, [1.0]),
+    ],
+)
+def test_scores_and_rules_that_say_nothing_are_refused(
+    inside: np.ndarray, outside: np.ndarray, thresholds: list[float]
+) -> None:
+    """No threshold, NaN, infinities, tables and an experiment without trials are errors."""
+    with pytest.raises(AuditInvalid, match="expected"):
+        membership_audit(inside, outside, thresholds, delta=0.0, significance=0.05)
