@@ -7,7 +7,8 @@
     ├── StoreCorrupt        durable state that does not verify: the ledger, the log or a consent chain
     ├── StepForbidden       an event that the study's or round's state does not allow (also a wrong-state problem)
     ├── StudyStopped        the privacy office stopped the study while a round was under way
-    └── StudyFailed         a study that cannot go on; the message says why and what next
+    ├── StudyFailed         a study that cannot go on; the message says why and what next
+    └── WorkerLost          a process that opened seals for the helper ended early; the same batch may be sent again
 """
 
 from __future__ import annotations
@@ -40,3 +41,7 @@ class StudyStopped(AggregatorError):
 
 class StudyFailed(AggregatorError):
     """The study cannot go on."""
+
+
+class WorkerLost(AggregatorError):
+    """A worker process ended or could not do its range; nothing was answered, and the batch stays marked."""

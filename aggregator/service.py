@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from html import escape
 from typing import Any, TypeVar
 
@@ -29,9 +30,20 @@ _FRAMEWORK_PROBLEMS = {404: "not-found", 405: "not-found", 413: "too-large", 415
 
 
 def new_service(
-    title: str, summary: str, settings: ServiceSettings, lifespan: Any, metrics: Metrics, log: Log
+    title: str,
+    summary: str,
+    settings: ServiceSettings,
+    lifespan: Any,
+    metrics: Metrics,
+    log: Log,
+    *,
+    larger_bodies: Sequence[tuple[re.Pattern[str], int]] = (),
+    longer_requests: Sequence[tuple[re.Pattern[str], float]] = (),
 ) -> FastAPI:
-    """A FastAPI application that wears the house's guards and answers every error as an RFC 9457 problem."""
+    """A FastAPI application that wears the house's guards and answers every error as an RFC 9457 problem.
+
+    ``larger_bodies`` and ``longer_requests`` are routes whose limits are not the settings' general ones.
+    """
     app = FastAPI(
         title=title,
         summary=summary,
@@ -43,10 +55,10 @@ def new_service(
     )
     _answer_problems(app, log)
     app.add_middleware(Observation, metrics=metrics)
-    app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes)
+    app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes, routes=larger_bodies)
     app.add_middleware(OriginGuard, origins=settings.origins)
     app.add_middleware(HostGuard, hosts=settings.hosts)
-    app.add_middleware(TimeLimit, limit_seconds=settings.time_limit_seconds)
+    app.add_middleware(TimeLimit, limit_seconds=settings.time_limit_seconds, routes=longer_requests)
     app.add_middleware(SecurityHeaders)
     return app
 

@@ -130,6 +130,8 @@ class LeaderSettings(ServiceSettings):
     """Public keys of the privacy officers, compared out of band."""
     helper_timeout_seconds: Seconds = 120.0
     """Longest wait for one answer of the helper."""
+    share_timeout_seconds: Seconds = 3_600.0
+    """Longest wait for the helper's share: it opens every seal of the batch first."""
     helper_retry_seconds: Seconds = 5.0
     """Longest pause between two attempts to reach the helper while a round waits for it."""
     decision_poll_seconds: Seconds = 1.0
@@ -157,8 +159,14 @@ class HelperSettings(ServiceSettings):
     """The leader's public key, compared out of band."""
     officers: tuple[Hex32, ...] = ()
     """Public keys of the privacy officers whose decisions count."""
-    body_limit_bytes: Bytes = 2**30
-    """Largest request body: a whole round's seals come in one."""
+    batch_limit_bytes: Bytes = 2**34
+    """Largest batch of seals; a round's own limit follows from its study's maximum cohort and is never above this."""
+    batch_time_limit_seconds: Seconds = 3_600.0
+    """Longest that the request for a round's share may take: a million seals take minutes to arrive and to open."""
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
+    """Processes that open a large batch's seals; 0: one per core, 1: none beside the service."""
+    large_batch_reports: Annotated[int, Field(ge=1)] = 20_000
+    """Batches of at least so many seals are opened by the workers."""
     round_key_seconds: Seconds = 7_200.0
     """How long after its window a round's key lives, if no batch was answered; longer than the seals' own grace."""
     maximum_withdrawals: Annotated[int, Field(ge=1)] = 1_000_000

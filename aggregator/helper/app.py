@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -15,6 +16,7 @@ from sqlalchemy import text
 from aggregator.clock import OS_ENTROPY, Clock, Entropy
 from aggregator.helper import console, decisions, expiry, openings, shares, withdrawals
 from aggregator.helper.office import Office, office_of
+from aggregator.helper.spool import SPOOL_FOLDER, SpoolFolder
 from aggregator.logs import quiet_libraries, service_log
 from aggregator.metrics import Metrics
 from aggregator.service import (
@@ -35,6 +37,7 @@ from models.wire.message import CompactJws, Message
 from models.wire.rounds import OpeningRequest, ShareAnswer, WithdrawalNotice
 from models.wire.studies import Study
 
+SHARE_PATH = re.compile(r"/v1/rounds/[0-9a-f]{64}/[0-9]{1,5}/share")
 HexDigest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -108,6 +111,7 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
                 database=database,
                 store=store,
                 budget=budget,
+                spools=SpoolFolder(settings.directory / SPOOL_FOLDER),
                 entropy=entropy,
             )
 
@@ -119,6 +123,7 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
                 yield
             finally:
                 watching.cancel()
+                await _stop_answering(app.state.office)
         finally:
             await database.close()
 
@@ -133,6 +138,8 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
         lifespan,
         metrics,
         log,
+        larger_bodies=((SHARE_PATH, settings.batch_limit_bytes),),
+        longer_requests=((SHARE_PATH, settings.batch_time_limit_seconds),),
     )
     identity = ServiceIdentity(
         role="helper",
@@ -145,6 +152,12 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
     app.include_router(_routes())
     app.mount("/static", StaticFiles(directory=console.FOLDER / "static"), name="static")
     return app
+
+
+async def _stop_answering(office: Office) -> None:
+    """Leave no thread and no process behind; what is marked is answered after the next start."""
+    office.stopping.set()
+    await asyncio.gather(*office.answering.values(), return_exceptions=True)
 
 
 def _routes() -> APIRouter:
@@ -220,10 +233,10 @@ def _add_round_routes(router: APIRouter) -> None:
     )
     async def share(request: Request, study_hash: HexDigest, number: Annotated[int, Path(ge=1, le=10_000)]) -> Response:
         """Answer a round's one batch. Signed by the leader; the identical batch again gets identical bytes."""
-        office, body = office_of(request), await request.body()
+        office = office_of(request)
         require_media_type(request, SEALS_MEDIA_TYPE)
-        office.check_leader(request, body)
-        answer = await shares.answer(office, bytes.fromhex(study_hash), number, body)
+        head = office.check_leader_head(request)  # before the body: a stranger's never reaches the disk
+        answer = await shares.answer(office, bytes.fromhex(study_hash), number, head, request.stream())
         return Response(answer, media_type="application/json")
 
     @router.post("/v1/withdrawals", status_code=202, tags=["rounds"])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import threading
 from dataclasses import dataclass, field
 
 from fastapi import Request
 
 from aggregator.budget import Budget
 from aggregator.clock import OS_ENTROPY, Clock, Entropy
+from aggregator.helper.spool import SpoolFolder
 from aggregator.metrics import Metrics
 from aggregator.service import Log
 from aggregator.settings import HelperSettings
@@ -15,7 +19,9 @@ from aggregator.storage.database import Database
 from aggregator.storage.helper import HelperStore
 from models.wire.problems import ProblemError
 from privacy.crypto import SignatureInvalid, SigningKey, VerifyKey
-from privacy.crypto.requests import WINDOW_SECONDS, verify_request
+from privacy.crypto.requests import WINDOW_SECONDS, SignedHead, check_body, verify_head
+
+_SPOOLS_AT_ONCE = 2
 
 
 @dataclass
@@ -32,8 +38,15 @@ class Office:
     database: Database
     store: HelperStore
     budget: Budget
+    spools: SpoolFolder
     entropy: Entropy = OS_ENTROPY
     nonces: dict[bytes, int] = field(default_factory=dict)
+    spooling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SPOOLS_AT_ONCE))
+    """Batches arrive a few at a time, so that what they take on disk has a bound."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the service ends: what opens seals stops at its next range."""
+    answering: dict[int, asyncio.Task[bytes]] = field(default_factory=dict)
+    """Answers under way, by round: a retry waits for the first attempt's instead of opening the seals again."""
 
     def check_leader(self, request: Request, body: bytes) -> None:
         """Return if the leader signed this very request, for the first time.
@@ -41,15 +54,43 @@ class Office:
         Raises:
             ProblemError: ``bad-signature``, or ``replayed``.
         """
-        now = self.clock.now_seconds()
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        audience = self.key.verify_key.fingerprint
+        head = self._signed_head(request)
+        self.check_body(head, hashlib.sha256(body).digest())
+        self._use_nonce(head.nonce)
+
+    def check_leader_head(self, request: Request) -> SignedHead:
+        """What the leader signed, for the first time, of a request whose body is still to come.
+
+        Nothing of a body is kept before this; when it is whole, ``check_body`` says whether it is the one.
+
+        Raises:
+            ProblemError: ``bad-signature``, or ``replayed``.
+        """
+        head = self._signed_head(request)
+        self._use_nonce(head.nonce)
+        return head
+
+    def check_body(self, head: SignedHead, body_sha256: bytes) -> None:
+        """Return if a body is the one that was signed.
+
+        Raises:
+            ProblemError: ``bad-signature``.
+        """
         try:
-            _, nonce = verify_request(
-                request.headers, request.method, target, body, (self.leader_key,), now, audience=audience
-            )
+            check_body(head, body_sha256)
         except SignatureInvalid as error:
             raise ProblemError("bad-signature", str(error)) from error
+
+    def _signed_head(self, request: Request) -> SignedHead:
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        audience, now = self.key.verify_key.fingerprint, self.clock.now_seconds()
+        try:
+            return verify_head(request.headers, request.method, target, (self.leader_key,), now, audience=audience)
+        except SignatureInvalid as error:
+            raise ProblemError("bad-signature", str(error)) from error
+
+    def _use_nonce(self, nonce: bytes) -> None:
+        now = self.clock.now_seconds()
         for old in [known for known, at in self.nonces.items() if at < now - 2 * WINDOW_SECONDS]:
             del self.nonces[old]
         if nonce in self.nonces:

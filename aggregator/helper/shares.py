@@ -1,13 +1,17 @@
 """The helper's one answer to a round. The order of this file is the privacy argument.
 
-1. *Spool*: the seals' ids are recomputed, must strictly increase, and give the batch's digest. Nothing is opened.
+1. *Spool*: once the leader's signature over the request's head holds, the body goes to a private file; the seals' ids
+   are recomputed, must strictly increase, and give the batch's digest and ranges. Nothing is opened.
 2. *Mark*: one durable transaction ties the round to this digest for ever, charges the ledger, and stores the noise's
    secret, the time and the last withdrawal that counts. From here on a second batch is refused.
-3. *Open*: every seal, in order; masks are summed; noise is derived from the stored secret and the batch's digest.
-4. *Answer*: the answer's bytes are stored, and in the same transaction the round's key and the noise's secret go.
+3. *Open*: every seal, in ranges and over processes where there are many; masks are summed; noise is derived from the
+   stored secret and the batch's digest.
+4. *Answer*: the answer's bytes are stored, and in the same transaction the round's key and the noise's secret go. So
+   does the file.
 
 A crash between 2 and 4 leaves everything that 3 depends on, so the retry of the identical batch yields identical bytes;
-after 4 it yields the stored ones. Nothing in step 3 reads a clock, a generator or a list that may have grown since.
+after 4 it yields the stored ones. Nothing in step 3 reads a clock, a generator or a list that may have grown since, and
+a sum modulo 2^b is the same in whatever ranges and processes it is computed. Memory does not grow with the reports.
 """
 
 from __future__ import annotations
@@ -15,37 +19,46 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from dataclasses import dataclass, field
+import os
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aggregator.errors import WorkerLost
 from aggregator.helper.decisions import require_running
 from aggregator.helper.expiry import EXPIRED
 from aggregator.helper.office import Office
+from aggregator.helper.opening import Opening
+from aggregator.helper.ranges import Job
+from aggregator.helper.spool import Spool, Spooled
 from aggregator.storage.database import Change
 from aggregator.storage.helper import Record
-from models.wire.frames import decode_seals
+from models.wire.frames import read_seals, seals_size
 from models.wire.message import to_base64
 from models.wire.problems import ProblemError
 from models.wire.rounds import ANSWER_TYPE, Answer, FailedSeal, ShareAnswer, failed_digest, sum_context
 from models.wire.studies import Study
 from privacy.accounting import Costs
 from privacy.crypto import CryptoError, SealPrivateKey, digest, sign_document
+from privacy.crypto.requests import SignedHead
 from privacy.mechanisms import RandomStream, discrete_gaussian
 from privacy.secure_sum import (
-    BatchDigest,
-    BatchRefused,
     CohortTooSmall,
-    HelperSum,
     SealFailure,
     SecureSumError,
+    Span,
     SumContext,
     SumParameters,
     noised_share,
 )
-from privacy.secure_sum.reports import SealedPayload, seal_info
+from privacy.secure_sum.reports import SEAL_BYTES, SealedPayload, seal_info
 
 _REASONS = {
     SealFailure.UNOPENED: "unopened",
@@ -55,6 +68,10 @@ _REASONS = {
     SealFailure.WITHDRAWN: "withdrawn",
 }
 OPEN, MARKED, ANSWERED, REFUSED = "open", "marked", "answered", "refused"
+
+
+_PIECE_BYTES = 2**20
+_PAGE = 1_000
 
 
 @dataclass(frozen=True)
@@ -68,15 +85,25 @@ class Marked:
     key: SealPrivateKey
     noise_secret: bytes = field(repr=False)
     marked_at_ms: int
-    tokens: dict[bytes, list[bytes]] = field(repr=False)
+    tokens: dict[bytes, bytes] = field(repr=False)
+    """The right tokens of withdrawn reports of this batch."""
+    withdrawal_horizon: int = 0
 
 
-async def answer(office: Office, study_hash: bytes, number: int, body: bytes) -> bytes:
+async def answer(office: Office, study_hash: bytes, number: int, head: SignedHead, body: AsyncIterator[bytes]) -> bytes:
     """Answer a round's batch, once. Returns the bytes of a ``ShareAnswer``.
 
+    Args:
+        office: the helper.
+        study_hash: which study.
+        number: which round of it.
+        head: what the leader signed, checked; the body must turn out to be the one that it names.
+        body: the batch, as it arrives.
+
     Raises:
-        ProblemError: ``unknown-round``, ``batch-invalid``, ``cohort-too-small``, ``already-answered``,
-            ``budget-exhausted``, and whatever keeps the study from running.
+        ProblemError: ``unknown-round``, ``too-large``, ``malformed``, ``bad-signature``, ``batch-invalid``,
+            ``cohort-too-small``, ``already-answered``, ``budget-exhausted``, and whatever keeps the study from running.
+        WorkerLost: a process died while it opened seals; the batch stays marked.
     """
     async with office.database.reading() as connection:
         known = await _require_round(office, connection, study_hash, number)
@@ -84,30 +111,65 @@ async def answer(office: Office, study_hash: bytes, number: int, body: bytes) ->
     assert proposal is not None, "a round refers to its proposal"
     study = Study.model_validate_json(proposal.body)
     context = sum_context(study, number, known.model_hash)
-    seals, batch = await asyncio.to_thread(_spool, body, context)
-    price = await asyncio.to_thread(office.budget.price, study)
-    marked = await office.database.change(
-        lambda change: _mark(office, change, study_hash, number, context, batch, len(seals), price)
-    )
-    if isinstance(marked, bytes):
-        return marked
-    body, opened = await asyncio.to_thread(_compute, office, marked, seals)
-    answered = await office.database.change(lambda change: _store(office, change, marked, body, opened))
-    await office.database.scrub()
-    office.log.info("answered", study=study.study_id, round=number, opened=opened)
-    return _unwrap(answered)
+    with ExitStack() as files:
+        path = files.enter_context(office.spools.file())
+        async with office.spooling:
+            spooled = await _spool(office, path, study.plan.parameters(), context, head, body)
+        price = await asyncio.to_thread(office.budget.price, study)
+        marked = await office.database.change(
+            lambda change: _mark(office, change, study_hash, number, context, spooled.batch, spooled.count, price)
+        )
+        if isinstance(marked, bytes):
+            return marked
+        task = office.answering.get(marked.round_id)
+        if task is None:
+            # The answer outlives a request that goes away: a retry joins it here, or finds what it stored.
+            task = asyncio.ensure_future(_finish(office, marked, spooled, files.pop_all()))
+            office.answering[marked.round_id] = task
+            task.add_done_callback(lambda done: _forget(office, marked.round_id, done))
+    return _unwrap(await asyncio.shield(task))
 
 
-def _spool(body: bytes, context: SumContext) -> tuple[list[bytes], bytes]:
-    """Step 1: seals and the batch's digest."""
-    seals = decode_seals(body)
-    batch = BatchDigest(context)
+async def _spool(
+    office: Office,
+    path: Path,
+    params: SumParameters,
+    context: SumContext,
+    head: SignedHead,
+    body: AsyncIterator[bytes],
+) -> Spooled:
+    """Step 1. What arrives is at most what a full cohort of this study has."""
+    spool = Spool(path, context, seals_size(params.maximum_cohort, SEAL_BYTES))
     try:
-        for seal in seals:
-            batch.add(hashlib.sha256(seal).digest())
-    except BatchRefused as error:
-        raise ProblemError("batch-invalid", str(error)) from error
-    return seals, batch.digest()
+        pieces = bytearray()
+        async for piece in body:
+            pieces += piece
+            if len(pieces) >= _PIECE_BYTES:
+                await asyncio.to_thread(spool.write, bytes(pieces))
+                pieces.clear()
+        await asyncio.to_thread(spool.write, bytes(pieces))
+        spooled, body_sha256 = await asyncio.to_thread(spool.finish)
+    finally:
+        spool.close()
+    office.check_body(head, body_sha256)
+    return spooled
+
+
+async def _finish(office: Office, marked: Marked, spooled: Spooled, files: ExitStack) -> bytes:
+    """Steps 3 and 4."""
+    with files:
+        marked = replace(marked, tokens=await _right_tokens(office, marked, spooled))
+        body, opened = await asyncio.to_thread(_compute, office, marked, spooled)
+        answered = await office.database.change(lambda change: _store(office, change, marked, body, opened))
+    await office.database.scrub()
+    office.log.info("answered", study=marked.study.study_id, round=marked.context.round, opened=opened)
+    return answered
+
+
+def _forget(office: Office, round_id: int, done: asyncio.Task[bytes]) -> None:
+    office.answering.pop(round_id, None)
+    if not done.cancelled():
+        done.exception()  # whoever asked has it, or went away
 
 
 async def _mark(
@@ -143,12 +205,10 @@ async def _mark(
         )
         change.then(lambda: office.budget.settle(charged))
         known = await _require_round(office, change.connection, study_hash, number)
-    return await _marked(office, change.connection, known, study, context)
+    return _marked(known, study, context)
 
 
-async def _marked(
-    office: Office, connection: AsyncConnection, known: Record, study: Study, context: SumContext
-) -> Marked:
+def _marked(known: Record, study: Study, context: SumContext) -> Marked:
     return Marked(
         round_id=known.round_id,
         study=study,
@@ -157,36 +217,56 @@ async def _marked(
         key=SealPrivateKey(known.private_key),
         noise_secret=known.noise_secret,
         marked_at_ms=known.marked_at_ms,
-        tokens=await office.store.tokens_up_to(connection, known.withdrawal_horizon),
+        tokens={},
+        withdrawal_horizon=known.withdrawal_horizon,
     )
 
 
-def _compute(office: Office, marked: Marked, seals: list[bytes]) -> tuple[bytes, int]:
+def _compute(office: Office, marked: Marked, spooled: Spooled) -> tuple[bytes, int]:
     """Step 3: a pure function of what was marked. A cohort that is too small after opening is an answer too."""
+    assert spooled.batch == marked.batch, "the spooled batch is the marked one"
     params = marked.study.plan.parameters()
-    tokens = _chosen_tokens(marked, seals)
-    helper_sum = HelperSum(params, marked.context, marked.key, now=marked.marked_at_ms // 1_000, withdrawn=tokens)
-    for seal in seals:
-        helper_sum.add(seal)
-    assert helper_sum.batch == marked.batch, "the spooled batch is the marked one"
+    opening = Opening(params, marked.context, spooled.spans)
+    large = spooled.count >= office.settings.large_batch_reports
+    workers = office.settings.workers or os.cpu_count() or 1
+    opening.run(_jobs(office, marked, spooled, params), min(workers, len(spooled.spans)) if large else 1)
     try:
-        share = noised_share(helper_sum.total, _noise(marked, params), params)
+        share = noised_share(opening.total, _noise(marked, params), params)
     except CohortTooSmall:
-        return b"", helper_sum.opened
+        return b"", opening.opened
     failed = tuple(
         FailedSeal.model_validate({"report_id": item.report_id.hex(), "reason": _REASONS[item.reason]})
-        for item in helper_sum.failures
+        for item in opening.failures()
     )
     statement = Answer(
         context=marked.context.digest.hex(),
         batch=marked.batch.hex(),
-        opened=helper_sum.opened,
+        opened=opening.opened,
         share_sha256=hashlib.sha256(share).hexdigest(),
         failed_sha256=failed_digest(failed),
         answered_at_ms=marked.marked_at_ms,
     )
     jws = sign_document(office.key, ANSWER_TYPE, statement.document())
-    return ShareAnswer(answer=jws, share=to_base64(share), failed=failed).canonical(), helper_sum.opened
+    return ShareAnswer(answer=jws, share=to_base64(share), failed=failed).canonical(), opening.opened
+
+
+def _jobs(office: Office, marked: Marked, spooled: Spooled, params: SumParameters) -> Iterator[Job]:
+    """The batch's ranges, until the service is stopped."""
+    withdrawn = sorted(marked.tokens)
+    for span, offset in zip(spooled.spans, spooled.offsets, strict=True):
+        if office.stopping.is_set():
+            raise WorkerLost("the service is stopping; the batch is marked, so a retry is safe")
+        named = withdrawn[bisect_left(withdrawn, span.first) : bisect_right(withdrawn, span.last)]
+        yield Job(
+            params=params,
+            context=marked.context,
+            span=span,
+            path=spooled.path,
+            offset=offset,
+            now=marked.marked_at_ms // 1_000,
+            key=marked.key.private_bytes(),
+            withdrawn={report_id: marked.tokens[report_id] for report_id in named},
+        )
 
 
 def _noise(marked: Marked, params: SumParameters) -> NDArray[np.int64]:
@@ -194,26 +274,46 @@ def _noise(marked: Marked, params: SumParameters) -> NDArray[np.int64]:
     return discrete_gaussian(params.noise_sigma, params.dimension, stream)
 
 
-def _chosen_tokens(marked: Marked, seals: list[bytes]) -> dict[bytes, bytes]:
-    """One token per report. Where several were posted, a stranger's guess must not push out the right one."""
-    chosen = {report_id: tokens[0] for report_id, tokens in marked.tokens.items()}
-    contested = {report_id for report_id, tokens in marked.tokens.items() if len(tokens) > 1}
-    if not contested:
-        return chosen
-    for seal in seals:
-        report_id = hashlib.sha256(seal).digest()
-        if report_id in contested:
-            chosen[report_id] = _fitting_token(marked, seal, marked.tokens[report_id])
-    return chosen
+async def _right_tokens(office: Office, marked: Marked, spooled: Spooled) -> dict[bytes, bytes]:
+    """The tokens that take a report of this batch back; memory is one page of notices and what is really withdrawn.
+
+    A notice counts if its token is the one that the seal commits to, whatever strangers posted about the same report.
+    """
+    tokens: dict[bytes, bytes] = {}
+    async with office.database.reading() as connection:
+        for span, offset in zip(spooled.spans, spooled.offsets, strict=True):
+            after = b""
+            while page := await office.store.noticed(
+                connection, marked.withdrawal_horizon, span.first, span.last, after, _PAGE
+            ):
+                after = page[-1]
+                for report_id, wanted in await asyncio.to_thread(_commitments, marked, spooled, span, offset, page):
+                    token = await office.store.token_of(
+                        connection, marked.withdrawal_horizon, report_id, partial(_is_right, wanted)
+                    )
+                    if token is not None:
+                        tokens[report_id] = token
+    return tokens
 
 
-def _fitting_token(marked: Marked, seal: bytes, tokens: list[bytes]) -> bytes:
-    try:
-        wanted = SealedPayload.parse(marked.key.open(seal, seal_info(marked.context))).withdrawal_hash
-    except (CryptoError, SecureSumError):
-        return tokens[0]
-    fitting = (token for token in tokens if hmac.compare_digest(hashlib.sha256(token).digest(), wanted))
-    return next(fitting, tokens[0])
+def _commitments(
+    marked: Marked, spooled: Spooled, span: Span, offset: int, named: list[bytes]
+) -> list[tuple[bytes, bytes]]:
+    """What the named seals of a range commit to: (report id, SHA-256 of the token that takes it back)."""
+    wanted, found = set(named), []
+    with spooled.path.open("rb") as source:
+        source.seek(offset)
+        for seal in read_seals(source, span.count):
+            report_id = hashlib.sha256(seal).digest()
+            if report_id in wanted:
+                with suppress(CryptoError, SecureSumError):  # a seal that does not open is no report to take back
+                    payload = SealedPayload.parse(marked.key.open(seal, seal_info(marked.context)))
+                    found.append((report_id, payload.withdrawal_hash))
+    return found
+
+
+def _is_right(wanted: bytes, token: bytes) -> bool:
+    return hmac.compare_digest(hashlib.sha256(token).digest(), wanted)
 
 
 async def _store(office: Office, change: Change, marked: Marked, body: bytes, opened: int) -> bytes:

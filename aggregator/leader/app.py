@@ -109,7 +109,14 @@ def _link(
 ) -> HelperLink:
     timeout = httpx.Timeout(settings.helper_timeout_seconds, connect=5.0)
     client = httpx.AsyncClient(base_url=settings.helper_url, transport=transport, timeout=timeout, trust_env=False)
-    return HelperLink(client, key, settings.helper_verify_key(), clock, metrics)
+    return HelperLink(
+        client,
+        key,
+        settings.helper_verify_key(),
+        clock,
+        metrics,
+        share_timeout_seconds=settings.share_timeout_seconds,
+    )
 
 
 async def _open_desk(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import TypeVar
 
 import httpx
 from pydantic import ValidationError
 
 from aggregator.clock import Clock
+from aggregator.leader.releases import Outgoing
 from aggregator.metrics import Metrics
 from models.wire.frames import SEALS_MEDIA_TYPE
 from models.wire.message import CompactJws, Message
@@ -16,11 +19,12 @@ from models.wire.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemError, prob
 from models.wire.rounds import OpeningRequest
 from models.wire.studies import Study
 from privacy.crypto import SigningKey, VerifyKey
-from privacy.crypto.requests import sign_request
+from privacy.crypto.requests import sign_head, sign_request
 
 T = TypeVar("T", bound=Message)
 _JSON = "application/json"
 _NOT_FOUND = 404
+_CONNECT_SECONDS = 5.0
 
 
 class _SignedOpening(Message):
@@ -39,13 +43,21 @@ class HelperLink:
     """
 
     def __init__(
-        self, client: httpx.AsyncClient, key: SigningKey, helper_key: VerifyKey, clock: Clock, metrics: Metrics
+        self,
+        client: httpx.AsyncClient,
+        key: SigningKey,
+        helper_key: VerifyKey,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        share_timeout_seconds: float,
     ) -> None:
         self._client = client
         self._key = key
         self._audience = helper_key.fingerprint
         self._clock = clock
         self._metrics = metrics
+        self._share_patience = httpx.Timeout(share_timeout_seconds, connect=_CONNECT_SECONDS)
 
     async def propose(self, study: Study) -> None:
         """Forward a study."""
@@ -63,10 +75,16 @@ class HelperLink:
         """Ask for an opening, as signed."""
         return _parse(_SignedOpening, await self._post("/v1/rounds", request.canonical(), _JSON)).opening
 
-    async def share(self, study_hash: bytes, number: int, seals: bytes) -> bytes:
-        """Hand in a round's batch; returns the bytes of a ``ShareAnswer``."""
+    async def share(self, study_hash: bytes, number: int, outgoing: Outgoing, pieces: AsyncGenerator[bytes]) -> bytes:
+        """Hand in a round's batch as a stream, which is closed; returns the bytes of a ``ShareAnswer``."""
         path = f"/v1/rounds/{study_hash.hex()}/{number}/share"
-        return (await self._post(path, seals, SEALS_MEDIA_TYPE)).content
+        now, nonce = self._clock.now_seconds(), os.urandom(16)
+        signed = sign_head(self._key, "POST", path, outgoing.body_sha256, now, nonce, audience=self._audience)
+        headers = {**signed, "content-type": SEALS_MEDIA_TYPE, "content-length": str(outgoing.body_bytes)}
+        async with aclosing(pieces):  # it reads from the store, also when the line breaks half-way
+            response = await self._send("POST", path, pieces, headers, patience=self._share_patience)
+        _raise_problem(response)
+        return response.content
 
     async def close(self) -> None:
         """Close the line."""
@@ -80,9 +98,18 @@ class HelperLink:
         _raise_problem(response)
         return response
 
-    async def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | AsyncIterator[bytes],
+        headers: dict[str, str],
+        patience: httpx.Timeout | None = None,
+    ) -> httpx.Response:
         try:
-            return await self._client.request(method, path, content=body or None, headers=headers)
+            return await self._client.request(
+                method, path, content=body or None, headers=headers, timeout=patience or self._client.timeout
+            )
         except (httpx.TransportError, OSError) as error:
             self._metrics.helper_failures.inc()
             raise ProblemError("helper-unavailable", f"{type(error).__name__}; nothing is lost, try again") from error

@@ -13,7 +13,7 @@ from privacy.secure_sum import SumContext, SumParameters
 
 @dataclass
 class OpenRound:
-    """One open round. ``reported`` holds each device's signature: identical bytes are accepted again."""
+    """One open round. ``reported`` counts its reports; which devices they are of, the store knows."""
 
     round_id: int
     study: Study
@@ -21,7 +21,7 @@ class OpenRound:
     context: SumContext
     params: SumParameters
     closes_at_ms: int
-    reported: dict[bytes, bytes] = field(default_factory=dict)
+    reported: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 

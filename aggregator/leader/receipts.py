@@ -85,15 +85,16 @@ class _Recording:
         dropped = 0
         for item in self._desk.open_rounds:
             allowed = decide("accept", item.study.purpose, state, NO_SIGNALS, now).allowed
-            if not allowed and device.device_id in item.reported:
-                await self._desk.store.drop_report(self._change.connection, item.round_id, device.device_id)
-                self._forget(item, device.device_id)
+            if not allowed and await self._desk.store.drop_report(
+                self._change.connection, item.round_id, device.device_id
+            ):
+                self._forget(item)
                 dropped += 1
             self._change.then(item.changed.set)
         return dropped
 
-    def _forget(self, item: OpenRound, device_id: bytes) -> None:
+    def _forget(self, item: OpenRound) -> None:
         def forget() -> None:
-            item.reported.pop(device_id, None)
+            item.reported -= 1
 
         self._change.then(forget)

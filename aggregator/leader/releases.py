@@ -1,26 +1,65 @@
-"""The arithmetic of a release: frame the batch, check the helper's answer, unmask. No I/O; run in a thread."""
+"""The arithmetic of a release: measure the batch, check the helper's answer, unmask. No I/O; run in a thread."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.errors import StudyFailed
-from models.wire.frames import encode_seals
+from models.wire.frames import join_seals, seals_head
 from models.wire.message import from_base64
 from models.wire.rounds import ANSWER_TYPE, Answer, ShareAnswer, failed_digest
 from models.wire.studies import Study
 from privacy.crypto import SignatureInvalid, VerifyKey, digest, verify_document
 from privacy.mechanisms import RandomStream, discrete_gaussian
-from privacy.secure_sum import LeaderSum, SecureSumError, SumContext, batch_digest, unmask
+from privacy.secure_sum import BatchDigest, LeaderSpan, SecureSumError, SumContext, unmask
 
 
-def frame_batch(seals: list[bytes], context: SumContext) -> tuple[bytes, bytes]:
-    """The batch as it travels to the helper, and its digest. ``seals`` are in increasing order of their ids."""
-    return encode_seals(seals), batch_digest(context, (hashlib.sha256(seal).digest() for seal in seals))
+@dataclass(frozen=True)
+class Outgoing:
+    """A closed batch as it will travel to the helper: its digest, and what the request's signature needs."""
+
+    batch: bytes
+    body_sha256: bytes
+    body_bytes: int
+
+
+class Measuring:
+    """One pass over a closed batch's seals, before they are sent: memory is one chunk, however many they are.
+
+    Args:
+        context: the round's context.
+        count: how many seals there are.
+    """
+
+    def __init__(self, context: SumContext, count: int) -> None:
+        head = seals_head(count)
+        self._count = count
+        self._batch = BatchDigest(context)
+        self._body = hashlib.sha256(head)
+        self._bytes = len(head)
+
+    def add(self, seals: Sequence[bytes]) -> None:
+        """Take the next seals, in increasing order of their ids."""
+        for seal in seals:
+            self._batch.add(hashlib.sha256(seal).digest())
+        framed = join_seals(seals)
+        self._body.update(framed)
+        self._bytes += len(framed)
+
+    def finish(self) -> Outgoing:
+        """The batch.
+
+        Raises:
+            StudyFailed: the store does not hold the reports that the round was closed with.
+        """
+        if self._batch.count != self._count:
+            raise StudyFailed(f"expected {self._count} reports in the store, got {self._batch.count}")
+        return Outgoing(self._batch.digest(), self._body.digest(), self._bytes)
 
 
 def check_answer(body: bytes, context: bytes, batch: bytes, reports: int, helper_key: VerifyKey) -> int:
@@ -62,18 +101,13 @@ class Unmasking:
 
     def __init__(self, study: Study, context: SumContext, answer: ShareAnswer) -> None:
         self._params = study.plan.parameters()
-        self._context = context
         self._share = from_base64(answer.share)
         self._left_out = {bytes.fromhex(item.report_id) for item in answer.failed}
-        self._sum = LeaderSum(self._params)
-        self._ids: list[bytes] = []
+        self._sum = LeaderSpan(self._params, context)
 
-    def add(self, chunk: Iterable[tuple[bytes, bytes]]) -> None:
-        """Take (report id, masked vector) pairs."""
-        for report_id, masked in chunk:
-            self._ids.append(report_id)
-            if report_id not in self._left_out:
-                self._sum.add(masked)
+    def add(self, chunk: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take (report id, masked vector) pairs, in increasing order of their ids."""
+        self._sum.add(chunk, self._left_out)
 
     def finish(self, noise_secret: bytes, opened: int) -> tuple[NDArray[np.int64], bytes]:
         """The noisy sum on the grid (int64[d]) and the batch's digest.
@@ -84,9 +118,9 @@ class Unmasking:
         Raises:
             StudyFailed: the store does not hold the reports that the helper counted, or the share does not fit.
         """
-        if self._sum.count != opened:
+        if self._sum.counted != opened:
             raise StudyFailed("the reports that the helper counted are not those in the store")
-        batch = batch_digest(self._context, sorted(self._ids))
+        batch = self._sum.batch
         stream = RandomStream(digest("leader-noise", noise_secret, batch))
         noise = discrete_gaussian(self._params.noise_sigma, self._params.dimension, stream)
         try:

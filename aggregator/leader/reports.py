@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,36 +65,68 @@ def _verify(candidate: Candidate) -> Candidate | str:
     return candidate
 
 
+class _Known:
+    """A round's reports that a request could clash with: those stored, and those accepted before in it."""
+
+    def __init__(self) -> None:
+        self.signatures: dict[bytes, bytes] = {}
+        self.report_ids: set[bytes] = set()
+        self.fresh = 0
+
+    def add(self, device_id: bytes, report_id: bytes, signature: bytes) -> None:
+        self.signatures[device_id] = signature
+        self.report_ids.add(report_id)
+
+
 async def _store(desk: Desk, change: Change, verdicts: Sequence[Candidate | str]) -> tuple[str, ...]:
     """Under the store's lock: a round may have closed, consent may have gone, since the first look."""
-    fresh: dict[tuple[int, bytes], bytes] = {}
-    pending: Counter[int] = Counter()
+    candidates = [verdict for verdict in verdicts if not isinstance(verdict, str)]
+    known = await _known(desk, change, candidates)
     rows: list[dict[str, Any]] = []
     codes = []
     for verdict in verdicts:
-        code = verdict if isinstance(verdict, str) else _admit(desk, verdict, fresh, pending)
+        code = verdict if isinstance(verdict, str) else _admit(desk, verdict, known[verdict[1].round_id])
         if not isinstance(verdict, str) and code == "":
-            rows.append(_row(*verdict))
-            fresh[verdict[1].round_id, verdict[2].device_id] = verdict[0].report.signature
-            pending[verdict[1].round_id] += 1
+            row = _row(*verdict)
+            rows.append(row)
+            known[verdict[1].round_id].add(row["device_id"], row["report_id"], row["signature"])
+            known[verdict[1].round_id].fresh += 1
         codes.append(code or ACCEPTED)
     await desk.store.add_reports(change.connection, rows)
-    change.then(lambda: _remember(verdicts, fresh))
+    change.then(lambda: _remember(candidates, known))
     return tuple(codes)
 
 
-def _admit(desk: Desk, candidate: Candidate, fresh: dict[tuple[int, bytes], bytes], pending: Counter[int]) -> str:
+async def _known(desk: Desk, change: Change, candidates: Sequence[Candidate]) -> dict[int, _Known]:
+    """One look-up a round, whatever the number of reports."""
+    found: dict[int, _Known] = {}
+    for round_id in {item.round_id for _, item, _ in candidates}:
+        here = [(frame, device) for frame, item, device in candidates if item.round_id == round_id]
+        found[round_id] = _Known()
+        for row in await desk.store.known_reports(
+            change.connection,
+            round_id,
+            [device.device_id for _, device in here],
+            [frame.report.report_id for frame, _ in here],
+        ):
+            found[round_id].add(row.device_id, row.report_id, row.signature)
+    return found
+
+
+def _admit(desk: Desk, candidate: Candidate, known: _Known) -> str:
     """``""`` for a report to store, else what to answer."""
     frame, item, device = candidate
     if desk.open_rounds.find(frame.report.context) is not item:
         return "round-closed"
     if not desk.register.allowed(device, item.study.purpose, frame.consent_epoch, desk.clock.now_seconds()):
         return "no-consent"
-    known = item.reported.get(device.device_id) or fresh.get((item.round_id, device.device_id))
-    if known is not None:
+    stored = known.signatures.get(device.device_id)
+    if stored is not None:
         # The signature covers context, masked vector and seal: equal verified signatures are equal reports.
-        return ACCEPTED if known == frame.report.signature else "report-conflict"
-    return "round-closed" if len(item.reported) + pending[item.round_id] >= item.params.maximum_cohort else ""
+        return ACCEPTED if stored == frame.report.signature else "report-conflict"
+    if frame.report.report_id in known.report_ids:
+        return "report-conflict"  # another device's seal: the helper would refuse the whole batch for it
+    return "round-closed" if item.reported + known.fresh >= item.params.maximum_cohort else ""
 
 
 def _row(frame: ReportFrame, item: OpenRound, device: Device) -> dict[str, Any]:
@@ -110,12 +141,8 @@ def _row(frame: ReportFrame, item: OpenRound, device: Device) -> dict[str, Any]:
     }
 
 
-def _remember(verdicts: Sequence[Candidate | str], fresh: dict[tuple[int, bytes], bytes]) -> None:
-    for verdict in verdicts:
-        if isinstance(verdict, str):
-            continue
-        _, item, device = verdict
-        signature = fresh.get((item.round_id, device.device_id))
-        if signature is not None:
-            item.reported[device.device_id] = signature
+def _remember(candidates: Sequence[Candidate], known: dict[int, _Known]) -> None:
+    for item in {item.round_id: item for _, item, _ in candidates}.values():
+        if known[item.round_id].fresh:
+            item.reported += known[item.round_id].fresh
             item.changed.set()

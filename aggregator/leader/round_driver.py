@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,11 +16,12 @@ from pydantic import ValidationError
 from aggregator.errors import StudyFailed, StudyStopped
 from aggregator.leader.desk import Desk
 from aggregator.leader.open_rounds import OpenRound
-from aggregator.leader.releases import Unmasking, check_answer, frame_batch
+from aggregator.leader.releases import Measuring, Unmasking, check_answer
 from aggregator.leader.work import PublishedRound
 from aggregator.rounds import FINAL_ROUND_STATES, Effect, RoundEvent, RoundState, step_round
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
+from models.wire.frames import join_seals, seals_head
 from models.wire.problems import ProblemError
 from models.wire.rounds import (
     OPENING_TYPE,
@@ -93,7 +95,7 @@ class RoundDriver:
             for row in await self.desk.store.rounds(connection, self.study.study_hash()):
                 if row.state == RoundState.OPEN:
                     item = self._open_round(row.round_id, row.number, row.model_hash, row.closes_at_ms)
-                    item.reported.update(await self.desk.store.report_signatures(connection, row.round_id))
+                    item.reported = await self.desk.store.report_count(connection, row.round_id)
                     self._put_up(item, row.opening)
 
     # awaited -> open
@@ -179,23 +181,22 @@ class RoundDriver:
             if event is None:
                 left_seconds = max(0.0, item.closes_at_ms / 1_000 - self.desk.clock.wall())
                 await _wait(item.changed, min(left_seconds, self.desk.settings.decision_poll_seconds))
-        await self._close(row, item, event)
+        await self._close(row, event)
 
     def _closing(self, item: OpenRound) -> RoundEvent | None:
         expected = max(item.params.minimum_cohort, self.desk.register.consenting(self.study.purpose))
-        if self.desk.settings.close_early and len(item.reported) >= expected:
+        if self.desk.settings.close_early and item.reported >= expected:
             return RoundEvent.ALL_REPORTED
-        if len(item.reported) >= item.params.maximum_cohort:
+        if item.reported >= item.params.maximum_cohort:
             return RoundEvent.ALL_REPORTED
         return RoundEvent.WINDOW_OVER if self.desk.clock.now_ms() >= item.closes_at_ms else None
 
-    async def _close(self, row: Record, item: OpenRound, event: RoundEvent) -> None:
+    async def _close(self, row: Record, event: RoundEvent) -> None:
         step = step_round(RoundState.OPEN, event)
 
         async def act(change: Change) -> None:
-            await self.desk.store.update_round(
-                change.connection, row.round_id, state=step.state, reports=len(item.reported)
-            )
+            reports = await self.desk.store.report_count(change.connection, row.round_id)
+            await self.desk.store.update_round(change.connection, row.round_id, state=step.state, reports=reports)
             change.then(lambda: self._take_down(row.context))
 
         await self.desk.database.change(act)
@@ -236,15 +237,18 @@ class RoundDriver:
 
     async def _ask_helper(self, row: Record) -> None:
         desk = self.desk
-        async with desk.database.reading() as connection:
-            seals = await desk.store.report_seals(connection, row.round_id)
-        body, batch = await asyncio.to_thread(frame_batch, seals, self._context(row.number, row.model_hash))
+        measuring = Measuring(self._context(row.number, row.model_hash), row.reports)
+        async for seals in self._seals(row):
+            await asyncio.to_thread(measuring.add, seals)
+        outgoing = measuring.finish()
         try:
-            answer = await self._patiently(lambda: desk.helper.share(row.study_hash, row.number, body))
+            answer = await self._patiently(
+                lambda: desk.helper.share(row.study_hash, row.number, outgoing, self._framed(row))
+            )
         except ProblemError as error:
             await self._refused(row, error)
             return
-        opened = check_answer(answer, row.context, batch, row.reports, desk.settings.helper_verify_key())
+        opened = check_answer(answer, row.context, outgoing.batch, row.reports, desk.settings.helper_verify_key())
         step = step_round(RoundState.CHARGED, RoundEvent.ANSWERED)
 
         async def act(change: Change) -> None:
@@ -253,6 +257,18 @@ class RoundDriver:
             )
 
         await desk.database.change(act)
+
+    async def _seals(self, row: Record) -> AsyncGenerator[list[bytes]]:
+        async with self.desk.database.reading() as connection:
+            async for seals in self.desk.store.seal_chunks(connection, row.round_id):
+                yield seals
+
+    async def _framed(self, row: Record) -> AsyncGenerator[bytes]:
+        """The batch as it travels: the same bytes that were measured, read from the store a second time."""
+        yield seals_head(row.reports)
+        async with aclosing(self._seals(row)) as chunks:
+            async for seals in chunks:
+                yield join_seals(seals)
 
     async def _refused(self, row: Record, error: ProblemError) -> None:
         if error.code == "study-stopped":
@@ -266,7 +282,8 @@ class RoundDriver:
         context = self._context(row.number, row.model_hash)
         unmasking = Unmasking(self.study, context, ShareAnswer.model_validate_json(row.answer))
         async with self.desk.database.reading() as connection:
-            async for chunk in self.desk.store.masked_chunks(connection, row.round_id):
+            packed_bytes = self.study.plan.parameters().packed_bytes
+            async for chunk in self.desk.store.masked_chunks(connection, row.round_id, packed_bytes):
                 await asyncio.to_thread(unmasking.add, chunk)
         total, batch = await asyncio.to_thread(unmasking.finish, row.noise_secret, row.opened)
         await self._store_release(row, total, batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Row, func, select, update
@@ -92,10 +93,27 @@ class HelperStore:
         newest = (await connection.execute(select(func.max(withdrawals.c.withdrawal_id)))).scalar_one()
         return int(newest or 0)
 
-    async def tokens_up_to(self, connection: AsyncConnection, horizon: int) -> dict[bytes, list[bytes]]:
-        """Tokens by report id, of the notices that counted when the batch was marked."""
-        query = select(withdrawals.c.report_id, withdrawals.c.token).where(withdrawals.c.withdrawal_id <= horizon)
-        tokens: dict[bytes, list[bytes]] = {}
-        for report_id, token in await connection.execute(query):
-            tokens.setdefault(report_id, []).append(token)
-        return tokens
+    async def noticed(
+        self, connection: AsyncConnection, horizon: int, first: bytes, last: bytes, after: bytes, limit: int
+    ) -> list[bytes]:
+        """Report ids of a range that a notice names, in order, a page at a time: those above ``after``.
+
+        Only notices up to the horizon count: those that were there when the batch was marked.
+        """
+        named = withdrawals.c.report_id
+        query = select(named).where(withdrawals.c.withdrawal_id <= horizon, named >= first, named <= last)
+        paged = query.where(named > after).distinct().order_by(named).limit(limit)
+        return list((await connection.execute(paged)).scalars())
+
+    async def token_of(
+        self, connection: AsyncConnection, horizon: int, report_id: bytes, right: Callable[[bytes], bool]
+    ) -> bytes | None:
+        """The right one of a report's tokens; anyone may have posted guesses beside it."""
+        query = select(withdrawals.c.token).where(
+            withdrawals.c.withdrawal_id <= horizon, withdrawals.c.report_id == report_id
+        )
+        tokens = await connection.stream(query)
+        async for (token,) in tokens:
+            if right(token):
+                return bytes(token)
+        return None

@@ -24,6 +24,7 @@ from aggregator.storage.ledger import LedgerStore
 
 Record = Row[Any]
 _CHUNK = 256
+_CHUNK_BYTES = 2 * 2**20
 
 
 class LeaderStore:
@@ -128,29 +129,40 @@ class LeaderStore:
         if rows:
             await connection.execute(reports.insert(), list(rows))
 
-    async def report_signatures(self, connection: AsyncConnection, round_id: int) -> dict[bytes, bytes]:
-        """Signature by device, of a round's reports."""
-        query = select(reports.c.device_id, reports.c.signature).where(reports.c.round_id == round_id)
-        return {row.device_id: row.signature for row in await connection.execute(query)}
+    async def report_count(self, connection: AsyncConnection, round_id: int) -> int:
+        """How many reports a round has."""
+        query = select(func.count()).select_from(reports).where(reports.c.round_id == round_id)
+        return int((await connection.execute(query)).scalar_one())
 
-    async def report_seals(self, connection: AsyncConnection, round_id: int) -> list[bytes]:
-        """A round's seals in strictly increasing order of their ids."""
+    async def known_reports(
+        self, connection: AsyncConnection, round_id: int, device_ids: Sequence[bytes], report_ids: Sequence[bytes]
+    ) -> list[Record]:
+        """A round's reports (device id, report id, signature) of these devices, or with these ids."""
+        same = reports.c.device_id.in_(device_ids) | reports.c.report_id.in_(report_ids)
+        query = select(*(reports.c[name] for name in ("device_id", "report_id", "signature")))
+        return list((await connection.execute(query.where(reports.c.round_id == round_id, same))).all())
+
+    async def seal_chunks(self, connection: AsyncConnection, round_id: int) -> AsyncIterator[list[bytes]]:
+        """A round's seals in strictly increasing order of their ids, in chunks."""
         query = select(reports.c.seal).where(reports.c.round_id == round_id).order_by(reports.c.report_id)
-        return list((await connection.execute(query)).scalars())
-
-    async def masked_chunks(
-        self, connection: AsyncConnection, round_id: int
-    ) -> AsyncIterator[list[tuple[bytes, bytes]]]:
-        """A round's (report id, masked vector), in chunks, so that a cohort never stands in memory at once."""
-        query = select(reports.c.report_id, reports.c.masked).where(reports.c.round_id == round_id)
         result = await connection.stream(query.execution_options(yield_per=_CHUNK))
         async for part in result.partitions(_CHUNK):
+            yield [row.seal for row in part]
+
+    async def masked_chunks(
+        self, connection: AsyncConnection, round_id: int, packed_bytes: int
+    ) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+        """A round's (report id, masked vector) in strictly increasing order of ids, in chunks of at most a few MiB."""
+        query = select(reports.c.report_id, reports.c.masked).where(reports.c.round_id == round_id)
+        chunk = max(1, min(_CHUNK, _CHUNK_BYTES // packed_bytes))
+        result = await connection.stream(query.order_by(reports.c.report_id).execution_options(yield_per=chunk))
+        async for part in result.partitions(chunk):
             yield [(row.report_id, row.masked) for row in part]
 
-    async def drop_report(self, connection: AsyncConnection, round_id: int, device_id: bytes) -> None:
-        """Take one device's report out of a round."""
+    async def drop_report(self, connection: AsyncConnection, round_id: int, device_id: bytes) -> bool:
+        """Take one device's report out of a round; says whether there was one."""
         query = delete(reports).where(reports.c.round_id == round_id, reports.c.device_id == device_id)
-        await connection.execute(query)
+        return bool((await connection.execute(query)).rowcount)
 
     async def drop_reports(self, connection: AsyncConnection, round_id: int) -> None:
         """Delete a round's reports; the store overwrites the bytes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 METADATA = MetaData()
 
@@ -91,7 +91,9 @@ reports = Table(
     Column("signature", LargeBinary(64), nullable=False),
     Column("seal", LargeBinary, nullable=False),
     Column("masked", LargeBinary, nullable=False),
+    Index("ix_reports_round_report", "round_id", "report_id", unique=True),
 )
+
 
 log_entries = Table(
     "log_entries",

@@ -113,6 +113,11 @@ def join_seals(seals: Iterable[bytes]) -> bytes:
     return b"".join(part for seal in seals for part in (_SEAL_LENGTH.pack(len(seal)), seal))
 
 
+def framed_size(seal: bytes) -> int:
+    """Bytes of one seal in the stream."""
+    return _SEAL_LENGTH.size + len(seal)
+
+
 def seals_size(count: int, seal_bytes: int) -> int:
     """Bytes of a round's seals, all of one length, with the head."""
     return _SEALS_HEAD.size + count * (_SEAL_LENGTH.size + seal_bytes)

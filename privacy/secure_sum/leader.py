@@ -112,6 +112,21 @@ class LeaderSpan:
                 counted.append(masked)
         self._sum.add_all(counted)
 
+    @property
+    def counted(self) -> int:
+        """Reports in the sum so far."""
+        return self._sum.count
+
+    @property
+    def batch(self) -> bytes:
+        """Digest of the ids so far; the batch's, where the range is all of it."""
+        return self._batch.digest()
+
+    @property
+    def total(self) -> NDArray[np.uint64]:
+        """The sum of the counted masked vectors modulo 2^b (uint64[d])."""
+        return self._sum.total
+
     def partial(self) -> PartialSum:
         """What was summed so far, as a part of the whole.
 

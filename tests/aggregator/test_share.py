@@ -253,7 +253,7 @@ async def test_only_the_leaders_fresh_signature_is_heard(world):
         assert code(await world.as_leader("/v1/proposals", study.canonical())) == "bad-signature"
 
 
-@in_world(helper_options={"body_limit_bytes": 4_096})
+@in_world(helper_options={"body_limit_bytes": 4_096, "batch_limit_bytes": 4_096})
 async def test_malformed_and_oversized_bodies_have_their_problems(world):
     """The helper reads neither what is too large nor what does not parse."""
     async with world.helper_up():

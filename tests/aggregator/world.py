@@ -43,7 +43,7 @@ from models.wire.studies import APPROVAL_TYPE, Decision, Study
 from privacy.crypto import SealPublicKey, SigningKey, digest, sign_document, verify_document
 from privacy.crypto.requests import sign_request
 from privacy.mechanisms import RandomStream, discrete_gaussian
-from privacy.secure_sum import Report, encode, make_report
+from privacy.secure_sum import Report, SumContext, encode, make_report
 
 SITE = "shop"
 LEADER_URL, HELPER_URL = "http://leader.test", "http://helper.test"
@@ -307,6 +307,16 @@ class World:
         context = sum_context(study, opening.round, bytes.fromhex(opening.model_hash))
         round_key = SealPublicKey(from_base64(opening.round_key))
         return make_report(encode(vector, params), params, context, round_key, **options)
+
+    def copy_of(self, report: Report, thief: Device, context: SumContext) -> Report:
+        """Another device's seal and vector under a device's own signature."""
+        statement = digest(
+            "secure-sum/report",
+            context.digest,
+            hashlib.sha256(report.masked).digest(),
+            hashlib.sha256(report.seal).digest(),
+        )
+        return Report(report.context, report.seal, report.masked, thief.key.sign(statement))
 
     async def send(self, *items: tuple[Device, Report], epoch: int | None = None) -> list[str]:
         frames = [

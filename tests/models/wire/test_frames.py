@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.wire.frames import ReportFrame, decode_batch, decode_seals, encode_batch, encode_seals
+from models.wire.frames import (
+    ReportFrame,
+    SealsReader,
+    decode_batch,
+    decode_seals,
+    encode_batch,
+    encode_seals,
+    framed_size,
+    join_seals,
+    read_seals,
+    seals_head,
+    seals_size,
+)
 from models.wire.problems import ProblemError
 from privacy.secure_sum import Report
 
@@ -68,3 +82,44 @@ def test_batch_size_is_bounded() -> None:
 def test_seals_survive_the_wire(seals: list[bytes]) -> None:
     """Decoding returns exactly what was encoded, an empty round included."""
     assert decode_seals(encode_seals(seals)) == seals
+
+
+@given(st.lists(st.binary(max_size=40), max_size=10), st.data())
+def test_seals_are_the_same_in_whatever_pieces_they_arrive(seals: list[bytes], data: st.DataObject) -> None:
+    """Cut anywhere, the same seals come out, each with its end in the stream; what was kept reads back."""
+    body = encode_seals(seals)
+    assert body == seals_head(len(seals)) + join_seals(seals)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=6)))
+    reader, found, ends = SealsReader(), [], []
+    for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True):
+        for seal in reader.feed(body[start:end]):
+            found.append(seal)
+            ends.append(reader.consumed)
+    reader.finish()
+    assert found == seals
+    assert reader.count == reader.seen == len(seals)
+    for seal, end in zip(seals, ends, strict=True):
+        assert body[end - framed_size(seal) : end].endswith(seal)
+    if seals:
+        assert list(read_seals(io.BytesIO(body[ends[0] :]), len(seals) - 1)) == seals[1:]
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=5), st.data())
+def test_a_stream_that_ends_early_or_goes_on_is_malformed(seals: list[bytes], data: st.DataObject) -> None:
+    """Also when the surplus comes in a piece of its own."""
+    body = encode_seals(seals)
+    cut = data.draw(st.integers(0, len(body) - 1))
+    early, late = SealsReader(), SealsReader()
+    list(early.feed(body[:cut]))
+    with pytest.raises(ProblemError, match="ends after"):
+        early.finish()
+    list(late.feed(body))
+    with pytest.raises(ProblemError, match="follow"):
+        list(late.feed(b"\0"))
+    with pytest.raises(ProblemError, match="end early"):
+        list(read_seals(io.BytesIO(join_seals(seals)[:-1] if seals[-1] else join_seals(seals)), len(seals) + 1))
+
+
+def test_the_size_of_a_batch_is_known_before() -> None:
+    """What a full cohort of equal seals takes, to the byte."""
+    assert seals_size(7, 1_240) == len(encode_seals([bytes(1_240)] * 7))

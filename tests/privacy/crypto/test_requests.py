@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.crypto import SignatureInvalid, SigningKey, sign_request, verify_request
+from privacy.crypto.requests import check_body, sign_head, verify_head
 
 KEY, OTHER = SigningKey(b"\x01" * 32), SigningKey(b"\x02" * 32)
 NOW, NONCE, BODY = 1_800_000_000, b"n" * 16, b'{"a":1}'
@@ -102,3 +105,22 @@ def test_local_misuse_is_a_value_error(changes):
     """Nonces too short to be unique and audiences that would break the header are refused before signing."""
     with pytest.raises(ValueError, match="expected"):
         signed(**changes)
+
+
+def test_a_head_is_believed_before_its_body_and_names_it():
+    """The signature says who sends which body; what then arrives must be that one, whole."""
+    headers = signed()
+    assert headers == sign_head(KEY, "POST", "/share?round=1", hashlib.sha256(BODY).digest(), NOW, NONCE)
+    head = verify_head(headers, "POST", "/share?round=1", ACCEPTED, NOW)
+    assert (head.signer, head.nonce) == (KEY.verify_key, NONCE)
+    check_body(head, hashlib.sha256(BODY).digest())
+    for other in (BODY[:-1], BODY + b" ", b""):
+        with pytest.raises(SignatureInvalid, match="Content-Digest"):
+            check_body(head, hashlib.sha256(other).digest())
+
+
+def test_a_head_that_names_another_body_does_not_verify():
+    """The digest header is covered by the signature: swapping body and digest together is found at the head."""
+    headers = signed() | {"Content-Digest": signed(body=b"other")["Content-Digest"]}
+    with pytest.raises(SignatureInvalid):
+        verify_head(headers, "POST", "/share?round=1", ACCEPTED, NOW)
