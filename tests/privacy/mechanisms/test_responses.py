@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from privacy.accounting import ResponseEvent, rdp
 from privacy.mechanisms import (
     NO_ANSWER,
     RandomStream,
@@ -253,3 +254,28 @@ def test_an_epsilon_out_of_range_is_refused(epsilon: float) -> None:
         response_noise(1.0, 5, "add-or-remove")
     with pytest.raises(ResponseInvalid, match="relation"):
         response_epsilon(0.5, 5, "add-or-remove")
+
+
+@pytest.mark.parametrize("order", [2, 9, 64])
+@pytest.mark.parametrize("buckets", [2, 10, 1_000])
+@pytest.mark.parametrize("noise", [0.01, 0.5, 0.99])
+def test_the_charge_covers_what_a_device_really_says(noise: float, buckets: int, order: int) -> None:
+    """The Renyi divergence of the exact probabilities, both ways, is what the event of a response costs."""
+    own, other, none = response_probabilities(noise, buckets)
+    given_answer, no_answer = [(own, none, 1), (other, none, buckets - 1)], [(none, own, 1), (none, other, buckets - 1)]
+    powers = (
+        sum(many * left**order / right ** (order - 1) for left, right, many in world)
+        for world in (given_answer, no_answer)
+    )
+    exactly = max(math.log(power) / (order - 1) for power in powers)
+    charged = rdp(ResponseEvent(noise, buckets), order)
+    assert exactly <= charged * (1 + 1e-9) + 1e-12
+    assert exactly == pytest.approx(charged, rel=1e-6)
+
+
+def test_a_device_that_keeps_silent_is_not_covered() -> None:
+    """The check can fail: where no answer means bucket 0, the loss is that of replace-one, above the charge."""
+    noise, buckets = 0.5, 10
+    own, other, _ = response_probabilities(noise, buckets)
+    assert math.log(own / other) > 1.3 * response_epsilon(noise, buckets, "zero-out")
+    assert math.log(own / other) > rdp(ResponseEvent(noise, buckets), 1_000)
