@@ -21,6 +21,7 @@ class _LazyGroup(typer.core.TyperGroup):
             "Run the main job end to end, with real processes.",
         ),
         "account": ("simulations.commands.account", "What a plan costs in epsilon (device level, zero-out)."),
+        "plan": ("simulations.commands.plan", "What a question would cost, what to expect of it, which knob to turn."),
         "audit": (
             "simulations.commands.audit",
             "Attack the private sum; fail where a bound exceeds the claimed epsilon.",
