@@ -240,8 +240,8 @@ def test_a_report_asked_for_again(world, store):
     np.testing.assert_array_equal(unmask(received.total, share, np.zeros(4, dtype=np.int64), params), values)
 
 
-def test_a_cohort_without_room_for_a_slot_tells_nothing(world, store):
-    """Slots are drawn before the coin, so a report's time says nothing about it either."""
+def test_slots_are_drawn_before_the_coin(world, store):
+    """A report's time is fixed before its coin, so it says nothing about it."""
     populate(world, store, 30)
     federation = federate(world, store, slots=Slots(0.2, 0.9))
     world.open_round(world.study())

@@ -17,7 +17,6 @@ from privacy.secure_sum import (
     HelperSum,
     LeaderSum,
     Report,
-    ReportInvalid,
     SecureSumError,
     SumContext,
     SumParameters,
@@ -347,9 +346,3 @@ def test_no_report_is_made_of_what_is_no_number(entry):
 
     with pytest.raises(ValuesInvalid):
         encode(np.full(DIMENSION, entry), PARAMS)
-
-
-def test_the_errors_of_these_attacks_are_the_peers():
-    """A refusal says that the other side broke a rule."""
-    assert issubclass(BatchRefused, SecureSumError)
-    assert issubclass(ReportInvalid, SecureSumError)
