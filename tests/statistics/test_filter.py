@@ -106,6 +106,7 @@ class TestRandomAdversaries:
         self.run(20_000, 11)
 
     @pytest.mark.soak
+    @pytest.mark.timeout(7_200)
     def test_no_random_adaptive_sequence_of_a_million_exceeds_the_contract(self):
         """The same, a million times."""
         self.run(1_000_000, 12)

@@ -73,6 +73,7 @@ def test_any_flipped_byte_of_a_large_ledger_is_found_and_named():
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(7_200)
 def test_every_flip_of_a_small_ledger_is_found_and_named():
     """All 255 changes of every byte of every row."""
     state, bodies = ledger(2)
