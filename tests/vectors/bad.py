@@ -246,6 +246,7 @@ def _crypto() -> dict[str, Bad]:
         "request_audience": ("Meant for another receiver.", "verify_request", verify_request_given(audience="leader")),
         "request_signer": ("A signer that is not accepted.", "verify_request", verify_request_given(accepted=stranger)),
         "key_short": ("A public key of 31 bytes.", "fingerprint", {"public": "00" * 31}),
+        "key_small_order": ("A public key under which anybody signs.", "fingerprint", {"public": "01" + "00" * 31}),
         "inclusion_entry": ("Another entry.", "verify_inclusion", inclusion | {"entry": "00"}),
         "inclusion_index": ("Another index.", "verify_inclusion", inclusion | {"index": 3}),
         "inclusion_path_short": (

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aggregator.helper.ranges import Job
 from aggregator.helper.shares import Marked
 from client_agent.federation.contribution import Participant, Reservation
 from client_agent.keys import FileKeyring
@@ -21,7 +22,7 @@ from consent import Parties, open_ledger
 from models.wire.frames import ReportFrame
 from privacy.crypto import SealPrivateKey, SigningKey
 from privacy.mechanisms import RandomStream
-from privacy.secure_sum import HelperSum, LeaderSum, SumContext, SumParameters, make_report
+from privacy.secure_sum import HelperSum, LeaderSum, MergedSum, Role, SumContext, SumParameters, make_report
 from privacy.secure_sum.reports import SealedPayload
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -115,6 +116,10 @@ def holders() -> dict[str, tuple[object, tuple[bytes, ...]]]:
     stored = StoredReport(bytes(32), 1, "one", report.report_id, TOKEN, "reserved", 0, report.masked)
     marked = Marked(1, None, CONTEXT, bytes(32), opener, NOISE, 0, {report.report_id: [TOKEN]})
     held = Reservation(person, None, 0, report, TOKEN, "paid", (), None, None, 1)
+    part = helper.partial()
+    merged = MergedSum(Role.HELPER, PARAMS, CONTEXT, [part.span])
+    merged.add(part)
+    job = Job(PARAMS, CONTEXT, part.span, Path("batch"), 0, 1, PRIVATE, {report.report_id: TOKEN})
     wire = (report.masked, report.seal)
     return {
         "SigningKey": (signer, (KEY,)),
@@ -125,6 +130,9 @@ def holders() -> dict[str, tuple[object, tuple[bytes, ...]]]:
         "ReportFrame": (ReportFrame(bytes(16), 1, report), (SEED, TOKEN, *wire)),
         "HelperSum": (helper, (PRIVATE, SEED, TOKEN, helper._words.tobytes())),
         "LeaderSum": (leader, (report.masked, leader._words.tobytes())),
+        "PartialSum": (part, (part.words,)),
+        "MergedSum": (merged, (part.words,)),
+        "Job": (job, (PRIVATE, TOKEN)),
         "Marked": (marked, (PRIVATE, NOISE, TOKEN)),
         "Participant": (person, (KEY,)),
         "StoredReport": (stored, (TOKEN, report.masked)),
