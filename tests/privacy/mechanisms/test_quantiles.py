@@ -231,3 +231,13 @@ def test_what_cannot_be_clipped_or_read_is_refused() -> None:
         share_deviation(PLAN, -1.0, 10)
     with pytest.raises(QuantileInvalid, match="rounds"):
         ClippingState(1.0, -1)
+
+
+@pytest.mark.parametrize(("share", "bound"), [(1e300, PLAN.minimum_norm), (-1e300, PLAN.maximum_norm)])
+def test_noise_that_points_one_way_for_ever_ends_at_a_bound(share: float, bound: float) -> None:
+    """A hundred rounds of absurd shares leave the norm at the plan's bound, where the next round can still use it."""
+    state = ClippingState(1.0)
+    for _ in range(100):
+        state = advance(state, share, PLAN)
+    assert state == ClippingState(bound, 100)
+    assert np.isfinite(attach(np.array([1.0]), state.norm, PLAN)).all()
