@@ -217,7 +217,7 @@ def test_importing_accounting_loads_nothing_heavy():
         "import sys\n"
         "from privacy.accounting import *\n"
         "state = open_ledger(Contract(1.0, 1e-6, 20), 'device')\n"
-        "charge(state, Charge('s', 0, 'intent', SumEvent(1.0, .1), .01, '', 0), Times(0, 0.0))\n"
+        "charge(state, Charge('s', 0, 'intent', SumEvent(1.0, .1), (.01,), '', 0), Times(0, 0.0))\n"
         "heavy = {'numpy', 'scipy', 'dp_accounting', 'torch', 'flwr'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
