@@ -28,12 +28,13 @@ from client_agent.federation.contribution import (
     replace_null,
     reserve,
 )
-from client_agent.federation.prices import LOCAL_EPSILON_CAP, RoundPrice, check_cap, price_round
+from client_agent.federation.prices import RoundPrice, check_cap, price_round
 from client_agent.federation.roster import Roster
 from client_agent.federation.sending import Delivery, send
 from client_agent.federation.trust import VerifiedRound, claimed_model, verify_round
 from client_agent.store import AgentStore, RoundKey
 from consent import NO_SIGNALS
+from models.learning.plans import LOCAL_EPSILON_CAP
 from models.wire.rounds import RoundWork, Work, model_hash
 from privacy.accounting import NO_QUOTAS, Contract, LedgerState, Quotas, Times
 from privacy.secure_sum import SecureSumError, encode
@@ -262,21 +263,17 @@ class Federation:
             return self._rounds[verified.key].opening_digest == verified.opening_digest
         if verified.supported:
             check_cap(verified)
+        price = price_round(verified, self.budgets.contract, self._local_epsilon_cap)
         with self.store.transaction():
             fresh = self.store.reports.open_round(
                 verified.key, verified.opening_digest, verified.study.purpose, verified.opening.closes_at_ms
             )
         if fresh:
-            self._rounds[verified.key] = verified
+            self._rounds[verified.key], self._prices[verified.key] = verified, price
         return fresh
 
-    def _price(self, found: VerifiedRound) -> RoundPrice:
-        if found.key not in self._prices:
-            self._prices[found.key] = price_round(found, self.budgets.contract, self._local_epsilon_cap)
-        return self._prices[found.key]
-
     def _reserve(self, found: VerifiedRound, waiting: Sequence[Participant], times: Times) -> list[Reservation]:
-        price, now_ms = self._price(found), self._clock.now_ms()
+        price, now_ms = self._prices[found.key], self._clock.now_ms()
         made = []
         for member in waiting:
             local: LedgerState | None = None

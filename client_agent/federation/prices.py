@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from client_agent.errors import RoundRefused
 from client_agent.federation.trust import VerifiedRound
+from models.learning.plans import LOCAL_EPSILON_CAP, local_contract
 from models.wire.studies import TrainQuery
-from privacy.accounting import Contract, Costs, EventUnsuited, LocalEvent, SumEvent, price, rdp, suggest_order
+from privacy.accounting import (
+    AccountingError,
+    Contract,
+    Costs,
+    EventUnsuited,
+    LocalEvent,
+    SumEvent,
+    price,
+    rdp,
+)
 from privacy.accounting.contract import convert
 
-LOCAL_EPSILON_CAP = 64.0
-"""Installed cap of the local layer for one study (per training row, zero-out); a study can only lower it."""
-_NO_EXPIRY_SECONDS = 2**53 - 1
 _ORDERS = (*range(2, 65), 96, 128, 192, 256, 512, 1024)
 
 
@@ -50,14 +56,24 @@ class RoundPrice:
 
 
 def price_round(found: VerifiedRound, contract: Contract, local_epsilon_cap: float = LOCAL_EPSILON_CAP) -> RoundPrice:
-    """Price a verified round under this device's contract. Run by the worker, once a round."""
+    """Price a verified round under this device's contract. Run by the worker, once a round, before it is admitted.
+
+    Raises:
+        RoundRefused: no event or filter has such constants. The study's alone decide, so it is refused everywhere.
+    """
+    try:
+        return _price(found, contract, local_epsilon_cap)
+    except AccountingError as error:
+        raise RoundRefused("parameters", str(error)) from None
+
+
+def _price(found: VerifiedRound, contract: Contract, local_epsilon_cap: float) -> RoundPrice:
     study = found.study
     event = study.plan.event()
     local = None
     if isinstance(study.query, TrainQuery) and study.query.local.noise_multiplier > 0:
         plan = study.query.local
-        cap = min(local_epsilon_cap, plan.epsilon_cap or local_epsilon_cap)
-        filtered = _local_contract(cap, study.delta)
+        filtered = local_contract(min(local_epsilon_cap, plan.epsilon_cap or local_epsilon_cap), study.delta)
         turn = LocalEvent(plan.noise_multiplier, 1.0, plan.steps)
         local = LocalPrice(filtered, turn, price(turn, filtered))
     try:
@@ -74,15 +90,13 @@ def check_cap(found: VerifiedRound) -> None:
     than the leader's. Run by the worker, once a round.
 
     Raises:
-        RoundRefused: it costs more than it says.
+        RoundRefused: it costs more than it says, or nothing prices it.
     """
     study = found.study
-    plan = replace(study.plan.event(), count=study.rounds)
-    cost = min(convert(rdp(plan, order), order, study.delta) for order in _ORDERS)
+    try:
+        plan = replace(study.plan.event(), count=study.rounds)
+        cost = min(convert(rdp(plan, order), order, study.delta) for order in _ORDERS)
+    except AccountingError as error:
+        raise RoundRefused("parameters", str(error)) from None
     if cost > study.epsilon_cap:
         raise RoundRefused("cap", f"expected a plan within epsilon {study.epsilon_cap:g}, got {cost:.4g}")
-
-
-@lru_cache(maxsize=256)
-def _local_contract(epsilon: float, delta: float) -> Contract:
-    return Contract(epsilon, delta, suggest_order(epsilon, delta), _NO_EXPIRY_SECONDS)

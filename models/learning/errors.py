@@ -6,7 +6,7 @@
     ├── PlanInvalid          a constant of a net or a plan is out of its range
     ├── ParametersInvalid    a parameter vector that does not fit the net, or is not finite
     ├── UnknownModel         no entry of that name in the registry
-    ├── NothingToLearn       this device cannot contribute; its caller sends a null report instead
+    ├── NothingToLearn       this device cannot contribute; its caller sends a null report instead (no local noise)
     │   ├── NoRows             there is no training row
     │   ├── NotFinite          a feature, a label or the resulting update is NaN or infinite
     │   └── OneClass           all labels are equal and the plan asks for both classes

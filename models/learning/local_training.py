@@ -6,10 +6,15 @@ noise, whose gaps leak (Mironov 2012), and its secure mode needs a package that 
 goes to an integer grid and gets a discrete Gaussian from the device's own random stream (Canonne, Kamath and Steinke
 2020).
 
-Epsilon of this layer: per training row, zero-out, over all turns of the device; see ``plans.local_events``.
+Epsilon of this layer: per training row, zero-out, over all turns of the device; see ``plans.local_events``. Zero-out
+of a row means that it contributes nothing to any step and keeps its place among the device's rows
+(``plans.accept_rows``). It holds for every output of ``train``: with local noise, a device that has no row, or only
+rows that cannot be used, takes all its steps on noise alone.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -99,7 +104,8 @@ def train(
 ) -> NDArray[np.float64]:
     """One training turn (device).
 
-    ``plan.steps`` times: per-row gradients, clip each to C, sum, noise, divide by the fixed denominator, step.
+    ``plan.steps`` times: per-row gradients, clip each to C, sum, noise, divide by the fixed denominator, step. A row
+    whose gradient is not finite contributes nothing to the step.
 
     Args:
         net: the net.
@@ -113,10 +119,11 @@ def train(
         float64[net.size]: new parameters minus published ones. The caller clips it into the sum.
 
     Raises:
-        NothingToLearn: the device sends a null (no rows, not finite, one class).
+        NothingToLearn: the device sends a null (no rows, not finite, one class). With local noise never because of the
+            data: only where the noised steps themselves ran out of range, which tells no more than they do.
         ParametersInvalid, PlanInvalid: the study and this device's data do not fit together.
     """
-    rows, labels = accept_rows(net, plan, rows, labels)
+    accepted = accept_rows(net, plan, rows, labels)
     named = {name: torch.nn.Parameter(value) for name, value in tensors(net, parameters).items()}
     optimizer = ExactDPOptimizer(
         torch.optim.SGD(named.values(), lr=plan.learning_rate, foreach=False),
@@ -125,9 +132,10 @@ def train(
         grid=local_grid(plan, net) if plan.local_noise_multiplier else None,
         stream=stream,
     )
-    features, targets = torch.from_numpy(rows), torch.from_numpy(labels)
+    features, targets = torch.from_numpy(accepted.rows), torch.from_numpy(accepted.labels)
     for _ in range(plan.steps):
-        taken = torch.from_numpy(sample_rows(len(rows), plan.sampling_rate, stream))
+        coins = sample_rows(len(features), plan.sampling_rate, stream)
+        taken = torch.from_numpy(coins & accepted.contributes)
         _step(optimizer, named, features[taken], targets[taken])
     update = torch.cat([value.detach().reshape(-1) for value in named.values()]).numpy() - parameters
     if not np.isfinite(update).all():
@@ -141,10 +149,18 @@ def _step(
     """One step; an empty sample still takes it, with noise, or its absence would show."""
     detached = {name: value.detach() for name, value in named.items()}
     if len(features):
-        gradients = _row_gradients(detached, features, targets)
+        gradients = finite_rows(_row_gradients(detached, features, targets))
     else:
         gradients = {name: value.new_zeros((1, *value.shape)) for name, value in detached.items()}
     for name, value in named.items():
         value.grad_sample = gradients[name]  # type: ignore[attr-defined]  # the attribute by which Opacus gets them
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+
+
+def finite_rows(gradients: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Per-row gradients, zero for every row that has a part which is not finite: no row may spoil the whole sum."""
+    finite = torch.stack([value.flatten(start_dim=1).isfinite().all(dim=1) for value in gradients.values()]).all(dim=0)
+    return {
+        name: torch.where(finite.view(-1, *[1] * (value.dim() - 1)), value, 0.0) for name, value in gradients.items()
+    }

@@ -6,20 +6,21 @@ The Flower strategy on the leader and the simulation engine share it. numpy only
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.learning.errors import LearningError
+from models.learning.errors import LearningError, PlanInvalid
 from models.learning.nets import Net, initial
-from models.learning.plans import LocalPlan
+from models.learning.plans import LocalPlan, local_contract, local_events
 from models.learning.server_optimisers import FedAdam, FedAvg, KMeans, ServerOptimiser, mean_update
 from models.queries.answers import first_centroids, measurement_question, persona_question
 from models.queries.errors import QueryError
 from models.wire.problems import ProblemError
 from models.wire.studies import PersonasQuery, Query, Study, TrainQuery, TransitionsQuery
+from privacy.accounting.errors import AccountingError
 from privacy.secure_sum.errors import SecureSumError
 
 Vector = NDArray[np.float64]
@@ -167,7 +168,10 @@ def _optimiser(query: TrainQuery) -> ServerOptimiser:
 
 
 def check_study(study: Study) -> None:
-    """Refuse a study whose parts do not fit together: dimension, bounds, the sum that must not wrap.
+    """Refuse a study whose parts do not fit together: dimension, bounds, the sum that must not wrap, what it costs.
+
+    Everything that a device builds from the study's constants before it can charge a round is built here too, so that
+    no study is approved that no device can price.
 
     Raises:
         ProblemError: ``invalid-study``, with what was expected and what was got.
@@ -175,9 +179,10 @@ def check_study(study: Study) -> None:
     try:
         study.plan.parameters()
         step = server_step(study.query, study.plan.sampling_rate)
+        replace(study.plan.event(), count=study.rounds)
         if isinstance(study.query, TrainQuery):
-            local_plan_of(study.query)
-    except (ValueError, LearningError, QueryError, SecureSumError) as error:
+            _check_local(study.query, study)
+    except (ValueError, LearningError, QueryError, SecureSumError, AccountingError) as error:
         raise ProblemError("invalid-study", str(error)) from error
     if study.plan.dimension != step.dimension:
         raise ProblemError("invalid-study", f"expected dimension {step.dimension}, got {study.plan.dimension}")
@@ -185,3 +190,13 @@ def check_study(study: Study) -> None:
         raise ProblemError(
             "invalid-study", f"expected a clipping norm of at least {step.norm:.6g}, got {study.plan.clip_norm:.6g}"
         )
+
+
+def _check_local(query: TrainQuery, study: Study) -> None:
+    """The local layer's plan, events over all rounds, and the filter that every device opens for it."""
+    for turn in local_events(local_plan_of(query)):
+        replace(turn, count=turn.count * study.rounds)
+        try:
+            local_contract(query.local.epsilon_cap, study.delta)
+        except AccountingError as error:
+            raise PlanInvalid(f"the local layer's epsilon_cap cannot be enforced: {error}") from error

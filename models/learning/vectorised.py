@@ -17,7 +17,7 @@ from models.learning.errors import NoRows, NotFinite, ParametersInvalid, PlanInv
 from models.learning.local_training import noise_on_grid, sample_rows
 from models.learning.modules import row_loss, tensors
 from models.learning.nets import Net, Rows
-from models.learning.plans import LocalPlan, local_grid
+from models.learning.plans import LocalPlan, local_grid, usable_rows
 from privacy.mechanisms import RandomStream
 
 OPACUS_NORM_SLACK = 1e-6
@@ -54,14 +54,17 @@ def train_many(
         float64[n, net.size].
 
     Raises:
-        NothingToLearn: a device without rows or with values that are not finite: such devices send nulls and must be
-            left out by the caller.
+        NothingToLearn: without local noise, a device without rows or with values that are not finite: such devices send
+            nulls and must be left out by the caller. With it, they take their steps on noise alone, as one by one.
         ParametersInvalid, PlanInvalid: shapes, or streams missing.
     """
     mask = np.ones(labels.shape, dtype=np.bool_) if present is None else present
     _check(net, plan, rows, labels, mask)
     if (plan.local_noise_multiplier or plan.sampling_rate < 1.0) and len(streams) != len(rows):
         raise PlanInvalid(f"expected one random stream a device, got {len(streams)} for {len(rows)}")
+    if labels.shape[1] == 0:  # nobody has a row; torch's vmap wants one all the same
+        rows, labels = np.zeros((len(rows), 1, net.features)), np.zeros((len(rows), 1))
+        mask = np.zeros(labels.shape, dtype=np.bool_)
     updates = np.empty((len(rows), net.size))
     for start in range(0, len(rows), chunk):
         part = slice(start, start + chunk)
@@ -80,11 +83,12 @@ def _train_chunk(
     present: NDArray[np.bool_],
     streams: Sequence[RandomStream],
 ) -> NDArray[np.float64]:
-    features, targets = torch.from_numpy(rows.astype(np.float64)), torch.from_numpy(labels.astype(np.float64))
+    usable = usable_rows(rows.astype(np.float64), labels.astype(np.float64))
+    features, targets = torch.from_numpy(usable.rows), torch.from_numpy(usable.labels)
     start = np.asarray(parameters, dtype=np.float64)
     flat = np.tile(start, (len(rows), 1))
     for _ in range(plan.steps):
-        taken = _taken(plan, present, streams)
+        taken = _taken(plan, present, streams) & usable.contributes
         sums = _clipped_sums(net, plan, flat, features, targets, torch.from_numpy(taken))
         if plan.local_noise_multiplier:
             grid = local_grid(plan, net)
@@ -118,6 +122,7 @@ def _clipped_sums(
     named = {name: part.reshape(-1, *shapes[name]) for name, part in zip(shapes, parts, strict=True)}
     gradients = _device_gradients(named, features, targets)
     joined = torch.cat([gradients[name].flatten(start_dim=2) for name in shapes], dim=2)
+    joined = torch.where(joined.isfinite().all(dim=2, keepdim=True), joined, 0.0)
     norms = joined.norm(dim=2)
     factors = (plan.max_grad_norm / (norms + OPACUS_NORM_SLACK)).clamp(max=1.0) * taken
     return np.asarray(torch.einsum("nr,nrd->nd", factors, joined).numpy())
@@ -128,7 +133,11 @@ def _check(net: Net, plan: LocalPlan, rows: Rows, labels: NDArray[np.float64], p
         raise ParametersInvalid(f"expected rows [n, r, {net.features}] with labels and mask [n, r], got {rows.shape}")
     if labels.shape[1] > plan.maximum_rows:
         raise ParametersInvalid(f"expected at most {plan.maximum_rows} rows a device, got {labels.shape[1]}")
+    if plan.local_noise_multiplier:
+        return  # nothing about the data raises: see ``plans.accept_rows``
     if not present.any(axis=1).all():
         raise NoRows("expected at least one row for every device")
     if not np.isfinite(rows).all() or not np.isfinite(labels).all():
         raise NotFinite("expected finite features and labels (padding included), got NaN or infinity")
+    if not np.isin(labels, (0.0, 1.0)).all():
+        raise ParametersInvalid("expected labels 0 or 1")

@@ -7,16 +7,24 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from consent.purposes import INTENT, MEASUREMENT, PERSONA
 from models.wire.message import Hex32, Message, Milliseconds, Slug, Text
 from privacy.accounting import SumEvent
+from privacy.accounting.events import MINIMUM_NOISE_MULTIPLIER, MINIMUM_SAMPLING_RATE
 from privacy.crypto import digest
 from privacy.secure_sum import SumParameters
 
 APPROVAL_TYPE = "hearthside-approval+jwt"
 """JWS type of an officer's decision (``Decision``)."""
+
+
+def _noise_or_none(multiplier: float) -> float:
+    if 0 < multiplier < MINIMUM_NOISE_MULTIPLIER:
+        raise ValueError(f"expected 0 or at least {MINIMUM_NOISE_MULTIPLIER:g}: below that no event prices it")
+    return multiplier
+
 
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.:/ -]{0,62}$")]
@@ -33,7 +41,7 @@ class SumPlan(Message):
     clip_norm: Positive
     sensitivity: Annotated[int, Field(ge=1, lt=2**40)]
     noise_multiplier: Annotated[float, Field(ge=0.1, le=1_000)]
-    sampling_rate: Annotated[float, Field(gt=0, le=1)]
+    sampling_rate: Annotated[float, Field(ge=MINIMUM_SAMPLING_RATE, le=1)]
     minimum_cohort: Annotated[int, Field(ge=2)]
     maximum_cohort: Annotated[int, Field(ge=2, le=10_000_000)]
 
@@ -98,7 +106,7 @@ class PersonasQuery(Message):
 class LocalStudyPlan(Message):
     """On-device DP-SGD (Opacus): its epsilon is per training row and holds even if leader and helper collude."""
 
-    noise_multiplier: Annotated[float, Field(ge=0, le=1_000)]
+    noise_multiplier: Annotated[float, Field(ge=0, le=1_000), AfterValidator(_noise_or_none)]
     """0 means that Opacus only clips; the local epsilon is then none."""
     clip_norm: Positive
     """L2 bound of one row's gradient."""
@@ -107,7 +115,7 @@ class LocalStudyPlan(Message):
     denominator: Positive
     """Fixed divisor of the summed gradient, whatever the number of rows."""
     learning_rate: Positive
-    epsilon_cap: Positive | None = None
+    epsilon_cap: Annotated[float, Field(gt=0, le=1_000)] | None = None
     """The device's own filter stops local training of this study beyond this figure (delta: the study's)."""
 
 

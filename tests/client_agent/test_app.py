@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from client_agent.consenting import ConsentKeeper
+from client_agent.errors import RoundRefused
 from client_agent.federation.app import build_client_app, participant_context, round_message
 from client_agent.federation.budgets import inspect
 from client_agent.federation.mods import ANSWER, REPORT
+from client_agent.federation.prices import price_round
 from client_agent.federation.worker import Worker
 from models.events import FeatureSpec
 from models.learning.steps import first_parameters, net_of
@@ -183,6 +185,34 @@ def test_local_noise_is_charged_to_a_filter_of_its_own(world, store):
     again = federate(world, store)
     world.open_round(study, 6, model)
     assert {r.payment for r in again.reserve_all(only_round(again))} == {"over_local_budget"}
+
+
+def test_a_study_that_cannot_be_priced_is_refused_and_silences_nobody_else(world, store):
+    """Whatever the services accepted: the device refuses that round before any charge or coin, and answers the rest."""
+    study, model = train_study(world, noise=2.0, cap=1e-3)
+    populate(world, store, 2, purposes=("measurement", "intent"))
+    federation = federate(world, store)
+    world.publish(world.open_round(study, model=model), other := world.open_round(world.study(plan=EVERYONE)))
+    found = only_round(federation)
+    assert found.study.study_id == other.study.study_id
+    assert federation.refused == {study.study_hash(): "parameters"}
+    assert len(federation.reserve_all(found)) == 2
+
+
+@pytest.mark.parametrize(
+    ("plan", "local"),
+    [({"sampling_rate": 1e-10}, {}), ({}, {"noise_multiplier": 1e-7}), ({}, {"epsilon_cap": 1e-3})],
+    ids=["sampling rate", "local noise", "local cap"],
+)
+def test_constants_that_no_event_holds_refuse_the_round(world, store, plan, local):
+    """Pricing raises a refusal of the round, whatever a message let through, and never ends the worker."""
+    study, model = train_study(world, noise=2.0)
+    _, federation, _, found = start(world, store, study=study, model=model)
+    query = study.query.model_copy(update={"local": study.query.local.model_copy(update=local)})
+    changed = study.model_copy(update={"query": query, "plan": study.plan.model_copy(update=plan)})
+    with pytest.raises(RoundRefused, match=r"expected|enforce") as refused:
+        price_round(dataclasses.replace(found, study=changed), federation.budgets.contract)
+    assert refused.value.code == "parameters"
 
 
 def test_the_worker_takes_part_by_itself(world, store):

@@ -106,6 +106,46 @@ def test_local_sampling_uses_the_devices_own_coins_and_noises_an_empty_batch():
     assert not local_training.train(NET, silent, START, rows, labels, RandomStream(bytes(32))).any()
 
 
+def spoilt(kind):
+    """A device's rows of which none can be used, in every way that rows can be so."""
+    rows, labels = data(4)
+    return {
+        "no rows": (rows[:0], labels[:0]),
+        "not finite": (np.full_like(rows, np.nan), labels),
+        "overflow": (np.full_like(rows, 1.7e308) * np.array([1, -1, 1, -1, 1, -1]), labels),
+        "labels": (rows, np.full(4, np.nan)),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["no rows", "not finite", "overflow", "labels"])
+def test_with_local_noise_a_device_without_a_usable_row_sends_noise_in_every_coordinate(kind):
+    """Its last row left out, or spoilt, a device's update is noise alone: an exact zero would tell it for certain."""
+    plan = noisy_plan(steps=2)
+    rows, labels = spoilt(kind)
+    empty = local_training.train(NET, plan, START, rows, labels, RandomStream(bytes(32)))
+    whole = local_training.train(NET, plan, START, *data(1), RandomStream(bytes(32)))
+    assert np.count_nonzero(empty) == np.count_nonzero(whole) == NET.size
+    assert empty.std() > plan.max_grad_norm
+
+
+@pytest.mark.parametrize("spoil", [np.nan, np.inf])
+def test_a_row_that_cannot_be_used_contributes_nothing_and_keeps_its_place(spoil):
+    """With the same noise, a spoilt row gives what its zero-out gives: the other rows alone, no older one let in."""
+    rows, labels = data(12)
+    plan = noisy_plan(steps=2, maximum_rows=5, denominator=5.0)
+    rows[-2] = spoil * np.array([1, -1, 1, -1, 1, -1])
+    update = local_training.train(NET, plan, START, rows, labels, RandomStream(bytes(32)))
+    kept = [-5, -4, -3, -1]
+    alone = local_training.train(NET, plan, START, rows[kept], labels[kept], RandomStream(bytes(32)))
+    np.testing.assert_allclose(update, alone, atol=1e-12)
+
+
+def test_both_classes_cannot_be_asked_for_with_local_noise():
+    """One row would decide whether a device trains at all, and the null in its place has no noise."""
+    with pytest.raises(PlanInvalid, match="no local noise"):
+        noisy_plan(both_classes=True)
+
+
 def test_what_a_turn_costs_is_stated_as_an_event():
     """The event has the plan's figures; without local noise there is none, so no epsilon can be claimed."""
     (event,) = plans.local_events(noisy_plan(1.5, steps=3, sampling_rate=0.5))

@@ -50,6 +50,24 @@ def test_with_noise_and_sampling_a_stream_gives_both_paths_the_same_update():
         np.testing.assert_allclose(many[device], alone, atol=1e-6)
 
 
+@pytest.mark.parametrize("rate", [1.0, 0.6])
+def test_with_noise_spoilt_rows_and_empty_devices_give_both_paths_the_same_update(rate):
+    """A device without rows and rows that are not finite raise on neither path, and agree to 1e-6."""
+    net = Net(4, 3)
+    plan = plans.LocalPlan(2, 0.8, 0.5, 5, 2.0, local_noise_multiplier=1.2, sampling_rate=rate)
+    start = initial(net, 1)
+    rows, labels, present = population(6, 5, 4, 2)
+    present[0] = False
+    rows[1, 0], rows[2, 0, 1], labels[3, 0] = np.nan, 1.7e308, np.inf
+    many = vectorised.train_many(net, plan, start, rows, labels, present, streams=streams(6))
+    for device, stream in enumerate(streams(6)):
+        own = present[device]
+        alone = local_training.train(net, plan, start, rows[device, own], labels[device, own], stream)
+        np.testing.assert_allclose(many[device], alone, atol=1e-6)
+    nobody = vectorised.train_many(net, plan, start, rows[:, :0], labels[:, :0], streams=streams(6))
+    assert np.count_nonzero(nobody) == nobody.size
+
+
 def test_devices_that_send_nulls_must_be_left_out():
     """A device without rows, NaN and missing streams are errors, not silent zeros."""
     net = Net(4, 3)
