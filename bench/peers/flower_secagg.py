@@ -41,6 +41,7 @@ class ProcessGrid(Grid):
         self._apps = apps
         self._run = Run.create_empty(1)
         self.client_seconds = dict.fromkeys(apps, 0.0)
+        self.upload_bytes = 0
 
     def set_run(self, run: Run) -> None:
         self._run = run
@@ -69,7 +70,17 @@ class ProcessGrid(Grid):
             started = time.process_time()
             replies.append(app(message, context))
             self.client_seconds[message.metadata.dst_node_id] += time.process_time() - started
+            self.upload_bytes = max(self.upload_bytes, _bytes_of(replies[-1]))
         return replies
+
+
+def _bytes_of(message: Message) -> int:
+    """Array and byte values of a reply: what must travel, whatever the encoding around it."""
+    content = message.content
+    arrays = sum(len(array.data) for record in content.array_records.values() for array in record.values())
+    values = (value for record in content.config_records.values() for value in record.values())
+    listed = (item for value in values for item in (value if isinstance(value, list) else [value]))
+    return arrays + sum(len(item) for item in listed if isinstance(item, bytes))
 
 
 def _update(node: int, entries: int) -> np.ndarray:
@@ -109,11 +120,13 @@ def main(clients: int, entries: int) -> None:
     error = float(np.abs(parameters_to_ndarrays(summed)[0] - mean).max())
     if not error < TOLERANCE:
         raise SystemExit(f"the workflow did not sum: largest error {error:.3g}")
-    print(
-        json.dumps(
-            {"client_ms": of_clients / clients * 1e3, "server_ms": (total - of_clients) * 1e3, "clients": clients}
-        )
-    )
+    figures = {
+        "client_ms": of_clients / clients * 1e3,
+        "server_ms": (total - of_clients) * 1e3,
+        "upload_bytes": grid.upload_bytes,
+        "clients": clients,
+    }
+    print(json.dumps(figures))
 
 
 main(int(sys.argv[1]), int(sys.argv[2]))

@@ -10,21 +10,27 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[2]
 _INSTALL_SECONDS = 900
-_RUN_SECONDS = 600
+RUN_SECONDS = 600
 
 
 class PeerUnavailable(Exception):
     """The peer could not be installed or did not run; the message says which and why."""
 
 
-def run_peer(name: str, script: str, *arguments: str) -> dict[str, Any]:
+def run_peer(name: str, script: str, *arguments: str, seconds: float = RUN_SECONDS) -> dict[str, Any]:
     """Install the peer if needed, run its script and read one JSON object.
+
+    Args:
+        name: of its requirements file in ``bench/peers``, without the suffix.
+        script: in the same folder.
+        arguments: of the script.
+        seconds: the longest that it may run.
 
     Raises:
         PeerUnavailable: with the last line of what went wrong.
     """
     python = _environment(name)
-    result = _call([str(python), str(_ROOT / "bench" / "peers" / script), *arguments], _RUN_SECONDS, name)
+    result = _call([str(python), str(_ROOT / "bench" / "peers" / script), *arguments], seconds, name)
     try:
         return dict(json.loads(result.strip().splitlines()[-1]))
     except (ValueError, IndexError):
@@ -45,11 +51,11 @@ def _environment(name: str) -> Path:
     return folder / "bin" / "python"
 
 
-def _call(command: list[str], seconds: int, name: str) -> str:
+def _call(command: list[str], seconds: float, name: str) -> str:
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)  # noqa: S603 - ours
     except subprocess.TimeoutExpired:
-        raise PeerUnavailable(f"{name} took more than {seconds} s") from None
+        raise PeerUnavailable(f"{name} took more than {seconds:.0f} s") from None
     if result.returncode:
         lines = (result.stderr or result.stdout).strip().splitlines()
         raise PeerUnavailable(f"{name} ended with code {result.returncode}: {lines[-1] if lines else 'no output'}")

@@ -1,4 +1,4 @@
-"""One row of a benchmark, and how a figure is measured: the median of five, with its spread."""
+"""One row of a benchmark, and how a figure is measured: the median of five, with its spread and its floor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure. ``ok``: the target is met (true where there is none) and the peer, if any, ran."""
+    """One figure. ``ok``: the target is met (true where there is none) and the peer, if any, ran.
+
+    ``floor`` is what the primitives alone take, measured in the same run: no implementation can be below it.
+    """
 
     name: str
     unit: str
@@ -37,6 +40,7 @@ class Row:
     peer_name: str | None = None
     ratio: float | None = None
     target: float | None = None
+    floor: float | None = None
     ok: bool = True
     note: str = ""
 
@@ -61,15 +65,25 @@ def measure(work: Callable[[], object], per: int = 1, clock: Callable[[], float]
     return Measured(statistics.median(figures), max(figures) - min(figures))
 
 
-def row(name: str, unit: str, ours: Measured, *, target: float | None = None, note: str = "") -> Row:
+def row(
+    name: str,
+    unit: str,
+    ours: Measured,
+    *,
+    target: float | None = None,
+    floor: float | None = None,
+    note: str = "",
+) -> Row:
     """A row without a peer; smaller is better."""
-    return Row(name, unit, ours.value, ours.spread, target=target, ok=target is None or ours.value <= target, note=note)
+    ok = target is None or ours.value <= target
+    return Row(name, unit, ours.value, ours.spread, target=target, floor=floor, ok=ok, note=note)
 
 
-def beside(mine: Row, peer_name: str, peer: float | None) -> Row:
+def beside(mine: Row, peer_name: str, peer: float | None, note: str = "") -> Row:
     """The same row with a peer's figure; without one the row is not ok."""
     ratio = peer / mine.ours if peer is not None and mine.ours > 0 else None
-    return replace(mine, peer=peer, peer_name=peer_name, ratio=ratio, ok=mine.ok and peer is not None)
+    notes = "; ".join(part for part in (mine.note, note) if part)
+    return replace(mine, peer=peer, peer_name=peer_name, ratio=ratio, ok=mine.ok and peer is not None, note=notes)
 
 
 def to_json(rows: list[Row]) -> str:

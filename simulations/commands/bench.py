@@ -21,6 +21,10 @@ class Benchmark(StrEnum):
 def bench(
     name: Annotated[Benchmark, typer.Argument(help="What to measure.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of rows.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Run the largest round whole (minutes), not a part.")] = False,
+    peer_runs: Annotated[
+        int, typer.Option("--peer-runs", min=0, max=20, help="Runs of a slow peer, at most; its time has a limit too.")
+    ] = 5,
 ) -> None:
     """Measure: median of five runs with its spread; peers are installed into .peers/ first."""
     from rich.console import Console
@@ -30,12 +34,13 @@ def bench(
 
     module = importlib.import_module(f"simulations.bench.{name.value.replace('-', '_')}")
     console = Console(stderr=True)
-    with console.status(f"measuring {name.value}; a peer's first run installs it"):
-        rows = module.run()
+    with console.status(f"measuring {name.value}") as status:
+        tell = lambda what: status.update(f"measuring {name.value}: {what}")  # noqa: E731 - one line, one use
+        rows = module.run(module.Options(full=full, peer_runs=peer_runs, tell=tell))
     if as_json:
         print(to_json(rows))
         return
-    table = Table("figure", "unit", "ours", "spread", "peer", "ratio", "target", "ok")
+    table = Table("figure", "unit", "ours", "spread", "floor", "peer", "ratio", "target", "ok")
     for item in rows:
         peer = "" if item.peer_name is None else f"{item.peer_name}: {_figure(item.peer)}"
         table.add_row(
@@ -43,12 +48,17 @@ def bench(
             item.unit,
             _figure(item.ours),
             _figure(item.spread),
+            _figure(item.floor),
             peer,
             _figure(item.ratio),
             _figure(item.target),
             "yes" if item.ok else "no",
         )
-    Console().print(table)
+    out = Console()
+    out.print(table)
+    for item in rows:
+        if item.note:
+            out.print(f"{item.name}: {item.note}")
 
 
 def _figure(value: float | None) -> str:

@@ -6,11 +6,12 @@ import json
 
 import pytest
 
+from models.wire.frames import ReportFrame, encode_report
 from simulations.bench import peers, secure_sum
 from simulations.bench.peers import PeerUnavailable
 from simulations.bench.rows import Measured, beside, measure, row, to_json
 
-FIELDS = {"name", "unit", "ours", "spread", "peer", "peer_name", "ratio", "target", "ok", "note"}
+FIELDS = {"name", "unit", "ours", "spread", "peer", "peer_name", "ratio", "target", "floor", "ok", "note"}
 
 
 def test_a_row_has_every_field_a_machine_expects() -> None:
@@ -50,11 +51,28 @@ def test_the_secure_sum_is_measured_without_its_peer(monkeypatch: pytest.MonkeyP
         raise PeerUnavailable("no registry")
 
     monkeypatch.setattr(secure_sum, "run_peer", absent)
-    monkeypatch.setattr(secure_sum, "ENTRIES", 1_000)
-    rows = secure_sum.run()
-    assert {item.name.split(" ")[0] for item in rows} == {"report", "share", "discrete", "encoding", "bytes"}
+    for name, small in (("ENTRIES", 1_000), ("SAMPLED_REPORTS", 20), ("CROWD_PART", 200)):
+        monkeypatch.setattr(secure_sum, name, small)
+    told: list[str] = []
+    rows = secure_sum.run(secure_sum.Options(tell=told.append))
+    assert [item.name.split(" ")[0] for item in rows] == [
+        *("report", "share", "discrete", "encoding", "bytes", "bytes", "1,000,000"),
+    ]
     assert all(item.ours > 0 for item in rows)
-    assert [item.ok for item in rows if item.peer_name] == [False, False]
+    assert [item.ok for item in rows if item.peer_name] == [False, False, False]
+    assert "measured on 200, times 5000" in rows[-1].note
+    assert any("200 of 200 reports made" in text for text in told)
+
+
+def test_the_sizes_are_those_of_the_wire() -> None:
+    """What a row says a report takes is what its frame has, and both stay within 1.1 d b / 8 + 2 KB."""
+    bench = secure_sum.Bench()
+    frame = encode_report(ReportFrame(bytes(16), 0, bench.report()))
+    item = secure_sum._size(bench)
+    assert item.ours == len(frame) <= 357_000
+    assert bench.params.modulus_bits == 28
+    assert item.ok
+    assert secure_sum.parameters(secure_sum.FINE_SENSITIVITY).scale >= 2**19
 
 
 def test_a_peer_without_its_requirements_is_unavailable() -> None:
