@@ -27,7 +27,7 @@ class Enrolment(Message):
     """One device key asks to be known. The signature proves possession and names the leader it is meant for."""
 
     device_key: Hex32
-    token: Annotated[str, StringConstraints(max_length=128)]
+    token: Annotated[str, StringConstraints(max_length=128)] = Field(repr=False)
     nonce: Hex16
     at_ms: Milliseconds
     signature: Base64

@@ -144,4 +144,4 @@ class WithdrawalNotice(Message):
 
     version: Literal[1] = 1
     report_id: Hex32
-    token: Hex32
+    token: Hex32 = Field(repr=False)

@@ -95,9 +95,7 @@ def add_packed(packed: Sequence[bytes], bits: int, words: Words) -> None:
     """
     count, size = words.size, packed_size(words.size, _width(bits))
     for item in packed:
-        if len(item) != size:
-            raise PackingInvalid(f"expected {size} packed bytes, got {len(item)}")
-        _check_padding(item, count, bits)
+        check_packed(item, count, bits)
     run = max(1, _PASS_VALUES // max(1, min(count, _BLOCK_VALUES)))
     for start in range(0, len(packed), run):
         part = packed[start : start + run]
@@ -127,6 +125,18 @@ def _column_sums(lanes: Words, dtype: np.dtype[Any]) -> Words:
     """Sums modulo the word's size; one row is only widened."""
     sums: Words = lanes[0].astype(dtype) if lanes.shape[0] == 1 else np.add.reduce(lanes, axis=0, dtype=dtype)
     return sums
+
+
+def check_packed(packed: bytes, count: int, bits: int) -> None:
+    """Return if the bytes are one packed vector of ``count`` values: right length, padding clear. Costs O(b), not O(d).
+
+    Raises:
+        PackingInvalid: they are not.
+    """
+    size = packed_size(count, _width(bits))
+    if len(packed) != size:
+        raise PackingInvalid(f"expected {size} packed bytes, got {len(packed)}")
+    _check_padding(packed, count, bits)
 
 
 def _check_padding(packed: bytes, count: int, bits: int) -> None:

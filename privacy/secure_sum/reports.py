@@ -13,9 +13,9 @@ from privacy.crypto.keys import SIGNATURE_BYTES
 from privacy.crypto.sealing import SEAL_OVERHEAD_BYTES
 from privacy.secure_sum.context import SumContext
 from privacy.secure_sum.encoding import check_values
-from privacy.secure_sum.errors import ReportInvalid, ValuesInvalid
+from privacy.secure_sum.errors import PackingInvalid, ReportInvalid, ValuesInvalid
 from privacy.secure_sum.masking import SEED_BYTES, expand_mask, reduced, residues
-from privacy.secure_sum.packing import pack
+from privacy.secure_sum.packing import check_packed, pack
 from privacy.secure_sum.parameters import SumParameters
 
 TOKEN_BYTES = 32
@@ -117,7 +117,7 @@ def verify_report(report: Report, params: SumParameters, context: SumContext, de
     """Return if the report belongs to this round and the device signed it. Run by the leader, on arrival.
 
     Raises:
-        ReportInvalid: another context, a wrong size, or a signature that does not verify.
+        ReportInvalid: another context, a wrong size, bits set in the padding, or a signature that does not verify.
     """
     if report.context != context.digest:
         raise ReportInvalid("expected a report for this context, got one for another")
@@ -128,6 +128,11 @@ def verify_report(report: Report, params: SumParameters, context: SumContext, de
     ):
         if len(part) != length:
             raise ReportInvalid(f"expected a {name} of {length} bytes, got {len(part)}")
+    try:
+        # Here and not at the release, where one device's spoilt vector would cost everybody the sum.
+        check_packed(report.masked, params.dimension, params.modulus_bits)
+    except PackingInvalid as error:
+        raise ReportInvalid(str(error)) from error
     try:
         device_key.verify(report.signature, _statement(context, report.masked, report.seal))
     except SignatureInvalid as error:

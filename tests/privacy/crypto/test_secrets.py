@@ -19,7 +19,9 @@ from client_agent.federation.contribution import Participant, Reservation
 from client_agent.keys import FileKeyring
 from client_agent.store.reports import StoredReport
 from consent import Parties, open_ledger
+from models.wire.enrolment import make_enrolment
 from models.wire.frames import ReportFrame
+from models.wire.rounds import WithdrawalNotice
 from privacy.crypto import SealPrivateKey, SigningKey
 from privacy.mechanisms import RandomStream
 from privacy.secure_sum import HelperSum, LeaderSum, MergedSum, Role, SumContext, SumParameters, make_report
@@ -137,6 +139,8 @@ def holders() -> dict[str, tuple[object, tuple[bytes, ...]]]:
         "Participant": (person, (KEY,)),
         "StoredReport": (stored, (TOKEN, report.masked)),
         "Reservation": (held, (KEY, TOKEN, *wire)),
+        "WithdrawalNotice": (WithdrawalNotice(report_id=report.report_id.hex(), token=TOKEN.hex()), (TOKEN,)),
+        "Enrolment": (make_enrolment(signer, signer.verify_key, TOKEN.hex(), bytes(16), 0), (TOKEN,)),
     }
 
 
