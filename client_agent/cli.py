@@ -183,6 +183,7 @@ def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: A
         "leader": {"address": agent.addresses.leader, "fingerprint": agent.pins.leader_key.fingerprint},
         "helper": {"address": agent.addresses.helper, "fingerprint": agent.pins.helper_key.fingerprint},
         "receipts_waiting": len(agent.store.consents.waiting(256)),
+        "withdrawals_of_erased_people_waiting": len(agent.store.outbox),
         "sent": {
             purpose: {"reports": counts.get("sent_reports", 0), "bytes": counts.get("sent_bytes", 0)}
             for purpose, counts in agent.store.tallies.all().items()
@@ -235,19 +236,20 @@ def erase(
     """Withdraw everything, then delete all about a person. What was spent of the budget stays spent."""
     from client_agent.agent import open_agent
     from client_agent.clocks import SystemClock
-    from client_agent.federation.budgets import forget_rounds
+    from client_agent.erasing import deliver_farewells, erase_person
 
     if not yes:
         typer.confirm(f"Delete everything about {person}?", abort=True)
-    agent = open_agent(folder)
-    for record in _of_person(agent, person):
-        keeper, participant_id, _ = _keeper(folder, person)
-        if keeper.state_of(participant_id).granted:
-            keeper.withdraw(participant_id)
-            _deliver(folder, keeper)
-        agent.store.erase(record.participant_id)
-    forget_rounds(agent.store, person, SystemClock())
+    agent, clock = open_agent(folder), SystemClock()
+    _of_person(agent, person)
+    erase_person(agent.store, agent.pins, person, clock)
     print(f"erased {person}; the spend counter stays")
+    left = deliver_farewells(agent.store, agent.pins, clock, agent.leader(), agent.helper())
+    if left:
+        print(
+            f"still to be delivered: {left.withdrawals} withdrawal(s) to the leader, {left.reports} report(s) to be"
+            " taken back at the helper; hearthside-agent run delivers them, and nothing else of you is kept"
+        )
 
 
 def main() -> NoReturn:

@@ -2,7 +2,8 @@
 
 Order of a withdrawal: the receipt and the ledger row are stored, and every report that has not been sent is deleted,
 in one transaction; then the leader hears (it deletes what it holds of open rounds); then the helper hears directly,
-with the tokens that the seals commit to, for a leader that does not. Nothing waits for the network.
+with the tokens that the seals commit to, for a leader that does not. Nothing waits for the network. A withdrawal
+that an erasure overtook waits in the outbox, without its person, until the leader has confirmed it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from client_agent.clocks import Clock
 from client_agent.connection import HelperConnection, LeaderConnection
 from client_agent.enrolment import Pins
 from client_agent.errors import NotEnrolled
-from client_agent.store import AgentStore, ParticipantRecord, StoredReceipt
+from client_agent.store import AgentStore, Farewell, ParticipantRecord, StoredReceipt
 from client_agent.store.consents import ReceiptState
 from consent import (
     PURPOSES,
@@ -34,6 +35,7 @@ from consent import (
     record,
     replay,
     sign_receipt,
+    verify_countersignature,
 )
 from models.wire.enrolment import BATCH_MAXIMUM, ReceiptResult, SubmittedReceipt
 from models.wire.problems import PROBLEM_TYPES, ProblemError, problem_code
@@ -67,6 +69,7 @@ class ConsentKeeper:
         self._store = store
         self._pins = pins
         self._clock = clock
+        self._refused_farewells: set[int] = set()
 
     def state_of(self, participant_id: str) -> ConsentState:
         """What stands for a participant."""
@@ -124,16 +127,14 @@ class ConsentKeeper:
             ProblemError: the leader cannot be reached; what waits is sent by a later call.
         """
         confirmed = 0
-        while waiting := self._store.consents.waiting(BATCH_MAXIMUM):
-            submitted = [
-                SubmittedReceipt(device_id=self._device_id(item.participant_id).hex(), receipt=item.jws)
-                for item in waiting
-            ]
-            results = leader.submit_receipts(submitted)
-            if len(results) != len(waiting):
-                raise ProblemError("malformed", f"expected {len(waiting)} results, got {len(results)}")
+        while True:
+            with self._store.transaction():  # together: another process may erase the participants
+                waiting = self._store.consents.waiting(BATCH_MAXIMUM)
+                devices = [self._device_id(item.participant_id) for item in waiting]
+            if not waiting:
+                return confirmed + self._deliver_farewells(leader)
+            results = _submit(leader, [(name, item.jws) for name, item in zip(devices, waiting, strict=True)])
             confirmed += self._settle(waiting, results)
-        return confirmed
 
     def tell_helper(self, helper: HelperConnection, taken_back: TakenBack | None = None) -> int:
         """Show the helper the tokens of reports that were taken back.
@@ -172,6 +173,47 @@ class ConsentKeeper:
                     taken += self._store.reports.take_back(act.participant_id, act.receipt.chosen)
         return taken
 
+    def _deliver_farewells(self, leader: LeaderConnection) -> int:
+        """Send what erased people left behind. What the leader will not confirm stays, for the next start to try."""
+        confirmed, last = 0, 0
+        problem: ProblemError | None = None
+        while waiting := self._store.outbox.waiting(self._pins.leader_key.raw, last, BATCH_MAXIMUM):
+            last = waiting[-1].sequence
+            tried = [item for item in waiting if item.sequence not in self._refused_farewells]
+            if tried:
+                results = _submit(leader, [(item.device_id, item.jws) for item in tried])
+                done, unsettled = self._settle_farewells(tried, results)
+                confirmed, problem = confirmed + done, problem or unsettled
+        if problem is not None:
+            raise problem
+        return confirmed
+
+    def _settle_farewells(
+        self, tried: Sequence[Farewell], results: Sequence[ReceiptResult]
+    ) -> tuple[int, ProblemError | None]:
+        """How many are confirmed, and a problem that another attempt may overcome."""
+        done: list[int] = []
+        problem: ProblemError | None = None
+        for item, result in zip(tried, results, strict=True):
+            if result.countersignature is not None:
+                self._check_farewell(item, result.countersignature)
+                done.append(item.sequence)
+            elif result.problem is not None and PROBLEM_TYPES[problem_code(result.problem)].retry:
+                problem = ProblemError(problem_code(result.problem), result.problem.detail)
+            else:
+                self._refused_farewells.add(item.sequence)
+        with self._store.transaction():
+            self._store.outbox.confirmed(done)
+        return len(done), problem
+
+    def _check_farewell(self, item: Farewell, countersignature: str) -> None:
+        try:
+            confirmed = verify_countersignature(countersignature, self._pins.leader_key)
+        except ConsentError as error:
+            raise ProblemError("bad-signature", str(error)) from None
+        if confirmed.receipt != receipt_digest(item.jws):
+            raise ProblemError("bad-signature", "expected a confirmation of this withdrawal, got another's")
+
     def _settle(self, waiting: Sequence[StoredReceipt], results: Sequence[ReceiptResult]) -> int:
         settled: list[tuple[str, bytes, str | None, ReceiptState]] = []
         rows: dict[str, Row] = {}
@@ -187,15 +229,19 @@ class ConsentKeeper:
             else:
                 settled.append((item.participant_id, item.digest, None, "refused"))
         with self._store.transaction():
-            self._store.consents.append(rows.items())
+            # Nothing is written about somebody whom another process erased while the leader answered.
+            self._store.consents.append((who, row) for who, row in rows.items() if self._store.participants.has(who))
             self._store.consents.settle(settled)
         if problem is not None:
             raise problem
         return sum(state == "confirmed" for _, _, _, state in settled)
 
     def _confirmation(self, item: StoredReceipt, countersignature: str) -> Row | None:
-        """The ledger row that keeps a countersignature; None if a later choice has overtaken the receipt."""
-        state = self.state_of(item.participant_id)
+        """The ledger row that keeps a countersignature; None if a later choice, or an erasure, has overtaken it."""
+        try:
+            state = self.state_of(item.participant_id)
+        except NotEnrolled:
+            return None
         if state.receipt != item.digest or state.countersigned:
             return None
         try:
@@ -230,6 +276,14 @@ class ConsentKeeper:
 
     def _now(self) -> int:
         return self._clock.now_ms() // 1_000
+
+
+def _submit(leader: LeaderConnection, receipts: Sequence[tuple[bytes, str]]) -> Sequence[ReceiptResult]:
+    """Send (device id, signed receipt) of up to 256 choices; as many results."""
+    results = leader.submit_receipts([SubmittedReceipt(device_id=name.hex(), receipt=jws) for name, jws in receipts])
+    if len(results) != len(receipts):
+        raise ProblemError("malformed", f"expected {len(receipts)} results, got {len(results)}")
+    return results
 
 
 def _grant(purposes: Collection[str], shown: Notice, at: int, state: ConsentState) -> Receipt:

@@ -69,6 +69,7 @@ class Budgets:
         self._store = store
         self._clock = clock
         self._budgets: dict[str, Budget] = {}
+        self._forgotten: set[str] = set()
         with store.transaction():
             self._lost = self._loss()
             self._stored, self._heads = store.ledgers.rows(), store.ledgers.heads()
@@ -80,14 +81,20 @@ class Budgets:
         """A person's budget; an empty one, or a spent one after a loss, for somebody new."""
         if owner not in self._budgets:
             with self._store.transaction():
-                self._budgets[owner] = Budget(owner, self._replayed(owner, CONTRACT, self.contract, []))
+                bodies = self._bodies(owner, CONTRACT)
+                self._budgets[owner] = Budget(owner, self._replayed(owner, CONTRACT, self.contract, bodies))
         return self._budgets[owner]
+
+    def forget(self, owner: str) -> None:
+        """Read a person's ledgers again when they are next asked for: an erasure rewrote them in another process."""
+        self._budgets.pop(owner, None)
+        self._forgotten.add(owner)
 
     def local(self, budget: Budget, study: str, contract: Contract) -> LedgerState:
         """The ledger of the local layer for one study, replayed on first use."""
         if study not in budget.local:
-            bodies = self._stored.pop((budget.owner, study), [])
             with self._store.transaction():
+                bodies = self._bodies(budget.owner, study)
                 budget.local[study] = self._replayed(budget.owner, study, contract, bodies)
                 self._remember_local(study, contract)
         return budget.local[study]
@@ -134,9 +141,19 @@ class Budgets:
         for owner, _ in owners:
             state = self._replayed(owner, CONTRACT, before, self._stored.pop((owner, CONTRACT)))
             if before.terms() != self.contract.terms():
+                self._store.reports.bar_rounds()  # a ledger that is reopened forgets which rounds it paid for
                 state, rows = reopen(state, self.contract, owner, self.read_times(), "contract changed")
                 self._store.ledgers.replace(owner, CONTRACT, rows)
             self._budgets[owner] = Budget(owner, state)
+
+    def _bodies(self, owner: str, name: str) -> list[bytes]:
+        """A ledger's rows as read at the start, or as they stand where that reading was overtaken."""
+        if owner not in self._forgotten:
+            return self._stored.pop((owner, name), [])
+        head = self._store.ledgers.head_of(owner, name)
+        if head is not None:
+            self._heads[owner, name] = head
+        return self._store.ledgers.rows_of(owner, name)
 
     def _replayed(self, owner: str, name: str, contract: Contract, bodies: list[bytes]) -> LedgerState:
         try:

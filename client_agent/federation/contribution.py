@@ -2,13 +2,16 @@
 
 ::
 
-    reserve   consent? -> slot -> charge -> null report        the shell makes all of this durable, then
-    flip      one coin, once, only where the charge was paid
-    real      on heads, if an answer is ready by the slot      replaces the null; the shell fixes and sends
+    reserve   consent? -> slot -> charge -> null report    the shell makes all of this durable, then
+    compute   in a process of its own, for heads and tails alike: nobody knows yet which it will be
+    offer     at the slot, a real report of what is ready  made for heads and tails alike, and laid beside the null
+    settle    the coin, once: on heads the real report stands, on tails the null; the shell fixes and sends
 
 The slot is chosen before anything is known about the answer, heads and tails are charged alike, and null and real
-reports are of one size and made by one function, so that neither the leader, the helper nor the network learns the
-coin. A device over its budget sends nulls and never flips. A device without consent makes nothing at all. A restart
+reports are of one size and made by one function. Until the slot there is no coin that anything could depend on, and
+at the slot both reports are there: so neither the leader, the helper nor the network learns the coin, be it by size,
+by time or by what the machine has to do. A simulation that speaks for thousands may ``flip`` first and compute for
+heads alone (``replace_null``): that hides the coin in the bytes only. A device over its budget sends nulls and never flips. A device without consent makes nothing at all. A restart
 finds a null that may no longer be replaced, so neither coin nor seed is ever drawn twice.
 """
 
@@ -98,6 +101,8 @@ class Reservation:
         heads: the coin; None before it was flipped.
         real: a real report stands.
         fixed: nothing may replace the report any more.
+        offered: a real report and its token, made before the coin, which decides whether they stand.
+        prepared: an offer was made, if only of nothing.
     """
 
     participant: Participant
@@ -113,6 +118,13 @@ class Reservation:
     heads: bool | None = field(default=None, repr=False)
     real: bool = field(default=False, repr=False)
     fixed: bool = field(default=False, repr=False)
+    offered: tuple[Report, bytes] | None = field(default=None, repr=False)
+    prepared: bool = field(default=False, repr=False)
+
+    @property
+    def may_be_real(self) -> bool:
+        """Whether a real report can still come to stand: before the coin of a paid charge, or on heads."""
+        return self.payment == "paid" and self.heads is not False and not self.fixed
 
     def stored(self) -> StoredReport:
         """The report as the store keeps it."""
@@ -168,7 +180,9 @@ def reserve(
     Returns:
         The reservation, or None without consent: nothing is made, nothing is sent.
     """
-    if not may_contribute(participant, found, max(now_ms // 1_000, times.signed_seconds), signals):
+    # The opening's own time, which was checked against this device's clock; not the latest signed time of all, which a
+    # single lie could have put years ahead, and every grant with it behind its end.
+    if not may_contribute(participant, found, max(now_ms, found.opening.issued_at_ms) // 1_000, signals):
         return None
     secrets = entropy(8 + 2 * _SECRET_BYTES)
     slot_ms = slots.draw(now_ms, found.opening.closes_at_ms, secrets[:8])
@@ -193,8 +207,47 @@ def flip(reservation: Reservation, entropy: Entropy) -> bool:
     return reservation.heads
 
 
+def offer(reservation: Reservation, values: NDArray[np.int64] | None, entropy: Entropy) -> None:
+    """Make the real report before the coin is flipped, with a seed and token of its own. Run by the device at the slot.
+
+    Args:
+        reservation: paid, with a coin that was not flipped.
+        values: int64[d] from ``privacy.secure_sum.encode``; None where there is nothing to send: then the same is done
+            with zeros, and nothing is offered.
+        entropy: a CSPRNG.
+
+    Raises:
+        ReportFixed: the coin was flipped, the report is fixed, or an offer was made.
+        ValuesInvalid: the values do not fit the study; the null stands.
+    """
+    if reservation.heads is not None or not reservation.may_be_real or reservation.prepared:
+        raise ReportFixed("expected a paid reservation whose coin was never flipped")
+    reservation.prepared = True
+    secrets = entropy(2 * _SECRET_BYTES)
+    seed, token = secrets[:_SECRET_BYTES], secrets[_SECRET_BYTES:]
+    zeros = np.zeros(reservation.found.parameters.dimension, dtype=np.int64)
+    shown = zeros if values is None else values
+    report = _report(reservation.participant, reservation.found, shown, seed, token)
+    reservation.offered = None if values is None else (report, token)
+
+
+def settle(reservation: Reservation, entropy: Entropy) -> None:
+    """Flip the coin of a prepared reservation, let it choose, and fix. Run by the device once, at the slot or before.
+
+    A reservation that was not prepared stays what it is: its null, or what ``replace_null`` made of it on heads.
+    """
+    if reservation.prepared and reservation.heads is None:
+        heads = flip(reservation, entropy)
+        report, token = reservation.offered or (reservation.report, reservation.token)
+        chosen = ((reservation.report, reservation.token), (report, token))[heads]
+        reservation.report, reservation.token = chosen
+        reservation.real = heads and reservation.offered is not None
+        reservation.offered = None
+    reservation.fixed = True
+
+
 def replace_null(reservation: Reservation, values: NDArray[np.int64], entropy: Entropy) -> None:
-    """Put the real report in the place of the null, with a seed and token of its own. Run by the device on heads.
+    """Put the real report in the place of the null where the coin is known already: heads. Run by simulations.
 
     Args:
         reservation: with heads, not fixed.

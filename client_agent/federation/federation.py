@@ -1,7 +1,8 @@
 """Taking part for everyone behind this agent: the durable shell around ``trust`` and ``contribution``.
 
 One round, in order: ``open_rounds`` (poll, verify once), ``reserve_all`` (charges and nulls of everybody in one
-transaction), ``flip_all``, ``answer`` for the heads, ``finalise`` (one transaction), ``send_due`` until the end.
+transaction), at each slot ``answer`` for heads and tails alike and ``finalise``, which flips the coin (one transaction),
+``send_due`` until the end. A simulation may use ``flip_all`` first, and answer for the heads only.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from client_agent.federation.contribution import (
     Slots,
     flip,
     may_contribute,
+    offer,
     replace_null,
     reserve,
+    settle,
 )
 from client_agent.federation.prices import RoundPrice, check_cap, price_round
 from client_agent.federation.roster import Roster
@@ -138,14 +141,19 @@ class Federation:
         Returns:
             The new reservations. Their coins may be flipped now: the nulls and charges are on the disk.
         """
-        self.roster.refresh_consent()
+        self.roster.refresh()
         if found.key not in self._answered:
             self._answered[found.key] = self.store.reports.answered(found.key)
         answered = self._answered[found.key]
         chosen = self.roster if only is None else [self.roster[name] for name in only if name in self.roster]
-        waiting = [member for member in chosen if member.participant_id not in answered]
+        gate_seconds = max(self._clock.now_ms(), found.opening.issued_at_ms) // 1_000
+        waiting = [
+            member
+            for member in chosen
+            if member.participant_id not in answered and may_contribute(member, found, gate_seconds)
+        ]
         if not waiting:
-            return []
+            return []  # before the signed time is kept: a lie beyond the end of every grant leaves no trace
         with self.store.transaction():
             times = self.budgets.read_times(found.opening.issued_at_ms // 1_000)
         made = self._reserve(found, waiting, times)
@@ -156,12 +164,16 @@ class Federation:
         return [reservation for reservation in reservations if flip(reservation, self._entropy)]
 
     def answer(self, reservation: Reservation, values: NDArray[np.int64] | None) -> bool:
-        """Let a real answer replace a null; returns whether it did.
+        """Lay a real answer beside the null, which the coin then decides about; returns whether it lies there.
+
+        Where the coin is known already, heads, the answer replaces the null, unless its slot has come.
 
         Args:
-            reservation: with heads.
+            reservation: not fixed; paid, or with heads.
             values: int64[d] from ``encode_answer``; None (no data, an error) leaves the null.
         """
+        if reservation.heads is None:
+            return self._offer(reservation, values)
         if values is None or self._clock.now_ms() >= reservation.slot_ms:
             return False
         try:
@@ -171,30 +183,41 @@ class Federation:
             return False
         return True
 
-    def encode_answer(self, found: VerifiedRound, vector: NDArray[np.float64] | None) -> NDArray[np.int64] | None:
-        """Clip and quantise a plain answer; None where it is not usable (NaN, wrong shape)."""
+    def _offer(self, reservation: Reservation, values: NDArray[np.int64] | None) -> bool:
         try:
-            return None if vector is None else encode(np.asarray(vector, dtype=np.float64), found.parameters)
+            with self._fixing:
+                offer(reservation, values, self._entropy)
+        except (SecureSumError, ReportFixed):
+            return False
+        return reservation.offered is not None
+
+    def encode_answer(self, found: VerifiedRound, vector: NDArray[np.float64] | None) -> NDArray[np.int64] | None:
+        """Clip and quantise a plain answer; None where it is not usable (NaN, wrong shape), for the same work."""
+        given = np.zeros(found.parameters.dimension) if vector is None else vector
+        try:
+            values = encode(np.asarray(given, dtype=np.float64), found.parameters)
         except (SecureSumError, ValueError, TypeError):
             return None
+        return None if vector is None else values
 
     def finalise(self, found: VerifiedRound, reservations: Iterable[Reservation]) -> None:
-        """Fix reports of a round, real ones in the place of their nulls; one transaction. Then they may be sent."""
+        """Flip the coins of those that were answered, and fix what then stands; one transaction. Then it may be sent."""
         with self._fixing:
             reservations = [reservation for reservation in reservations if not reservation.fixed]
             for reservation in reservations:
-                reservation.fixed = True  # from here on nothing replaces it, whatever another thread still computes
+                settle(reservation, self._entropy)  # from here on nothing replaces it
         if not reservations:
             return
         purpose = found.study.purpose
-        real = [reservation for reservation in reservations if reservation.real]
+        # Written again where the coin has just been flipped, be it the null itself: heads and tails do the same.
+        chosen = [reservation for reservation in reservations if reservation.real or reservation.prepared]
         counts = {
             (purpose, "reports"): len(reservations),
             (purpose, "null_reports"): sum(not reservation.real for reservation in reservations),
             (purpose, "over_budget"): sum("over" in reservation.payment for reservation in reservations),
         }
         with self.store.transaction():
-            self.store.reports.replace(reservation.stored() for reservation in real)
+            self.store.reports.replace(reservation.stored() for reservation in chosen)
             self.store.reports.fix(found.key, [item.participant.participant_id for item in reservations])
             self.store.tallies.add(counts)
 
@@ -297,10 +320,10 @@ class Federation:
 
     def _store_reservations(self, found: VerifiedRound, made: list[Reservation]) -> list[Reservation]:
         with self.store.transaction():
-            # Somebody may have withdrawn while the nulls were made: what is stored follows what stands now.
-            self.roster.refresh_consent()
-            now_seconds = self.now_seconds()
-            kept = [r for r in made if may_contribute(r.participant, found, now_seconds)]
+            # Somebody may have withdrawn or been erased while the nulls were made: what is stored follows what stands
+            # now, as this very transaction reads it.
+            self.roster.refresh()
+            kept = [] if self.store.reports.is_barred(found.key) else self._standing(found, made)
             self.store.reports.reserve(reservation.stored() for reservation in kept)
             self.store.ledgers.append(row for reservation in kept for row in reservation.rows)
         for reservation in kept:
@@ -313,6 +336,12 @@ class Federation:
         self._reservations.setdefault(found.key, {}).update(by_name)
         self._answered[found.key] |= by_name.keys()
         return kept
+
+    def _standing(self, found: VerifiedRound, made: Iterable[Reservation]) -> list[Reservation]:
+        """Reservations whose participant is still here, is the same, and consents."""
+        now_seconds = self.now_seconds()
+        here = [r for r in made if self.roster.get(r.participant.participant_id) is r.participant]
+        return [r for r in here if may_contribute(r.participant, found, now_seconds)]
 
     def _tidy(self, listed: set[RoundKey], stopped: frozenset[bytes]) -> None:
         """Forget rounds that are over: past their window, stopped, or gone from the work with nothing left to send."""

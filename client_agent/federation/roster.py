@@ -51,7 +51,7 @@ class Roster:
             if r.device_id is not None and r.site == self._pins.site
         }
         for gone in self._members.keys() - records.keys():
-            del self._members[gone]
+            self._budgets.forget(self._members.pop(gone).budget.owner)
         for participant_id, record in records.items():
             if participant_id not in self._members:
                 self._members[participant_id] = self._member(record)
@@ -62,7 +62,7 @@ class Roster:
         if change == self._consent_change:
             return
         for participant_id in self._store.consents.changed_since(self._consent_change):
-            member = self._members.get(participant_id)
+            member = self.get(participant_id)
             if member is not None:
                 record = self._store.participants.get(participant_id)
                 member.consent = consent_of(self._store, self._pins, record, member.key)
@@ -76,6 +76,10 @@ class Roster:
 
     def __contains__(self, participant_id: str) -> bool:
         return participant_id in self._members
+
+    def get(self, participant_id: str) -> Participant | None:
+        """A participant; None for somebody who does not take part, or was erased and enrolled anew since."""
+        return self._members.get(participant_id)
 
     def __getitem__(self, participant_id: str) -> Participant:
         return self._members[participant_id]

@@ -30,7 +30,9 @@ from privacy.secure_sum import SecureSumError, SumContext, SumParameters
 FEATURES: frozenset[str] = frozenset({"masked-sum/1"})
 """What this version can do, as studies name it in ``needs``."""
 CLOCK_SKEW_MS = 300_000
-_LONGEST_WINDOW_MS = 86_400_000
+"""How far the helper's clock and this device's may lie apart."""
+LONGEST_WINDOW_MS = 86_400_000
+"""The longest window of any study."""
 _Kind = TypeVar("_Kind", bound=Message)
 
 
@@ -176,10 +178,15 @@ def _check_times(study: Study, opening: Opening, now_ms: int) -> None:
     _require(opening.opens_at_ms < opening.closes_at_ms, "window", "the window ends before it starts")
     window_ms = int(study.window_seconds * 1_000)
     _require(opening.closes_at_ms - opening.opens_at_ms <= window_ms, "window", "the window is not the study's")
-    latest_ms = opening.issued_at_ms + _LONGEST_WINDOW_MS + CLOCK_SKEW_MS
-    _require(opening.closes_at_ms <= latest_ms, "window", "the window ends too long after the opening")
+    _require(window_ms <= LONGEST_WINDOW_MS, "window", "the study's window is longer than any may be")
     _require(now_ms < opening.closes_at_ms, "window", "the window is past")
     _require(opening.opens_at_ms <= now_ms + CLOCK_SKEW_MS, "window", "the window lies in the future")
+    # The ledger keeps the latest signed time that it ever saw. One that lies far ahead would hold every later charge
+    # until that day; one that lies behind would let a charge go too early. So it is bound to the window, which this
+    # device's own clock has just confirmed.
+    apart_ms = abs(opening.issued_at_ms - opening.opens_at_ms)
+    _require(apart_ms <= CLOCK_SKEW_MS, "window", "the opening was not signed when it says that its window began")
+    _require(opening.issued_at_ms <= now_ms + CLOCK_SKEW_MS, "window", "the opening was signed in the future")
 
 
 def _signed(kind: type[_Kind], jws: str, typ: str, keys: tuple[VerifyKey, ...], code: RefusalCode) -> _Kind:

@@ -14,13 +14,17 @@ from client_agent.store.database import STORE_KEY_BYTES, Database
 from client_agent.store.events import Events
 from client_agent.store.facts import Facts, Tallies
 from client_agent.store.ledgers import CONTRACT, LedgerRow, Ledgers
+from client_agent.store.outbox import Farewell, Outbox
 from client_agent.store.participants import ParticipantRecord, Participants
 from client_agent.store.reports import Reports, RoundKey, StoredReport
 from client_agent.store.schema import PERSONAL_TABLES
+from consent import verify_receipt
+from privacy.crypto import SigningKey
 
 __all__ = [
     "CONTRACT",
     "AgentStore",
+    "Farewell",
     "LedgerRow",
     "ParticipantRecord",
     "RoundKey",
@@ -49,6 +53,7 @@ class AgentStore:
         participants: who this agent speaks for.
         consents: consent rows and receipts.
         ledgers: budget rows, heads and their mirror.
+        outbox: withdrawals of people who were erased.
         reports: rounds and reports.
         events: raw events.
         facts: named values.
@@ -60,6 +65,7 @@ class AgentStore:
         self.participants = Participants(self._database)
         self.consents = Consents(self._database)
         self.ledgers = Ledgers(self._database, keyring)
+        self.outbox = Outbox(self._database)
         self.reports = Reports(self._database)
         self.events = Events(self._database)
         self.facts = Facts(self._database)
@@ -81,11 +87,29 @@ class AgentStore:
         return self.events.of(participant_id, since_ms)
 
     def erase(self, participant_id: str) -> None:
-        """Delete everything about a participant; the person's ledger rows stay, so that no budget is regained."""
+        """Delete everything about a participant; the person's ledger rows stay, so that no budget is regained.
+
+        A withdrawal that waits for the leader moves to the outbox, and nothing more is reserved in rounds known so far.
+        ``erasing.erase_person`` withdraws first.
+        """
         with self.transaction():
             self.participants.note_change()
+            self.consents.note_change()
+            self.reports.bar_rounds()
+            self._keep_withdrawal(participant_id)
             for table in PERSONAL_TABLES:
                 self._database.run(f"DELETE FROM {table} WHERE participant_id = ?", (participant_id,))  # noqa: S608 - constants
+
+    def _keep_withdrawal(self, participant_id: str) -> None:
+        """The last withdrawal says all: whatever it does not list as granted has ended."""
+        waiting = [item for item in self.consents.receipts_of(participant_id) if item.state == "waiting"]
+        if not waiting:
+            return
+        record = self.participants.get(participant_id)
+        key = SigningKey(record.seed).verify_key
+        signed = [item.jws for item in waiting if verify_receipt(item.jws, key).kind == "withdrawal"]
+        if signed and record.device_id is not None:
+            self.outbox.add(record.leader, record.device_id, signed[-1])
 
     def close(self) -> None:
         """Close the file."""

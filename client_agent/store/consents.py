@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from client_agent.store.database import Database
+from client_agent.store.facts import Facts
 from consent import Row
+
+_CHANGE = "consents-change"
 
 ReceiptState = Literal["home", "waiting", "confirmed", "refused"]
 """A refusal stays at home; grants and withdrawals wait for the leader until it confirmed or refused them."""
@@ -37,23 +40,34 @@ class Consents:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._facts = Facts(database)
 
     def append(self, rows: Iterable[tuple[str, Row]]) -> None:
         """Append ledger rows and mark their participants as changed. Part of the caller's transaction."""
         rows = list(rows)
+        if not rows:
+            return
         self._database.run_many(
             "INSERT INTO consent_rows VALUES (?, ?, ?)", [(who, row.index, row.body()) for who, row in rows]
         )
-        change = self.last_change() + 1
+        change = self.note_change()
         self._database.run_many(
             "INSERT INTO consent_changes VALUES (?, ?)"
             " ON CONFLICT (participant_id) DO UPDATE SET change = excluded.change",
             [(who, change) for who, _ in rows],
         )
 
+    def note_change(self) -> int:
+        """Count a change, so that another process notices it; an erasure is one too. Part of a transaction.
+
+        The counter outlives the rows that it numbers: a number that an erasure freed and that came again would hide
+        the change that got it from whoever knew the number before.
+        """
+        return self._facts.count(_CHANGE)
+
     def last_change(self) -> int:
         """Number of the last change of anybody's consent; 0 before the first."""
-        return int(self._database.fetch("SELECT coalesce(max(change), 0) FROM consent_changes")[0][0])
+        return self._facts.counted(_CHANGE)
 
     def changed_since(self, change: int) -> list[str]:
         """Participants whose consent changed after the given change."""

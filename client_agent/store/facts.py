@@ -24,6 +24,17 @@ class Facts:
             "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
         )
 
+    def count(self, name: str) -> int:
+        """Raise a counter by one and return it. A counter is never lowered and none of its numbers comes twice."""
+        self._database.run(
+            "INSERT INTO facts VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1", (name,)
+        )
+        return self.counted(name)
+
+    def counted(self, name: str) -> int:
+        """Where a counter stands; 0 before its first count."""
+        return int(self.get(name) or 0)
+
     def remove(self, name: str) -> None:
         """Delete a value."""
         self._database.run("DELETE FROM facts WHERE name = ?", (name,))

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from client_agent.errors import NotEnrolled
 from client_agent.store.database import Database
+from client_agent.store.facts import Facts
 
 _COLUMNS = "participant_id, person, site, leader, seed, device_id"
+_CHANGE = "participants-change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Participants:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._facts = Facts(database)
 
     def add(self, records: Iterable[ParticipantRecord]) -> None:
         """Store new participants. Part of the caller's transaction."""
@@ -56,14 +59,11 @@ class Participants:
 
     def note_change(self) -> None:
         """Count a change of the table, so that another process notices it."""
-        self._database.run(
-            "INSERT INTO facts VALUES ('participants-change', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
-        )
+        self._facts.count(_CHANGE)
 
     def last_change(self) -> int:
         """Number of the table's last change."""
-        rows = self._database.fetch("SELECT value FROM facts WHERE name = 'participants-change'")
-        return int(rows[0][0]) if rows else 0
+        return self._facts.counted(_CHANGE)
 
     def all(self, leader: bytes | None = None) -> list[ParticipantRecord]:
         """All participants in the order of their ids, of one leader if one is named."""
@@ -80,6 +80,10 @@ class Participants:
         if not found:
             raise NotEnrolled(f"expected the id of a participant of this agent, got {participant_id!r}")
         return found[0]
+
+    def has(self, participant_id: str) -> bool:
+        """Whether there is a participant of this id."""
+        return bool(self._select("WHERE participant_id = ?", (participant_id,)))
 
     def of_person(self, person: str) -> list[ParticipantRecord]:
         """A person's participants on all sites."""

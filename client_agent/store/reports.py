@@ -59,6 +59,19 @@ class Reports:
         known = self._database.fetch("SELECT opening, closed FROM rounds WHERE study_hash = ? AND round = ?", key)
         return (known[0][0], known[0][1]) == (opening, 0)
 
+    def bar_rounds(self) -> None:
+        """Reserve nothing more in any round known so far: a ledger forgets which rounds it paid for.
+
+        Who was erased and enrols again has a new key and a ledger without rounds, and would have a second report in
+        the sum that holds the first one. Part of a transaction.
+        """
+        self._database.run("UPDATE rounds SET barred = 1 WHERE barred = 0")
+
+    def is_barred(self, key: RoundKey) -> bool:
+        """Whether nothing more may be reserved in a round."""
+        found = self._database.fetch("SELECT barred FROM rounds WHERE study_hash = ? AND round = ?", key)
+        return bool(found and found[0][0])
+
     def reserve(self, reports: Iterable[StoredReport]) -> None:
         """Store reserved nulls; a second report of a participant in a round is an error. Part of a transaction."""
         self._database.run_many(

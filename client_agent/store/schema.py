@@ -98,8 +98,18 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         value BLOB NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    INSERT INTO facts SELECT 'consents-change', coalesce(max(change), 0) FROM consent_changes;
+    ALTER TABLE rounds ADD COLUMN barred INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE outbox (
+        sequence INTEGER PRIMARY KEY,
+        leader BLOB NOT NULL,
+        device_id BLOB NOT NULL,
+        jws TEXT NOT NULL UNIQUE
+    );
+    """,
 )
 """Statement blocks; block i takes a store from version i to version i + 1."""
 
 PERSONAL_TABLES: Final = ("receipts", "consent_rows", "consent_changes", "reports", "events", "participants")
-"""What erasing a participant empties. Ledger rows stay: erasure keeps the spend counter."""
+"""What erasing a participant empties. Ledger rows stay: erasure keeps the spend counter. So does the outbox."""

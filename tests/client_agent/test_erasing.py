@@ -1,0 +1,301 @@
+"""Erasing a person: what is withdrawn is heard, nothing is sent for them any more, and nothing is paid twice."""
+
+import os
+
+import pytest
+
+from client_agent.agent import Addresses, set_up
+from client_agent.consenting import ConsentKeeper
+from client_agent.enrolment import enrol
+from client_agent.erasing import deliver_farewells, erase_person
+from client_agent.errors import NotEnrolled
+from client_agent.federation.budgets import inspect
+from client_agent.keys import FileKeyring
+from client_agent.resident import Resident
+from client_agent.store import STORE_FILE, schema
+from client_agent.store.database import Database
+from consent import NO_SIGNALS, countersign, decide
+from models.wire.enrolment import ReceiptResponse, ReceiptResult
+from models.wire.problems import ProblemError
+from privacy.crypto import SigningKey
+from tests.client_agent.test_federation import VECTOR, only_round, take_part
+from tests.client_agent.world import START_MS, federate, make_store, populate
+
+EVERYONE = {"sampling_rate": 1.0}
+
+
+@pytest.fixture
+def other(store):
+    """The same store as another process has it: the command line beside the worker."""
+    opened = make_store(store._database.path.parent)
+    yield opened
+    opened.close()
+
+
+def join_again(world, store, person="person-0"):
+    """The same human being enrols anew and grants the same."""
+    leader, _ = world.connections()
+    (record,) = enrol(
+        store, leader, world.pins, [person], token="token", clock=world.clock, entropy=os.urandom
+    )  # fmt: skip
+    keeper = ConsentKeeper(store, world.pins, world.clock)
+    keeper.grant(record.participant_id, ["measurement"])
+    keeper.deliver(leader)
+    return record.participant_id
+
+
+def accepts(world, participant_key) -> bool:
+    """Whether the leader would take a report of this device."""
+    state = world.states[participant_key]
+    return decide("accept", "measurement", state, NO_SIGNALS, world.clock.ms // 1_000).allowed
+
+
+# The number of a change
+
+
+def test_a_change_number_is_never_used_again(world, store):
+    """Erasing the newest change frees its rows, not its number: the next change is a new one."""
+    erased, other = populate(world, store, 2)
+    keeper = ConsentKeeper(store, world.pins, world.clock)
+    keeper.withdraw(erased)
+    known = store.consents.last_change()
+    store.erase(erased)
+    assert store.consents.last_change() > known
+    known = store.consents.last_change()
+    keeper.withdraw(other)
+    assert store.consents.last_change() > known
+    assert store.consents.changed_since(known) == [other]
+
+
+def test_a_withdrawal_after_an_erasure_in_another_process_is_heeded(world, store, other):
+    """The worker knew the last change; another process erases its row and somebody withdraws: nothing is reserved."""
+    erased, withdrawing = populate(world, store, 2)
+    keeper = ConsentKeeper(other, world.pins, world.clock)
+    keeper.withdraw(erased)
+    keeper.deliver(world.connections()[0])
+    federation = federate(world, store)
+    other.erase(erased)
+    keeper.withdraw(withdrawing)
+    world.open_round(world.study(plan=EVERYONE))
+    assert federation.reserve_all(only_round(federation)) == []
+    world.clock.advance(9.5)
+    assert federation.send_due().accepted == 0
+
+
+def test_an_erasure_between_making_and_storing_wins(world, store, other, monkeypatch):
+    """Who is erased while the nulls are made has no report and no charge when they are stored."""
+    ids = populate(world, store, 3)
+    federation = federate(world, store)
+    world.open_round(world.study())
+    found = only_round(federation)
+    make = federation._reserve
+
+    def erased_meanwhile(*arguments):
+        made = make(*arguments)
+        other.erase(ids[0])
+        monkeypatch.setattr(other.reports, "bar_rounds", lambda: None)
+        return made
+
+    # What bars the round for everybody would hide what is looked at here.
+    monkeypatch.setattr(other.reports, "bar_rounds", lambda: None)
+    monkeypatch.setattr(federation, "_reserve", erased_meanwhile)
+    assert {r.participant.participant_id for r in federation.reserve_all(found)} == set(ids[1:])
+    assert store.reports.answered(found.key) == set(ids[1:])
+    assert store.ledgers.rows_of("person-0", "") == []
+
+
+def test_an_older_store_goes_on_counting_where_it_was(tmp_path, monkeypatch):
+    """A store of version 1 keeps the number of its last change, so that no reader sees it run backwards."""
+    key = os.urandom(32)
+    with monkeypatch.context() as patch:
+        patch.setattr("client_agent.store.database.MIGRATIONS", schema.MIGRATIONS[:1])
+        older = Database(tmp_path / STORE_FILE, key)
+        older.run("INSERT INTO consent_changes VALUES ('p', 41), ('q', 42)")
+        older.close()
+    from client_agent.store.consents import Consents
+
+    newer = Database(tmp_path / STORE_FILE, key)
+    assert Consents(newer).last_change() == 42
+    with newer.transaction():
+        assert Consents(newer).note_change() == 43
+
+
+# The withdrawal
+
+
+def test_erasing_while_the_leader_is_down_does_not_lose_the_withdrawal(world, store):
+    """The person and the key are gone; the withdrawal waits without them, arrives, and closes the leader's gate."""
+    (who,) = populate(world, store, 1)
+    device = store.participants.get(who).device_id
+    leader, helper = world.connections()
+    world.down = True
+    erase_person(store, world.pins, "person-0", world.clock)
+    left = deliver_farewells(store, world.pins, world.clock, leader, helper)
+    assert left.withdrawals == 1
+    assert accepts(world, device)
+    world.down = False
+    assert not deliver_farewells(store, world.pins, world.clock, leader, helper)
+    assert not accepts(world, device)
+    assert len(store.outbox) == 0
+
+
+def test_what_waits_holds_no_name_and_no_key(world, store):
+    """Beside the spend, an erasure while offline leaves the signed withdrawal and whom it is for, and nothing else."""
+    (who,) = populate(world, store, 1)
+    record = store.participants.get(who)
+    store.insert_events(who, [("e1", 1, "canary")])
+    world.down = True
+    erase_person(store, world.pins, "person-0", world.clock)
+    tables = [row[0] for row in store._database.fetch("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    left = {name: store._database.fetch(f"SELECT * FROM {name}") for name in tables if not name.startswith("ledger_")}
+    (farewell,) = left.pop("outbox")
+    assert farewell[1:3] == (world.pins.leader_key.raw, record.device_id)
+    assert all(canary not in repr(left) for canary in ("canary", "person-0", who, repr(record.seed)))
+    assert repr(record.seed) not in repr(farewell)
+    assert "person-0" not in repr(farewell)
+
+
+def test_a_withdrawal_that_was_waiting_already_is_kept(world, store):
+    """Withdrawn offline and erased later: the waiting receipt moves to the outbox, also by the store's own erase."""
+    (who,) = populate(world, store, 1)
+    device = store.participants.get(who).device_id
+    leader, _ = world.connections()
+    keeper = ConsentKeeper(store, world.pins, world.clock)
+    keeper.withdraw(who)
+    store.erase(who)
+    assert keeper.deliver(leader) == 1
+    assert not accepts(world, device)
+
+
+def test_the_residents_next_poll_delivers_what_was_left_behind(world, store, monkeypatch):
+    """Nobody has to come back: the running agent sends the withdrawal when the leader answers again."""
+    (who,) = populate(world, store, 1)
+    device = store.participants.get(who).device_id
+    monkeypatch.setattr("client_agent.agent.LeaderConnection", lambda _: world.connections()[0])
+    monkeypatch.setattr("client_agent.agent.HelperConnection", lambda _: world.connections()[1])
+    folder = store._database.path.parent
+    agent = set_up(folder, world.pins, Addresses("http://l", "http://h"), FileKeyring(folder))
+    resident = Resident(agent, world.clock, 1.0)
+    world.down = True
+    erase_person(store, world.pins, "person-0", world.clock)
+    resident.step()
+    assert accepts(world, device)
+    world.down = False
+    resident.step()
+    assert not accepts(world, device)
+    assert len(store.outbox) == 0
+
+
+@pytest.mark.parametrize("lie", ["another key", "another receipt"])
+def test_a_forged_confirmation_does_not_empty_the_outbox(world, store, lie):
+    """Only the pinned leader's word about this very withdrawal counts."""
+    populate(world, store, 1)
+    erase_person(store, world.pins, "person-0", world.clock)
+
+    def forge(request):
+        signer = SigningKey(b"x" * 32) if lie == "another key" else world.leader
+        jws = [item.receipt if lie == "another key" else "another" for item in request.receipts]
+        return ReceiptResponse(
+            results=tuple(ReceiptResult(countersignature=countersign(signer, text, START_MS // 1_000)) for text in jws)
+        )
+
+    world._receipts = forge
+    with pytest.raises(ProblemError) as refused:
+        ConsentKeeper(store, world.pins, world.clock).deliver(world.connections()[0])
+    assert refused.value.code == "bad-signature"
+    assert len(store.outbox) == 1
+
+
+def test_a_leader_that_refuses_a_withdrawal_hears_it_again_after_the_next_start(world, store):
+    """It is kept until it is confirmed; within one run it is not repeated with every poll."""
+    populate(world, store, 1)
+    erase_person(store, world.pins, "person-0", world.clock)
+    honest, asked = world._receipts, []
+
+    def refuse(request):
+        asked.append(request)
+        return ReceiptResponse(results=(ReceiptResult(problem=ProblemError("receipt-refused").body()),))
+
+    world._receipts = refuse
+    keeper = ConsentKeeper(store, world.pins, world.clock)
+    leader, _ = world.connections()
+    assert keeper.deliver(leader) == keeper.deliver(leader) == 0
+    assert len(asked) == 1
+    world._receipts = honest
+    assert ConsentKeeper(store, world.pins, world.clock).deliver(leader) == 1
+    assert len(store.outbox) == 0
+
+
+def test_reports_that_may_have_left_are_taken_back_at_the_helper(world, store):
+    """Erasing keeps the tokens of the round's reports until the helper has heard of them."""
+    populate(world, store, 2)
+    federation = federate(world, store)
+    world.open_round(world.study())
+    take_part(world, federation, only_round(federation))
+    federation.send_due()
+    erase_person(store, world.pins, "person-0", world.clock)
+    leader, helper = world.connections()
+    assert not deliver_farewells(store, world.pins, world.clock, leader, helper)
+    assert len(world.withdrawals) == 1
+
+
+def test_a_failed_erasure_leaves_the_person_whole(world, store, monkeypatch):
+    """An error at the last step undoes the first: nobody is half erased, with a ledger that still names rounds."""
+    (who,) = populate(world, store, 1)
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("client_agent.erasing.forget_rounds", fail)
+    with pytest.raises(KeyboardInterrupt):
+        erase_person(store, world.pins, "person-0", world.clock)
+    assert store.participants.get(who).person == "person-0"
+    assert ConsentKeeper(store, world.pins, world.clock).state_of(who).granted
+    with pytest.raises(NotEnrolled):
+        erase_person(store, world.pins, "nobody", world.clock)
+
+
+# The round
+
+
+def test_who_was_erased_has_no_second_report_in_the_round(world, store):
+    """A new enrolment of the same person reserves nothing in a round that this device knew; the next one is theirs."""
+    populate(world, store, 2)
+    federation = federate(world, store)
+    study = world.study(plan=EVERYONE)
+    item = world.open_round(study)
+    take_part(world, federation, only_round(federation))
+    assert federation.send_due().accepted == 2
+    world.clock.ms -= 9_000
+    erase_person(store, world.pins, "person-0", world.clock)
+    join_again(world, store)
+    again = federate(world, store, seed=b"g")
+    assert again.reserve_all(only_round(again)) == []
+    assert world.total(item)[1] == 2
+    world.clock.advance(10)
+    world.open_round(study, 2)
+    assert [r.payment for r in again.reserve_all(only_round(again))] == ["paid", "paid"]
+
+
+def test_a_running_worker_keeps_to_it_too(world, store, other):
+    """The worker that holds the round in memory reserves nothing for the new key, and writes no broken ledger after."""
+    populate(world, store, 2)
+    federation = federate(world, store)
+    study = world.study(plan=EVERYONE)
+    world.open_round(study)
+    found = only_round(federation)
+    take_part(world, federation, found, VECTOR)
+    world.clock.ms -= 9_000
+    erase_person(other, world.pins, "person-0", world.clock)
+    spent = inspect(store, "person-0", world.clock).spent_epsilon
+    newcomer = join_again(world, other)
+    assert federation.reserve_all(only_round(federation)) == []
+    world.clock.advance(10)
+    world.open_round(study, 2)
+    reserved = federation.reserve_all(only_round(federation))
+    assert [r.payment for r in reserved] == ["paid", "paid"]
+    assert newcomer in {r.participant.participant_id for r in reserved}
+    after = inspect(store, "person-0", world.clock)
+    assert after.intact
+    assert after.charges == 2
+    assert after.spent_epsilon > spent > 0
