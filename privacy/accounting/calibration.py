@@ -55,7 +55,7 @@ def calibrate(
     found = mechanism_calibration.calibrate_dp_mechanism(
         make, lambda parameter: parameter, target, 0.0, ends, discrete=whole, tol=None if whole else tolerance
     )
-    return _step_back(figure, target, float(found), private) if whole else float(found)
+    return _last_whole(figure, target, float(found), private) if whole else float(found)
 
 
 def smallest_noise(
@@ -144,13 +144,11 @@ def largest_count(
     return round(calibrate(figure, target, private=1, revealing=most, tolerance=1.0, whole=True))
 
 
-def _step_back(figure: Figure, target: float, found: float, private: float) -> float:
-    """The best whole number: rounding a root may leave it one too far either way."""
-    outward = -1 if private > found else 1
-    while figure(found) > target:
-        found -= outward
-    while figure(found + outward) <= target:
-        found += outward
+def _last_whole(figure: Figure, target: float, found: float, private: float) -> float:
+    """The best whole number: the search ends on the safe side, now and then one short of it."""
+    step = -1 if private > found else 1
+    while figure(found + step) <= target:
+        found += step
     return found
 
 

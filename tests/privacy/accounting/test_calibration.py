@@ -80,3 +80,13 @@ def test_what_cannot_be_met_is_refused_by_type():
         smallest_noise_for(lambda _noise: 2.0, 1.0)
     with pytest.raises(EventInvalid):
         smallest_noise(0.0, 1e-6)
+
+
+def test_a_whole_answer_is_the_last_one():
+    """The whole number found is the last that fits, here where the library's search alone stops one short of it."""
+    for each, target, last in ((2.7922515013356746, 367.1810724256412, 131), (0.37, 10.0, 27), (0.37, 9.99, 27)):
+        found = calibrate(
+            lambda n, each=each: each * round(n), target, private=1, revealing=499, tolerance=1.0, whole=True
+        )
+        assert found == last
+        assert each * last <= target < each * (last + 1)
