@@ -58,8 +58,8 @@ def group_epsilon(events: Sequence[Event], delta: float, members: int, method: M
     """Epsilon of a declared plan at delta for a person with m devices (zero-out of all m).
 
     ``pld``: a sum's group has the loss of a mixture of Gaussians, j of m coins showing heads: Ganesh, "Tight
-    Group-Level DP Guarantees for DP-SGD with Sampling via Mixture of Gaussians Mechanisms" (arXiv 2401.10294), theorem
-    3.1; as dp-accounting computes it. Responses are m independent answers.
+    Group-Level DP Guarantees for DP-SGD with Sampling via Mixture of Gaussians Mechanisms" (arXiv 2401.10294), the
+    theorem on Poisson sampling; as dp-accounting computes it. Responses are m independent answers.
     ``rdp``: without sampling the group is one device of m times the sensitivity. With sampling, the plan's own curve
     is searched for the device-level delta' with ``delta' (e^(m eps') - 1) / (e^eps' - 1) = delta``, where eps' is
     epsilon at delta': the last line but one of the proof of Vadhan's lemma 2.2.
