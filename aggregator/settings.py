@@ -19,6 +19,15 @@ from privacy.accounting import Contract, Quotas, suggest_order
 from privacy.crypto import SigningKey, VerifyKey
 
 SETTINGS_FILE = "settings.json"
+PROMISED_DAYS = 30
+"""Everything released in any so many days is within the budget: what screens say."""
+LONGEST_KEY_LIFE_SECONDS = 43_200
+"""The longest that a round's key may live after its window. Devices count on it: their charges outlast the longest way
+from an opening to its release."""
+LONGEST_WAY_SECONDS = 2 * 86_400
+"""From a charge to the release that it pays for, rounded up to days: the longest window (a day), and the key's life."""
+DEFAULT_WINDOW_SECONDS = PROMISED_DAYS * 86_400 + LONGEST_WAY_SECONDS
+"""How long a charge has to count so that what is released in any 30 days is within the budget."""
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Bytes = Annotated[int, Field(ge=1_024, le=2**34)]
 
@@ -45,8 +54,8 @@ class ServiceSettings(BaseSettings):
     budget_order: int | tuple[int, ...] | Literal["zcdp"] | None = None
     """The privacy filter: an order of the Renyi filter (2 to 1,024), a list of several that share delta, or ``"zcdp"``
     where no study hides its sampling; one order, chosen from epsilon and delta, unless said."""
-    budget_window_seconds: Annotated[int, Field(ge=1)] = 30 * 86_400
-    """How long a charge counts."""
+    budget_window_seconds: Annotated[int, Field(ge=1)] = DEFAULT_WINDOW_SECONDS
+    """How long a charge counts: 30 days, and two more for the way from a charge to its release."""
     budget_quotas: dict[str, float] = {}
     """By purpose, the share of the budget, in (0, 1], that its rounds may take within the window, such as
     ``{"intent": 0.5}``; ``"*"`` is for every other purpose. None unless said."""
@@ -167,7 +176,7 @@ class HelperSettings(ServiceSettings):
     """Processes that open a large batch's seals; 0: one per core, 1: none beside the service."""
     large_batch_reports: Annotated[int, Field(ge=1)] = 20_000
     """Batches of at least so many seals are opened by the workers."""
-    round_key_seconds: Seconds = 7_200.0
+    round_key_seconds: Annotated[float, Field(gt=0, le=LONGEST_KEY_LIFE_SECONDS)] = 7_200.0
     """How long after its window a round's key lives, if no batch was answered; longer than the seals' own grace."""
     maximum_withdrawals: Annotated[int, Field(ge=1)] = 1_000_000
     """Most withdrawal notices that are kept at a time."""

@@ -11,13 +11,13 @@ from client_agent.consenting import ConsentKeeper
 from client_agent.enrolment import Pins
 from client_agent.federation.budgets import inspect
 from client_agent.gateway.ports import Budget, Sent
+from client_agent.policy import PROMISED_DAYS
 from client_agent.profiles import stored_events
 from client_agent.store import AgentStore
 from consent import ConsentState, Notice
 from models.events import PROFILE_DAYS, Event
 from models.personalisation import PreparedBundle
 
-_DAY_SECONDS = 86_400
 _DAY_MS = 86_400_000
 
 
@@ -129,7 +129,7 @@ class StoredVisitor:
             spent_epsilon=found.spent_epsilon,
             cap_epsilon=found.contract.epsilon,
             delta=found.contract.delta,
-            window_days=found.contract.window_seconds / _DAY_SECONDS,
+            window_days=PROMISED_DAYS,
             lifetime_epsilon=found.lifetime_epsilon,
             intact=found.intact,
             local_epsilon=found.local_epsilon,

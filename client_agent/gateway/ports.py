@@ -34,7 +34,7 @@ class Budget:
         spent_epsilon: charged in the running window.
         cap_epsilon: the most that any window may cost.
         delta: of both figures.
-        window_days: length of the window.
+        window_days: what is released within any so many days is what the cap bounds.
         lifetime_epsilon: charged since the beginning.
         intact: the ledger agrees with its mirror; if not, all of it counts as spent.
         local_epsilon: what holds if leader and helper collude, the largest of any study's local layer (per training

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from client_agent.policy import WINDOW_SECONDS
 from consent import registry_hash
 from models.events.features import DWELL_PREFIX, FeatureSpec
 from models.learning.steps import server_step
@@ -24,8 +25,8 @@ from privacy.accounting import Contract
 from simulations.populations import CATEGORIES, SITE
 from simulations.populations.shop import HOME
 
-CONTRACT = Contract(epsilon=3.0, delta=1e-5, order=9)
-"""The demo's contract with a visitor: device level, zero-out, any 30 days, over everything."""
+CONTRACT = Contract(epsilon=3.0, delta=1e-5, order=9, window_seconds=WINDOW_SECONDS)
+"""The demo's contract with a visitor: device level, zero-out, over everything released in any 30 days."""
 SENSITIVITY = 2**14
 """Integer sensitivity of one report; the grid is then far finer than the noise."""
 PERSONAS = 5

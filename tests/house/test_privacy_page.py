@@ -110,11 +110,12 @@ def test_a_bad_page_is_found(before: str, after: str, fault: str) -> None:
 
 def test_the_stated_contract_is_the_installed_one() -> None:
     """The epsilon and delta on the page are those that the agent ships with."""
-    from client_agent.policy import INSTALLED_CONTRACT
+    from client_agent.policy import INSTALLED_CONTRACT, PROMISED_DAYS, WINDOW_SECONDS
 
     assert INSTALLED_CONTRACT.delta == 1e-6
     assert f"epsilon {INSTALLED_CONTRACT.epsilon:g} and\ndelta 10^-6 (device level, zero-out)" in PAGE
-    assert INSTALLED_CONTRACT.window_seconds == 30 * 86_400
+    assert f"in any {PROMISED_DAYS} days" in PAGE
+    assert INSTALLED_CONTRACT.window_seconds == WINDOW_SECONDS > PROMISED_DAYS * 86_400
 
 
 def test_the_page_says_what_is_not_promised() -> None:
