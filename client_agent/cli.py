@@ -174,6 +174,7 @@ def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: A
     from client_agent.agent import open_agent
     from client_agent.clocks import SystemClock
     from client_agent.federation.budgets import inspect
+    from client_agent.federation.stops import IGNORED_STOPS
 
     agent = open_agent(folder)
     spend = inspect(agent.store, person, SystemClock())
@@ -184,6 +185,7 @@ def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: A
         "helper": {"address": agent.addresses.helper, "fingerprint": agent.pins.helper_key.fingerprint},
         "receipts_waiting": len(agent.store.consents.waiting(256)),
         "withdrawals_of_erased_people_waiting": len(agent.store.outbox),
+        "ignored_stops": agent.store.facts.counted(IGNORED_STOPS),
         "sent": {
             purpose: {"reports": counts.get("sent_reports", 0), "bytes": counts.get("sent_bytes", 0)}
             for purpose, counts in agent.store.tallies.all().items()

@@ -25,11 +25,12 @@ from models.wire.enrolment import (
     SubmittedReceipt,
 )
 from models.wire.frames import REPORTS_MEDIA_TYPE, ReportResponse, join_reports
-from models.wire.message import Message
+from models.wire.message import CompactJws, Message
 from models.wire.problems import Problem, ProblemError, problem_code
 from models.wire.rounds import RoundWork, WithdrawalNotice, Work
 
 TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+_DECISION_SECONDS = 2.0
 MAXIMUM_ANSWER_BYTES = 64 * 1024 * 1024
 _OK = 300
 _NOT_MODIFIED = 304
@@ -123,11 +124,28 @@ class LeaderConnection(_Connection):
         return results
 
 
+class _SignedDecision(Message):
+    jws: CompactJws
+
+
 class HelperConnection(_Connection):
-    """The helper's API as an agent uses it: its identity, and taking reports back without asking the leader."""
+    """The helper's API as an agent uses it: its identity, the office's stops, and taking reports back.
+
+    None of it goes through the leader.
+    """
 
     def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
         super().__init__(base_url, "helper-unavailable", transport)
+
+    def decision(self, study_hash: str) -> str | None:
+        """The privacy office's newest decision on a study, as signed; None where the helper knows of none."""
+        try:
+            response = self._request("GET", f"/v1/decisions/{study_hash}", timeout=_DECISION_SECONDS)
+        except ProblemError as problem:
+            if problem.code in ("not-found", "unknown-study"):
+                return None
+            raise
+        return _parse(_SignedDecision, response).jws
 
     def withdraw(self, notice: WithdrawalNotice) -> None:
         """Tell the helper not to count a report."""

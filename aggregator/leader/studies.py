@@ -22,7 +22,7 @@ from models.learning.steps import check_study
 from models.queries.answers import to_model_bytes
 from models.wire.problems import ProblemError
 from models.wire.studies import APPROVAL_TYPE, Decision, Study, purpose_of
-from privacy.crypto import SignatureInvalid, verify_document
+from privacy.crypto import CryptoError, SignatureInvalid, verify_document
 from privacy.secure_sum import decode
 
 
@@ -120,7 +120,7 @@ async def _decide(desk: Desk, row: Record, jws: str, decision: Decision) -> Stud
         if state is StudyState.APPROVED:
             state = step_study(state, StudyEvent.START)
         if state is StudyState.STOPPED:
-            change.then(lambda: desk.board.stop(row.study_hash))
+            change.then(lambda: desk.board.stop(jws))
         await desk.store.update_study(change.connection, row.study_hash, state=state, decision=jws)
         return state
 
@@ -156,8 +156,8 @@ async def resume(desk: Desk) -> None:
         rows = await desk.store.studies(connection)
     for row in rows:
         study = Study.model_validate_json(row.body)
-        if row.state == StudyState.STOPPED:
-            desk.board.stop(row.study_hash)
+        if row.state == StudyState.STOPPED and _is_stop(desk, row.decision, row.study_hash):
+            desk.board.stop(row.decision)
         if row.state == StudyState.RUNNING:
             await RoundDriver(desk, study, row.decision, row.log_index).restore()
             desk.running.spawn(desk, study, row.decision, row.log_index)
@@ -233,7 +233,26 @@ async def _break_off(driver: RoundDriver, event: StudyEvent, detail: str) -> Non
     await _finish(driver.desk, driver.study, event, detail, None)
 
 
+async def _stop_of(desk: Desk, study: Study) -> str | None:
+    """The officer's signed stop, to be shown to devices; None where the helper does not give it: they ask it too."""
+    try:
+        jws = await desk.helper.decision(study.study_hash())
+    except ProblemError:
+        return None
+    return jws if _is_stop(desk, jws, study.study_hash()) else None
+
+
+def _is_stop(desk: Desk, jws: str | None, study_hash: bytes) -> bool:
+    try:
+        decision = Decision.model_validate(verify_document(jws or "", APPROVAL_TYPE, desk.settings.officer_keys()))
+    except (CryptoError, ValidationError):
+        return False
+    return (decision.decision, decision.study_hash) == ("stop", study_hash.hex())
+
+
 async def _finish(desk: Desk, study: Study, event: StudyEvent, detail: str, model: NDArray[np.float32] | None) -> None:
+    stop = await _stop_of(desk, study) if event is StudyEvent.STOP else None
+
     async def act(change: Change) -> None:
         state = step_study(StudyState.RUNNING, event)
         body = None if model is None else to_model_bytes(model)
@@ -242,7 +261,9 @@ async def _finish(desk: Desk, study: Study, event: StudyEvent, detail: str, mode
         )
         if event is StudyEvent.STOP:
             await desk.ledger_log.append(change, "stopped", study.study_hash())
-            change.then(lambda: desk.board.stop(study.study_hash()))
+            if stop is not None:
+                await desk.store.update_study(change.connection, study.study_hash(), decision=stop)
+                change.then(lambda: desk.board.stop(stop))
 
     await desk.database.change(act)
     desk.log.info("study over", study=study.study_id, outcome=event.value)

@@ -51,9 +51,9 @@ class WorkBoard:
         if self._rounds.pop(context, None) is not None:
             self.refresh()
 
-    def stop(self, study_hash: bytes) -> None:
-        """Publish that a study was stopped."""
-        self._stopped.add(study_hash.hex())
+    def stop(self, decision: str) -> None:
+        """Publish an officer's signed decision to stop a study: devices believe nothing else."""
+        self._stopped.add(decision)
         self.refresh()
 
     def announce_bundle(self, version: int) -> None:

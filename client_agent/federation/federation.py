@@ -34,6 +34,7 @@ from client_agent.federation.contribution import (
 from client_agent.federation.prices import RoundPrice, check_cap, price_round
 from client_agent.federation.roster import Roster
 from client_agent.federation.sending import Delivery, send
+from client_agent.federation.stops import Stops
 from client_agent.federation.trust import VerifiedRound, claimed_model, verify_round
 from client_agent.store import AgentStore, RoundKey
 from consent import NO_SIGNALS
@@ -64,6 +65,7 @@ class Federation:
     Attributes:
         budgets: everybody's budgets.
         roster: who takes part.
+        stops: which studies the privacy office has stopped.
         refused: by study, the rounds of the last poll that did not verify, with the code of the failed check.
     """
 
@@ -87,6 +89,7 @@ class Federation:
         self.pins = pins
         self.budgets = Budgets(store, contract, clock, quotas)
         self.roster = Roster(store, pins, self.budgets)
+        self.stops = Stops(store, helper, pins, clock)
         self.refused: dict[bytes, RefusalCode] = {}
         self._clock = clock
         self._entropy = entropy
@@ -109,6 +112,7 @@ class Federation:
         """
         work = self.leader.work()
         self.roster.refresh()
+        self.stops.hear(work.stopped)
         found, refused = [], dict[bytes, RefusalCode]()
         for item in work.rounds:
             try:
@@ -119,7 +123,7 @@ class Federation:
                 if self.refused.get(key) != refusal.code:
                     _log.warning("round of %s refused: %s", item.study.study_id, refusal)
         self.refused = refused
-        self._tidy({verified.key for verified in found}, frozenset(map(bytes.fromhex, work.stopped)))
+        self._tidy({verified.key for verified in found})
         return found
 
     def now_seconds(self) -> int:
@@ -253,7 +257,7 @@ class Federation:
 
     def _admit(self, item: RoundWork, work: Work) -> VerifiedRound:
         verified = self._verified(item, work)
-        if verified.study_hash.hex() in work.stopped:
+        if self.stops.is_stopped(verified.study_hash):
             raise RoundRefused("stopped", "the privacy office has stopped the study")
         if not self._remember(verified):
             raise RoundRefused("equivocation", "this round was seen with another opening, or is closed here")
@@ -343,13 +347,13 @@ class Federation:
         here = [r for r in made if self.roster.get(r.participant.participant_id) is r.participant]
         return [r for r in here if may_contribute(r.participant, found, now_seconds)]
 
-    def _tidy(self, listed: set[RoundKey], stopped: frozenset[bytes]) -> None:
+    def _tidy(self, listed: set[RoundKey]) -> None:
         """Forget rounds that are over: past their window, stopped, or gone from the work with nothing left to send."""
         now_ms = self._clock.now_ms()
         over = [
             key
             for key, closes_at_ms, unsent in self.store.reports.open_rounds()
-            if now_ms >= closes_at_ms or key[0] in stopped or (key not in listed and not unsent)
+            if now_ms >= closes_at_ms or (key not in listed and not unsent) or self.stops.is_stopped(key[0])
         ]
         with self.store.transaction():
             for key in over:

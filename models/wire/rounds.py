@@ -99,8 +99,8 @@ class Work(Message):
 
     version: Literal[1] = 1
     rounds: tuple[RoundWork, ...]
-    stopped: tuple[Hex32, ...]
-    """Digests of studies that the privacy office stopped."""
+    stopped: tuple[CompactJws, ...]
+    """The officers' signed decisions (``studies.Decision``) to stop studies: a device believes no other."""
     checkpoint: CompactJws | None
     bundle_version: Annotated[int, Field(ge=0)]
 

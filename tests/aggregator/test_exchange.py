@@ -13,6 +13,8 @@ from models.queries.answers import to_model_bytes
 from models.wire.frames import encode_seals
 from models.wire.message import from_base64
 from models.wire.rounds import sum_context
+from models.wire.studies import APPROVAL_TYPE
+from privacy.crypto import verify_document
 from privacy.crypto.merkle import leaf_hash, verify_inclusion
 from privacy.secure_sum import batch_digest, encode
 
@@ -248,7 +250,7 @@ async def test_a_dead_helper_is_a_503_and_the_next_attempt_works(world):
 
 @in_world()
 async def test_an_officers_stop_ends_a_running_study(world):
-    """Within a poll no device sees the round any more, and the study's digest is on the stop list."""
+    """Within a poll no device sees the round any more, and the officer's signed stop is in its place."""
     async with world.up():
         study = world.study()
         await world.devices(5)
@@ -258,18 +260,39 @@ async def test_an_officers_stop_ends_a_running_study(world):
         await world.until(study, "stopped")
         work = (await world.leader.get("/v1/work")).json()
         assert work["rounds"] == []
-        assert work["stopped"] == [study.study_hash().hex()]
+        (stop,) = work["stopped"]
+        decision = verify_document(stop, APPROVAL_TYPE, (world.officer.verify_key,))
+        assert (decision["study_hash"], decision["decision"]) == (study.study_hash().hex(), "stop")
         sealed = await world.as_leader(
             f"/v1/rounds/{study.study_hash().hex()}/1/share", encode_seals([]), "application/vnd.hearthside.seals"
         )
         assert code(sealed) == "study-stopped"
 
 
+@in_world()
+async def test_a_stop_is_shown_again_after_a_restart(world):
+    """The signed decision is stored with the study: a leader that comes back still shows it."""
+    async with world.up():
+        study = world.study()
+        await world.devices(5)
+        await world.run(study)
+        await world.work()
+        await world.decide(study, "stop")
+        await world.until(study, "stopped")
+        shown = (await world.leader.get("/v1/work")).json()["stopped"]
+    async with world.up():
+        assert (await world.leader.get("/v1/work")).json()["stopped"] == shown
+        assert len(shown) == 1
+
+
 async def _left_over(world) -> tuple[int, list]:
     """Reports in the leader's store, and its rounds' (state, noise secret, answer)."""
     async with world.leader_app.state.desk.database.reading() as connection:
         reports = (await connection.execute(text("SELECT count(*) FROM reports"))).scalar_one()
-        rounds = (await connection.execute(text("SELECT state, noise_secret, answer FROM rounds"))).all()
+        rounds = (await connection.execute(text("SELECT state, wrapped_noise, answer FROM rounds"))).all()
+    wrapping = {path.stem for path in (world.folder / "leader" / "wrapping").iterdir()}
+    under_way = {state for state, secret, _ in rounds if secret is not None}
+    assert len(wrapping) == len(under_way), "a wrapping key for each secret, and none besides"
     return reports, [tuple(row) for row in rounds]
 
 

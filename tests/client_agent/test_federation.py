@@ -329,7 +329,7 @@ def test_a_stopped_study_is_not_answered(world, store):
     populate(world, store, 2)
     federation = federate(world, store)
     item = world.open_round(world.study())
-    world.publish(item, stopped=(item.study.study_hash().hex(),))
+    world.publish(item, stopped=(world.stop(item.study),))
     assert federation.open_rounds() == []
     assert federation.refused == {item.study.study_hash(): "stopped"}
 
@@ -362,7 +362,7 @@ def test_a_stop_deletes_what_is_queued(world, store):
     item = world.open_round(world.study())
     found = only_round(federation)
     federation.finalise(found, federation.reserve_all(found))
-    world.publish(stopped=(item.study.study_hash().hex(),))
+    world.publish(stopped=(world.stop(item.study),))
     federation.open_rounds()
     world.clock.advance(9.5)
     assert federation.send_due().accepted == 0

@@ -93,7 +93,10 @@ class World:
         self.withdrawals: list[WithdrawalNotice] = []
         self.round_keys: dict[bytes, SealPrivateKey] = {}
         self.rounds: dict[bytes, tuple] = {}
+        self.decisions: dict[str, str] = {}
         self.down = False
+        self.helper_down = False
+        self.questions: list[str] = []
         self.work_requests = 0
         self.not_modified = 0
 
@@ -158,6 +161,16 @@ class World:
     def publish(self, *items: RoundWork, stopped=()) -> None:
         self.work = Work(rounds=items, stopped=stopped, checkpoint=self.checkpoint(), bundle_version=0)
 
+    def stop(self, study: Study, by: SigningKey | None = None) -> str:
+        """An officer's signed stop, which the helper gives to whoever asks."""
+        decision = Decision(
+            study_id=study.study_id, study_hash=study.study_hash().hex(), decision="stop", reason="no",
+            decided_at_ms=self.clock.now_ms(),
+        )  # fmt: skip
+        jws = sign_document(by or self.officer, APPROVAL_TYPE, decision.document())
+        self.decisions[decision.study_hash] = jws
+        return jws
+
     def checkpoint(self) -> str:
         statement = Checkpoint(size=len(self.log), root=self.log.root().hex(), at_ms=self.clock.now_ms())
         return sign_document(self.leader, CHECKPOINT_TYPE, statement.document())
@@ -221,6 +234,12 @@ class World:
         return httpx.Response(200, content=body, headers={"etag": etag})
 
     def _helper(self, request: httpx.Request) -> httpx.Response:
+        if self.helper_down:
+            raise httpx.ConnectError("down")
+        if request.url.path.startswith("/v1/decisions/"):
+            self.questions.append(request.url.path.rsplit("/", 1)[1])
+            known = self.decisions.get(self.questions[-1])
+            return _problem(ProblemError("not-found")) if known is None else httpx.Response(200, json={"jws": known})
         if request.url.path == "/v1/identity":
             return _json(self._identity("helper", self.helper, (self.officer.verify_key.raw.hex(),)))
         if request.url.path == "/v1/withdrawals":
