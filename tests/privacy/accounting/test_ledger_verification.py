@@ -90,6 +90,8 @@ def test_without_a_head_only_the_last_row_can_hide():
     places = [(index, offset) for index in range(2) for offset in range(len(bodies[index]))]
     for index, offset in random.Random(1).sample(places, 60):
         assert found_in(flipped(bodies, index, offset, 1), None).index == index
+    link = found_in(flipped(bodies, 2, PREVIOUS.start + 5, 1), None)
+    assert (link.index, link.offset) == (2, PREVIOUS.start + 5), "a link one byte off shows itself"
     cheaper = flipped(bodies, 2, HEADER + 7, 1)  # the last bit of a cost: it still reads well
     assert replay(CONTRACT, "o", cheaper).head != state.head
     found = explain(cheaper, state.head)
