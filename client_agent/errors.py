@@ -10,6 +10,7 @@
     ├── PinMismatch              a service is not the one whose fingerprint was given out of band
     ├── RoundRefused             an approval, opening, model or log proof does not check out; ``code`` says which
     ├── NotEnrolled              an action needs a participant that the leader knows
+    ├── AnswerFailed             an answer could not be computed; the null goes out
     └── ReportFixed              a fixed report cannot be replaced: its bytes are the only ones ever sent
 """
 
@@ -76,6 +77,10 @@ class RoundRefused(AgentError):
 
 class NotEnrolled(AgentError):
     """There is no such participant, or the leader does not know it yet."""
+
+
+class AnswerFailed(AgentError):
+    """A device's answer could not be computed; what failed is not told, for it may quote the data."""
 
 
 class ReportFixed(AgentError):

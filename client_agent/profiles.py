@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -32,28 +32,36 @@ _DAY_MS = 86_400_000
 
 def stored_events(store: AgentStore, participant_id: str, now_ms: int) -> list[Event]:
     """The last 30 days' events of a participant, in order of arrival; a row of an unknown form is left out."""
+    return read_events(event_texts(store, participant_id, now_ms))
+
+
+def event_texts(store: AgentStore, participant_id: str, now_ms: int) -> list[str]:
+    """The last 30 days' events of a participant as they were stored, JSON, in order of arrival."""
     since_ms = max(0, now_ms - PROFILE_DAYS * _DAY_MS)
-    parsed = (parse_event(json.loads(body)) for _, body in store.events_of(participant_id, since_ms))
+    return [body for _, body in store.events_of(participant_id, since_ms)]
+
+
+def read_events(texts: Iterable[str]) -> list[Event]:
+    """Stored events parsed; one of an unknown form is left out."""
+    parsed = (parse_event(json.loads(body)) for body in texts)
     return [event for event in parsed if not isinstance(event, Rejected)]
 
 
-class StoredData:
-    """``models.queries.answers.DeviceData`` over the store; read once, for one answer.
+class EventData:
+    """``models.queries.answers.DeviceData`` over one person's events.
 
     Args:
-        store: the agent's store.
-        participant_id: whose data.
+        events: in order of arrival.
         now_ms: the present; profiles look back 30 days from here.
     """
 
-    def __init__(self, store: AgentStore, participant_id: str, now_ms: int) -> None:
-        self._store = store
-        self._participant_id = participant_id
+    def __init__(self, events: list[Event], now_ms: int) -> None:
+        self._given = events
         self._now_ms = now_ms
 
-    @cached_property
+    @property
     def _events(self) -> list[Event]:
-        return stored_events(self._store, self._participant_id, self._now_ms)
+        return self._given
 
     @cached_property
     def _sessions(self) -> list[Session]:
@@ -74,3 +82,22 @@ class StoredData:
     def rows(self, features: Features) -> tuple[Floats, Floats]:
         """One training row a visit."""
         return intent_rows(self._sessions, event_features(features))
+
+
+class StoredData(EventData):
+    """The same over the store; read once, for one answer.
+
+    Args:
+        store: the agent's store.
+        participant_id: whose data.
+        now_ms: the present; profiles look back 30 days from here.
+    """
+
+    def __init__(self, store: AgentStore, participant_id: str, now_ms: int) -> None:
+        super().__init__([], now_ms)
+        self._store = store
+        self._participant_id = participant_id
+
+    @cached_property
+    def _events(self) -> list[Event]:
+        return stored_events(self._store, self._participant_id, self._now_ms)

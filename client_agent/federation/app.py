@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from client_agent.federation.answering import answer_question
 from client_agent.federation.federation import Federation
 from client_agent.federation.mods import (
     PARTICIPANT,
@@ -20,31 +21,55 @@ from client_agent.federation.mods import (
     plain,
 )
 from client_agent.federation.trust import VerifiedRound
-from models.queries.answers import DeviceData, answer, from_model_bytes
-from models.queries.errors import QueryError
-from models.wire.studies import TrainQuery
-from privacy.mechanisms import RandomStream
+from models.queries.answers import DeviceData
+from models.wire.studies import Study, TrainQuery
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict  # isort: skip - mods.py has switched telemetry off
 from flwr.clientapp import ClientApp  # isort: skip
 
 Data = Callable[[str], DeviceData]
 """A participant's own data, by participant id."""
+Answers = Callable[[VerifiedRound, str], NDArray[np.float64] | None]
+"""A participant's plain answer to a round, float64[d]; None where there is none."""
+
+
+class Asked(Protocol):
+    """What is read of a round to answer it."""
+
+    @property
+    def study(self) -> Study:
+        """The study."""
+        ...
+
+    @property
+    def model(self) -> bytes:
+        """The round's model."""
+        ...
 
 
 def build_client_app(federation: Federation, data: Data) -> ClientApp:
-    """The app with its mods. ``train`` trains a net on the device, ``query`` answers a question.
+    """The app with its mods, computing in this process. ``train`` trains a net, ``query`` answers a question.
 
     Args:
         federation: admits rounds, charges, masks.
         data: where a participant's own data comes from.
+    """
+    return build_answering_app(federation, lambda found, who: compute_answer(found, data(who)))
+
+
+def build_answering_app(federation: Federation, answers: Answers) -> ClientApp:
+    """The app with its mods around answers that are computed elsewhere.
+
+    Args:
+        federation: admits rounds, charges, masks.
+        answers: where a participant's plain answer comes from.
     """
     app = ClientApp(mods=[consent_mod(federation), budget_mod(federation), masking_mod(federation)])
 
     def compute(message: Message, context: Context) -> Message:
         found, participant_id = addressed(federation, message, context)
         assert found is not None, "the mods let through admitted rounds only"
-        vector = compute_answer(found, data(participant_id))
+        vector = answers(found, participant_id)
         return empty(message) if vector is None else plain(message, vector)
 
     app.train()(compute)
@@ -52,26 +77,9 @@ def build_client_app(federation: Federation, data: Data) -> ClientApp:
     return app
 
 
-def compute_answer(found: VerifiedRound, data: DeviceData) -> NDArray[np.float64] | None:
-    """One device's plain answer to a round, float64[d]; None where it has nothing to say (device)."""
-    query = found.study.query
-    try:
-        model = from_model_bytes(found.model)
-        return _train(query, model, data) if isinstance(query, TrainQuery) else answer(query, data, model)
-    except QueryError:
-        return None
-
-
-def _train(query: TrainQuery, model: NDArray[np.float32], data: DeviceData) -> NDArray[np.float64] | None:
-    from models.learning.errors import LearningError
-    from models.learning.local_training import train
-    from models.learning.steps import local_plan_of, net_of
-
-    rows, labels = data.rows(query.features)
-    try:
-        return train(net_of(query), local_plan_of(query), model, rows, labels, RandomStream(os.urandom(32)))
-    except LearningError:
-        return None
+def compute_answer(found: Asked, data: DeviceData) -> NDArray[np.float64] | None:
+    """One device's plain answer to a round, float64[d], in this process; None where it has nothing to say (device)."""
+    return answer_question(found.study.query, found.model, data)
 
 
 def round_message(found: VerifiedRound, node_id: int) -> Message:

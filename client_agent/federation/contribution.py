@@ -11,8 +11,10 @@ The slot is chosen before anything is known about the answer, heads and tails ar
 reports are of one size and made by one function. Until the slot there is no coin that anything could depend on, and
 at the slot both reports are there: so neither the leader, the helper nor the network learns the coin, be it by size,
 by time or by what the machine has to do. A simulation that speaks for thousands may ``flip`` first and compute for
-heads alone (``replace_null``): that hides the coin in the bytes only. A device over its budget sends nulls and never flips. A device without consent makes nothing at all. A restart
-finds a null that may no longer be replaced, so neither coin nor seed is ever drawn twice.
+heads alone (``replace_null``): that hides the coin in the bytes only.
+
+A device over its budget sends nulls and never flips. A device without consent makes nothing at all. A restart finds a
+null that may no longer be replaced, so neither coin nor seed is ever drawn twice.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Taking part for everyone behind this agent: the durable shell around ``trust`` and ``contribution``.
 
 One round, in order: ``open_rounds`` (poll, verify once), ``reserve_all`` (charges and nulls of everybody in one
-transaction), at each slot ``answer`` for heads and tails alike and ``finalise``, which flips the coin (one transaction),
-``send_due`` until the end. A simulation may use ``flip_all`` first, and answer for the heads only.
+transaction), at each slot ``answer`` for heads and tails alike and ``finalise``, which flips the coin (one
+transaction), ``send_due`` until the end. A simulation may use ``flip_all`` first, and answer for the heads only.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ class Federation:
         return None if vector is None else values
 
     def finalise(self, found: VerifiedRound, reservations: Iterable[Reservation]) -> None:
-        """Flip the coins of those that were answered, and fix what then stands; one transaction. Then it may be sent."""
+        """Flip the coins of those that were answered, fix what then stands; one transaction. Then it may be sent."""
         with self._fixing:
             reservations = [reservation for reservation in reservations if not reservation.fixed]
             for reservation in reservations:
@@ -290,7 +290,7 @@ class Federation:
             return self._rounds[verified.key].opening_digest == verified.opening_digest
         if verified.supported:
             check_cap(verified)
-        price = price_round(verified, self.budgets.contract, self._local_epsilon_cap)
+        price = self._price(verified)
         with self.store.transaction():
             fresh = self.store.reports.open_round(
                 verified.key, verified.opening_digest, verified.study.purpose, verified.opening.closes_at_ms
@@ -299,8 +299,12 @@ class Federation:
             self._rounds[verified.key], self._prices[verified.key] = verified, price
         return fresh
 
+    def _price(self, found: VerifiedRound) -> RoundPrice:
+        known = self._prices.get(found.key)
+        return known or price_round(found, self.budgets.contract, self._local_epsilon_cap)
+
     def _reserve(self, found: VerifiedRound, waiting: Sequence[Participant], times: Times) -> list[Reservation]:
-        price, now_ms = self._prices[found.key], self._clock.now_ms()
+        price, now_ms = self._price(found), self._clock.now_ms()
         made = []
         for member in waiting:
             local: LedgerState | None = None

@@ -1,7 +1,8 @@
 """Flower client mods: consent, budget and masking around the app that computes an answer.
 
-Outermost first: consent (no consent: an empty reply, nothing to send), budget (charge, null, coin; on tails the null is
-the reply and the app is not asked), masking (the app's plain vector becomes the masked report; an error, NaN or missing
+Outermost first: consent (no consent: an empty reply, nothing to send), budget (charge and null; where the coin was
+flipped already and said tails, the null is the reply and the app is not asked), masking (the app's plain vector becomes
+a masked report, and a coin that was not flipped yet decides whether it or the null stands; an error, NaN or missing
 data leaves the null). What comes out of the ClientApp is only ever a masked report, never a plain value.
 """
 
@@ -44,7 +45,7 @@ def consent_mod(federation: Federation) -> Mod:
 
 
 def budget_mod(federation: Federation) -> Mod:
-    """Charge and store the null before the coin; ask the app only on heads."""
+    """Charge and store the null before the coin; ask the app unless the coin has said tails."""
 
     def mod(message: Message, context: Context, call_next: Next) -> Message:
         found, participant_id = addressed(federation, message, context)
@@ -55,7 +56,7 @@ def budget_mod(federation: Federation) -> Mod:
             reservation = federation.reservation(found.key, participant_id)
         if reservation is None:  # withdrawn meanwhile, or answered before a restart: its bytes are on their way
             return empty(message)
-        if not reservation.heads or reservation.fixed:
+        if not reservation.may_be_real:
             federation.finalise(found, [reservation])
             return masked(message, reservation)
         return call_next(message, context)
@@ -74,7 +75,7 @@ def masking_mod(federation: Federation) -> Mod:
         try:
             vector = _vector(call_next(message, context))
         except Exception:  # noqa: BLE001 - whatever fails on a device, the network sees a null like any other
-            # Not a line in a log: only heads come here, and logs travel. The count stays on the device.
+            # Not a line in a log: logs travel. The count stays on the device.
             federation.note_failure(found)
             vector = None
         federation.answer(reservation, federation.encode_answer(found, vector))

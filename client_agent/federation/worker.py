@@ -1,22 +1,29 @@
-"""The short-lived worker: takes part in rounds while there are any, lingers, and ends. It alone loads the heavy parts.
+"""The short-lived worker: takes part in rounds while there are any, lingers, and ends. It polls and sends, no more.
 
-A real answer is computed on a thread of its own while the loop goes on sending, so that a slot is met whether or not an
-answer is ready: what a slow answer would otherwise delay is the very thing that must look alike.
+What it does between a round's first sight and a device's slot does not depend on the device's coin, for there is none
+yet: every reservation that was paid for is answered in a child process (``answering``), and only at its slot is the
+coin flipped that chooses between what the child gave and the null. The child would compute in vain for most devices
+with a small sampling rate; a device trains in well under a second, at the lowest priority, and for that not only the
+size and the time of what leaves but the work of the whole machine are the same for heads and tails. An answer that is
+not there at its slot, because the child is slow, hangs or crashed, leaves the null.
+
+Polls and steps stand on a fixed grid of time, so that what one step takes does not move those after it.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from client_agent.clocks import Clock, SystemClock
 from client_agent.errors import AgentError
+from client_agent.federation.child import AnswerProcess, Computing
 from client_agent.federation.contribution import Reservation
 from client_agent.federation.federation import Federation
 from models.wire.problems import ProblemError
@@ -28,10 +35,10 @@ _NODE_ID = 1
 
 
 class AnswerApp(Protocol):
-    """What computes, masks and fixes a real answer: the Flower ClientApp with its mods."""
+    """What masks and fixes a reservation at its slot: the Flower ClientApp with its mods."""
 
     def __call__(self, reservation: Reservation) -> object:
-        """Answer for one reservation with heads."""
+        """Answer for one reservation, whatever its coin will say."""
         ...
 
 
@@ -40,37 +47,40 @@ class Worker:
 
     Args:
         federation: the participants and their rounds.
-        answer: computes, masks and fixes a real answer.
+        computing: computes plain answers somewhere else.
+        answer: masks and fixes what was computed, with a coin.
         clock: the machine's clocks.
         poll_seconds: time between two polls.
     """
 
-    def __init__(self, federation: Federation, answer: AnswerApp, clock: Clock, poll_seconds: float) -> None:
+    def __init__(
+        self, federation: Federation, computing: Computing, answer: AnswerApp, clock: Clock, poll_seconds: float
+    ) -> None:
         self._federation = federation
+        self._computing = computing
         self._answer = answer
         self._clock = clock
         self._poll_seconds = poll_seconds
-        self._next_poll_seconds = float("-inf")
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="answer")
-        self._waiting: list[tuple[Reservation, Future[object]]] = []
+        self._next_poll_seconds = clock.monotonic_seconds()
+        self._waiting: list[Reservation] = []
         self.busy_at_seconds = clock.monotonic_seconds()
         """When there last was something to do."""
 
     def step(self) -> None:
-        """Poll if it is time, start what is new, fix what is due, send what is due."""
+        """Poll if it is time, have new rounds answered, settle and send what is due."""
         now_seconds = self._clock.monotonic_seconds()
-        if now_seconds >= self._next_poll_seconds:
-            self._next_poll_seconds = now_seconds + self._poll_seconds
+        if now_seconds >= self._next_poll_seconds - _TICK_SECONDS / 2:  # the nearest step: sums of floats are not exact
+            self._next_poll_seconds = _after(now_seconds, self._next_poll_seconds, self._poll_seconds)
             self._poll()
-        now_ms = self._clock.now_ms()  # one reading for both: a head is due by the very rule by which a tail is sent
-        self._fix_due(now_ms)
+        now_ms = self._clock.now_ms()  # one reading for both: what is settled is due by the very rule it is sent by
+        self._settle(now_ms)
         delivery = self._federation.send_due(now_ms)
         if delivery.accepted or self._waiting or self._federation.next_slot_ms() is not None:
             self.busy_at_seconds = now_seconds
 
     def close(self) -> None:
         """Stop computing; nulls that were not fixed are sent as nulls after the next start."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._computing.close()
 
     def _poll(self) -> None:
         try:
@@ -78,27 +88,52 @@ class Worker:
         except ProblemError:
             return  # the next poll asks again; what is due is sent meanwhile
         for found in rounds:
-            reserved = self._federation.reserve_all(found)
-            heads = self._federation.flip_all(reserved)
-            self._federation.finalise(found, [reservation for reservation in reserved if not reservation.heads])
-            self._waiting += [(head, self._thread.submit(self._answer, head)) for head in heads]
+            reserved = sorted(self._federation.reserve_all(found), key=lambda reservation: reservation.slot_ms)
+            for reservation in reserved:
+                if reservation.may_be_real:
+                    self._computing.submit(reservation)
+            self._waiting += reserved
 
-    def _fix_due(self, now_ms: int) -> None:
-        """A head whose slot has come is fixed as it stands; one whose answer is ready was fixed by it."""
-        for head, _ in self._waiting:
-            if not head.fixed and head.slot_ms <= now_ms:
-                self._federation.finalise(head.found, [head])
-        self._waiting = [(head, future) for head, future in self._waiting if not (head.fixed and future.done())]
+    def _settle(self, now_ms: int) -> None:
+        """Whose slot has come is answered, flipped and fixed: all of them in one transaction."""
+        due = [reservation for reservation in self._waiting if reservation.slot_ms <= now_ms]
+        if not due:
+            return
+        self._waiting = [reservation for reservation in self._waiting if reservation.slot_ms > now_ms]
+        with self._federation.store.transaction():
+            for reservation in due:
+                self._answer_one(reservation)
+                self._federation.finalise(reservation.found, [reservation])  # whatever the app made of it
+        self._end(reservation.found.key for reservation in due)
+
+    def _answer_one(self, reservation: Reservation) -> None:
+        try:
+            self._answer(reservation)
+        except Exception:  # noqa: BLE001 - one reservation that fails is a null; it does not end the worker
+            self._federation.note_failure(reservation.found)
+
+    def _end(self, keys: Iterable[tuple[bytes, int]]) -> None:
+        for key in set(keys) - {reservation.found.key for reservation in self._waiting}:
+            self._computing.end(key)
 
 
 def run(worker: Worker, clock: Clock, idle_seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
     """Step until nothing was to be done for a while."""
     try:
+        due_seconds = clock.monotonic_seconds()
         while clock.monotonic_seconds() - worker.busy_at_seconds < idle_seconds:
             worker.step()
-            sleep(_TICK_SECONDS)
+            now_seconds = clock.monotonic_seconds()
+            due_seconds = _after(now_seconds, due_seconds, _TICK_SECONDS)
+            sleep(due_seconds - now_seconds)
     finally:
         worker.close()
+
+
+def _after(now_seconds: float, due_seconds: float, apart_seconds: float) -> float:
+    """The first time after both now and a due time on the grid that the due time stands on."""
+    missed = max(0, math.floor((now_seconds - due_seconds) / apart_seconds))
+    return due_seconds + (missed + 1) * apart_seconds
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,9 +155,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _work(options: argparse.Namespace) -> None:
     from client_agent.agent import open_agent
-    from client_agent.federation.app import build_client_app, participant_context, round_message
+    from client_agent.federation.app import build_answering_app, participant_context, round_message
     from client_agent.policy import lowered, lowered_quotas
-    from client_agent.profiles import StoredData
+    from client_agent.profiles import event_texts
 
     agent, clock = open_agent(options.dir), SystemClock()
     federation = Federation(
@@ -135,13 +170,14 @@ def _work(options: argparse.Namespace) -> None:
         lowered(options.epsilon),
         quotas=lowered_quotas(options.quota),
     )
-    app = build_client_app(federation, lambda who: StoredData(agent.store, who, clock.now_ms()))
+    computing = AnswerProcess(lambda who: event_texts(agent.store, who, clock.now_ms()), clock.now_ms)
+    app = build_answering_app(federation, computing.take)
 
     def answer(reservation: Reservation) -> object:
         context = participant_context(reservation.participant.participant_id, _NODE_ID)
         return app(round_message(reservation.found, _NODE_ID), context)
 
-    run(Worker(federation, answer, clock, options.poll), clock, options.idle)
+    run(Worker(federation, computing, answer, clock, options.poll), clock, options.idle)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The Flower ClientApp with its mods: only masked reports come out, and never an error."""
 
 import dataclasses
-import threading
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from client_agent.federation.app import build_client_app, participant_context, r
 from client_agent.federation.budgets import inspect
 from client_agent.federation.mods import ANSWER, REPORT
 from client_agent.federation.prices import price_round
-from client_agent.federation.worker import Worker
 from models.events import FeatureSpec
 from models.learning.steps import first_parameters, net_of
 from models.queries.answers import named_features, to_model_bytes
@@ -213,44 +211,3 @@ def test_constants_that_no_event_holds_refuse_the_round(world, store, plan, loca
     with pytest.raises(RoundRefused, match=r"expected|enforce") as refused:
         price_round(dataclasses.replace(found, study=changed), federation.budgets.contract)
     assert refused.value.code == "parameters"
-
-
-def test_the_worker_takes_part_by_itself(world, store):
-    """Poll, null, coin, answer on a thread, fix, send at the slots: the sum is that of all devices."""
-    populate(world, store, 5)
-    federation = federate(world, store)
-    item = world.open_round(world.study(plan=EVERYONE))
-    app = build_client_app(federation, lambda _: Pages())
-
-    def answer(reservation):
-        return app(round_message(reservation.found, 1), participant_context(reservation.participant.participant_id))
-
-    worker = Worker(federation, answer, world.clock, poll_seconds=1.0)
-    worker.step()
-    for _, future in worker._waiting:
-        future.result(timeout=60)
-    for _ in range(12):
-        world.clock.advance(0.75)
-        worker.step()
-    worker.close()
-    total, reports = world.total(item)
-    assert reports == 5
-    assert total / item.study.plan.parameters().scale == pytest.approx([0, 5, 0, 0], abs=1e-3)
-
-
-def test_a_slow_answer_does_not_delay_the_send_slot(world, store):
-    """While an answer is still being computed its null goes out in time."""
-    populate(world, store, 2)
-    federation = federate(world, store)
-    item = world.open_round(world.study(plan=EVERYONE))
-    release = threading.Event()
-    worker = Worker(federation, lambda _: release.wait(30), world.clock, poll_seconds=1.0)
-    worker.step()
-    for _ in range(12):
-        world.clock.advance(0.75)
-        worker.step()
-    release.set()
-    worker.close()
-    total, reports = world.total(item)
-    assert reports == 2
-    assert not total.any()
