@@ -5,6 +5,7 @@ Unit and neighbours: device level, zero-out. Leader and helper each keep one, ov
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,19 @@ class Charged:
     state: LedgerState
     row: Row
     elapsed: Elapsed
+
+
+@dataclass(frozen=True)
+class Promised:
+    """What an open round will be charged: devices pay when it opens, so the service must be able to when it closes."""
+
+    purpose: str
+    costs: Costs
+
+    @classmethod
+    def parse(cls, costs: str | None, study: bytes) -> Promised:
+        """Of a stored round's costs and its study's bytes."""
+        return cls(json.loads(study)["purpose"], tuple(json.loads(costs or "[]")))
 
 
 class Budget:
@@ -107,9 +121,19 @@ class Budget:
         nothing = (0.0,) * len(self.state.spent)
         return self.state.contract.epsilon_of(tuple(map(math.fsum, figures)) or nothing, delta)
 
-    def can_pay(self, study: Study, costs: Costs) -> bool:
-        """Whether a charge of these costs for a study fits now, its purpose's quota included."""
-        return can_pay(self.state, costs, self._times()[0], purpose=study.purpose, quotas=self._quotas)
+    def require_payable(self, study: Study, costs: Costs, promised: Sequence[Promised]) -> None:
+        """Return if a charge of these costs fits now beside what every open round will be charged.
+
+        Raises:
+            ProblemError: ``budget-exhausted``: by the contract, or by its purpose's quota.
+        """
+        times, purpose, nothing = self._times()[0], study.purpose, (0.0,) * len(costs)
+        total = _total(costs, [item.costs or nothing for item in promised])
+        if not can_pay(self.state, total, times):
+            raise ProblemError("budget-exhausted", "the ledger cannot pay for this round beside those that are open")
+        own = _total(costs, [item.costs or nothing for item in promised if item.purpose == purpose])
+        if not can_pay(self.state, own, times, purpose=purpose, quotas=self._quotas):
+            raise ProblemError("budget-exhausted", f"expected a round for purpose {purpose!r} within its quota")
 
     def charge(self, study: Study, number: int, costs: Costs, approval: str) -> Charged:
         """Prepare a charge; ``settle`` it once its row is durable.
@@ -151,6 +175,10 @@ class Budget:
     def _times(self) -> tuple[Times, Elapsed]:
         elapsed = self._elapsed.advance(self._clock.boot, self._clock.monotonic())
         return Times(self._clock.now_seconds(), elapsed.total_seconds), elapsed
+
+
+def _total(costs: Costs, others: Sequence[Costs]) -> Costs:
+    return tuple(map(math.fsum, zip(costs, *others, strict=True)))
 
 
 def check_last_row(rows: Sequence[bytes], heads: Sequence[bytes]) -> None:

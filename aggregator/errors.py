@@ -5,6 +5,7 @@
     AggregatorError
     ├── SettingsInvalid     a folder, key file or setting that a service cannot start with
     ├── StoreCorrupt        durable state that does not verify: the ledger, the log or a consent chain
+    ├── KeyGone             a round's wrapping key was destroyed, so what the store still holds of it stays shut
     ├── StepForbidden       an event that the study's or round's state does not allow (also a wrong-state problem)
     ├── StudyStopped        the privacy office stopped the study while a round was under way
     ├── StudyFailed         a study that cannot go on; the message says why and what next
@@ -26,6 +27,10 @@ class SettingsInvalid(AggregatorError):
 
 class StoreCorrupt(AggregatorError):
     """Durable state does not verify, so the service does not start on top of it."""
+
+
+class KeyGone(AggregatorError):
+    """A round's secrets cannot be opened any more: their wrapping key was destroyed. The message names no secret."""
 
 
 class StepForbidden(ProblemError):

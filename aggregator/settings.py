@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBa
 
 from aggregator.errors import SettingsInvalid
 from aggregator.key_files import load_key
+from aggregator.storage.vault import VAULT_FOLDER
 from models.wire.message import Hex32
 from privacy.accounting import Contract, Quotas, suggest_order
 from privacy.crypto import SigningKey, VerifyKey
@@ -41,6 +42,10 @@ class ServiceSettings(BaseSettings):
     """The service's key; ``DIRECTORY/service.key`` unless said."""
     database_url: str = ""
     """SQLAlchemy URL; SQLite in the folder unless said, ``postgresql+asyncpg://...`` in production."""
+    wrapping_directory: Path | None = None
+    """Folder of the keys that wrap the secrets of rounds under way; ``wrapping`` beside the service's key unless said.
+    Leave it out of back-ups. Processes behind one database must share it: one that does not find a round's wrapping
+    key there ends the round."""
     site: str = "site"
     """Name of the site; studies and receipts are for it."""
     hosts: tuple[str, ...] = ()
@@ -69,6 +74,10 @@ class ServiceSettings(BaseSettings):
     def signing_key(self) -> SigningKey:
         """The service's key, from its file."""
         return load_key(self.key_file or self.directory / "service.key")
+
+    def vault_folder(self) -> Path:
+        """Where wrapping keys lie."""
+        return self.wrapping_directory or (self.key_file or self.directory / "service.key").parent / VAULT_FOLDER
 
     def url(self) -> str:
         """The store's SQLAlchemy URL."""
@@ -178,8 +187,13 @@ class HelperSettings(ServiceSettings):
     """Batches of at least so many seals are opened by the workers."""
     round_key_seconds: Annotated[float, Field(gt=0, le=LONGEST_KEY_LIFE_SECONDS)] = 7_200.0
     """How long after its window a round's key lives, if no batch was answered; longer than the seals' own grace."""
-    maximum_withdrawals: Annotated[int, Field(ge=1)] = 1_000_000
-    """Most withdrawal notices that are kept at a time."""
+    answer_early: bool = True
+    """Answer a batch before its round's window is over, for a leader that closes once everybody has reported. Off, a
+    leader that lies cannot end the time in which reports are taken back."""
+    withdrawal_margin: Annotated[int, Field(ge=0)] = 10_000
+    """Notices above its maximum cohort that a round may have; with one more it is never answered."""
+    maximum_withdrawals: Annotated[int, Field(ge=1)] = 10_000
+    """Most notices in the old form, without their seal, that are kept at a time."""
     withdrawal_retention_seconds: Annotated[int, Field(ge=60)] = 2 * 86_400
     """How long a withdrawal notice is kept."""
 

@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import text
 
 from aggregator.clock import OS_ENTROPY, Clock, Entropy
-from aggregator.helper import console, decisions, expiry, openings, shares, withdrawals
+from aggregator.helper import console, decisions, expiry, openings, restored, shares, withdrawals
 from aggregator.helper.office import Office, office_of
 from aggregator.helper.spool import SPOOL_FOLDER, SpoolFolder
 from aggregator.logs import quiet_libraries, service_log
@@ -31,10 +31,12 @@ from aggregator.settings import HelperSettings
 from aggregator.storage.database import Change, Database
 from aggregator.storage.helper import HelperStore
 from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
+from aggregator.storage.standing import STANDING_FILE, Standing
+from aggregator.storage.vault import KeyVault
 from models.wire.enrolment import ServiceIdentity
 from models.wire.frames import SEALS_MEDIA_TYPE
 from models.wire.message import CompactJws, Message
-from models.wire.rounds import OpeningRequest, ShareAnswer, WithdrawalNotice
+from models.wire.rounds import OpeningRequest, SealedWithdrawal, ShareAnswer, WithdrawalNotice
 from models.wire.studies import Study
 
 SHARE_PATH = re.compile(r"/v1/rounds/[0-9a-f]{64}/[0-9]{1,5}/share")
@@ -97,10 +99,7 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
         async def load(change: Change) -> Office:
             mirror = HeadMirror(settings.directory / MIRROR_FILE)
             budget = await store.ledger.load(change, settings.contract(), "helper", clock, mirror, settings.quotas())
-            if budget.lost:  # a restored store may hold keys of rounds that were answered since
-                await store.expire_rounds(change.connection, 2**62, expiry.EXPIRED)
-                log.error("ledger lost", meaning="the store is not the one last used: the whole budget counts as spent")
-            return Office(
+            office = Office(
                 settings=settings,
                 key=key,
                 leader_key=settings.leader_verify_key(),
@@ -112,8 +111,13 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
                 store=store,
                 budget=budget,
                 spools=SpoolFolder(settings.directory / SPOOL_FOLDER),
+                vault=KeyVault(settings.vault_folder()),
+                standing=Standing(store.ledger, HeadMirror(settings.directory / STANDING_FILE)),
                 entropy=entropy,
             )
+            await restored.check(office, change)
+            await expiry.tidy(office, change)
+            return office
 
         try:
             await database.open("helper")
@@ -240,7 +244,9 @@ def _add_round_routes(router: APIRouter) -> None:
         return Response(answer, media_type="application/json")
 
     @router.post("/v1/withdrawals", status_code=202, tags=["rounds"])
-    async def withdraw(request: Request, notice: WithdrawalNotice) -> dict[str, str]:
-        """A device takes a report back: the id, and the token whose digest the seal carries."""
-        await withdrawals.withdraw(office_of(request), notice)
-        return {"status": "kept"}
+    async def withdraw(request: Request, notice: SealedWithdrawal | WithdrawalNotice) -> dict[str, str]:
+        """A device takes a report back: its seal, and the token that the seal commits to. ``late``: it was counted."""
+        if isinstance(notice, WithdrawalNotice):
+            await withdrawals.withdraw_unsealed(office_of(request), notice)
+            return {"status": "kept"}
+        return {"status": await withdrawals.withdraw(office_of(request), notice)}

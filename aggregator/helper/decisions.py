@@ -12,11 +12,15 @@ from aggregator.rounds import StudyEvent, StudyState, step_study
 from aggregator.storage.database import Change
 from aggregator.storage.helper import Record
 from consent.purposes import registry_hash
+from models.wire.frames import seals_size
 from models.wire.problems import ProblemError
 from models.wire.studies import APPROVAL_TYPE, Decision, Study, purpose_of
 from privacy.crypto import SignatureInvalid, verify_document
 from privacy.secure_sum import SecureSumError
+from privacy.secure_sum.reports import SEAL_BYTES
 
+CLOCK_SKEW_MS = 60_000
+"""How far an officer's clock may be ahead of the helper's."""
 _EVENTS = {"approve": StudyEvent.APPROVE, "refuse": StudyEvent.REFUSE, "stop": StudyEvent.STOP}
 
 
@@ -53,7 +57,8 @@ async def decide(office: Office, jws: str) -> Decision:
     """Record an officer's signed decision; the same document again changes nothing.
 
     Raises:
-        ProblemError: ``bad-signature``, ``malformed``, ``unknown-study`` or ``wrong-state``.
+        ProblemError: ``bad-signature``, ``malformed``, ``unknown-study``, ``wrong-state``, or ``stale`` for an approval
+            from before a restored back-up, or from the future.
     """
     decision = read_decision(office, jws)
     study_hash = bytes.fromhex(decision.study_hash)
@@ -64,6 +69,8 @@ async def decide(office: Office, jws: str) -> Decision:
             raise ProblemError(
                 "malformed", f"the decision names {decision.study_id!r}, its digest {proposal.study_id!r}"
             )
+        if decision.decision == "approve":
+            await _check_time(office, change.connection, decision)
         if any(known.jws == jws for known in await office.store.decisions(change.connection, study_hash)):
             return
         state = step_study(StudyState(proposal.state), _EVENTS[decision.decision])
@@ -75,14 +82,25 @@ async def decide(office: Office, jws: str) -> Decision:
             jws=jws,
             recorded_at_ms=office.clock.now_ms(),
         )
+        await office.standing.advance(change, "decision", jws.encode())
         if state is StudyState.STOPPED:
-            await office.store.destroy_keys(change.connection, study_hash)
+            names = await office.store.forget_study(change.connection, study_hash)
+            change.then(lambda: office.vault.destroy_soon(names))
 
     await office.database.change(act)
     if decision.decision == "stop":
         await office.database.scrub()
     office.log.info("decision", study=decision.study_id, decision=decision.decision)
     return decision
+
+
+async def _check_time(office: Office, connection: AsyncConnection, decision: Decision) -> None:
+    """An approval must be newer than the last restored back-up, which may have lost the stop that came after it."""
+    from_ms, now_ms = await office.store.approvals_from_ms(connection), office.clock.now_ms()
+    if decision.decided_at_ms < from_ms:
+        raise ProblemError("stale", "the helper's store was restored; approvals count that are signed a minute after")
+    if decision.decided_at_ms > now_ms + CLOCK_SKEW_MS:
+        raise ProblemError("stale", "the approval is dated in the future; compare the officer's clock with this one")
 
 
 def read_decision(office: Office, jws: str) -> Decision:
@@ -140,6 +158,8 @@ async def require_running(office: Office, connection: AsyncConnection, study_has
         raise ProblemError("study-stopped", f"{proposal.study_id!r} was stopped by the privacy office")
     if decision.study_hash != study_hash.hex():
         raise ProblemError("not-approved", "the stored decision is about other bytes")
+    if decision.decided_at_ms < await office.store.approvals_from_ms(connection):
+        raise ProblemError("not-approved", "the helper's store was restored since; an officer has to approve again")
     study = Study.model_validate_json(proposal.body)
     if study.expires_at_ms <= office.clock.now_ms():
         raise ProblemError("stale", f"{study.study_id!r} has expired; propose it again")
@@ -169,6 +189,12 @@ def _check_parties(office: Office, study: Study) -> None:
         if got != expected:
             raise ProblemError("invalid-study", f"expected {name} {expected[:16]}..., got {got[:16]}...")
     try:
-        study.plan.parameters()
+        most = study.plan.parameters().maximum_cohort
     except SecureSumError as error:
         raise ProblemError("invalid-study", str(error)) from error
+    # Devices pay when a round opens: a batch that could not be handed in must be found before any does.
+    if seals_size(most, SEAL_BYTES) > office.settings.batch_limit_bytes:
+        raise ProblemError(
+            "invalid-study",
+            f"expected a maximum cohort whose seals fit into {office.settings.batch_limit_bytes} bytes, got {most}",
+        )

@@ -17,6 +17,8 @@ from aggregator.service import Log
 from aggregator.settings import HelperSettings
 from aggregator.storage.database import Database
 from aggregator.storage.helper import HelperStore
+from aggregator.storage.standing import Standing
+from aggregator.storage.vault import KeyVault
 from models.wire.problems import ProblemError
 from privacy.crypto import SignatureInvalid, SigningKey, VerifyKey
 from privacy.crypto.requests import WINDOW_SECONDS, SignedHead, check_body, verify_head
@@ -39,6 +41,8 @@ class Office:
     store: HelperStore
     budget: Budget
     spools: SpoolFolder
+    vault: KeyVault
+    standing: Standing
     entropy: Entropy = OS_ENTROPY
     nonces: dict[bytes, int] = field(default_factory=dict)
     spooling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SPOOLS_AT_ONCE))

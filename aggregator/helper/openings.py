@@ -11,10 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.helper.decisions import require_running
 from aggregator.helper.office import Office
 from aggregator.storage.database import Change
+from aggregator.storage.vault import ROUND_KEY
 from models.wire.message import to_base64
 from models.wire.problems import ProblemError
-from models.wire.rounds import CHECKPOINT_TYPE, OPENING_TYPE, Checkpoint, Opening, OpeningRequest
+from models.wire.rounds import CHECKPOINT_TYPE, OPENING_TYPE, Checkpoint, Opening, OpeningRequest, sum_context
 from models.wire.studies import Study
+from privacy.accounting import Costs
 from privacy.crypto import SealPrivateKey, SignatureInvalid, sign_document, verify_document
 
 _CHECKPOINT = "checkpoint"
@@ -41,18 +43,18 @@ async def open_round(office: Office, request: OpeningRequest) -> str:
         known = await office.store.round(change.connection, study_hash, request.round)
         if known is not None:
             return _same_opening(known.state, known.model_hash, known.opening, request)
-        if not office.budget.can_pay(study, price):
-            raise ProblemError("budget-exhausted", "the helper's ledger cannot pay for another round of this study")
+        office.budget.require_payable(study, price, await office.store.promised(change.connection))
         await _advance_checkpoint(office, change.connection, checkpoint)
-        return await _new_opening(office, change.connection, study, request, checkpoint)
+        return await _new_opening(office, change, study, request, checkpoint, price)
 
     return await office.database.change(act)
 
 
 async def _new_opening(
-    office: Office, connection: AsyncConnection, study: Study, request: OpeningRequest, checkpoint: Checkpoint
+    office: Office, change: Change, study: Study, request: OpeningRequest, checkpoint: Checkpoint, price: Costs
 ) -> str:
-    key = SealPrivateKey.generate()
+    key, wrapping = SealPrivateKey.generate(), await asyncio.to_thread(office.vault.make)
+    context = sum_context(study, request.round, bytes.fromhex(request.model_hash))
     now_ms = office.clock.now_ms()
     opening = Opening(
         study_id=study.study_id,
@@ -66,8 +68,9 @@ async def _new_opening(
         checkpoint=checkpoint,
     )
     jws = sign_document(office.key, OPENING_TYPE, opening.document())
+    await office.standing.advance(change, "opening", jws.encode())
     await office.store.add_round(
-        connection,
+        change.connection,
         study_hash=bytes.fromhex(request.study_hash),
         number=request.round,
         state="open",
@@ -75,7 +78,9 @@ async def _new_opening(
         opening=jws,
         opened_at_ms=now_ms,
         closes_at_ms=opening.closes_at_ms,
-        private_key=key.private_bytes(),
+        wrapping=wrapping,
+        wrapped_key=office.vault.wrap(wrapping, ROUND_KEY, context.digest, key.private_bytes()),
+        costs=json.dumps(price),
     )
     return jws
 

@@ -6,12 +6,13 @@
    secret, the time and the last withdrawal that counts. From here on a second batch is refused.
 3. *Open*: every seal, in ranges and over processes where there are many; masks are summed; noise is derived from the
    stored secret and the batch's digest.
-4. *Answer*: the answer's bytes are stored, and in the same transaction the round's key and the noise's secret go. So
-   does the file.
+4. *Answer*: the answer's bytes are stored, and in the same transaction the round's key and the noise's secret go from
+   the store, which had them only as ciphertext. Then the key that wrapped them is destroyed, and so is the file.
 
 A crash between 2 and 4 leaves everything that 3 depends on, so the retry of the identical batch yields identical bytes;
-after 4 it yields the stored ones. Nothing in step 3 reads a clock, a generator or a list that may have grown since, and
-a sum modulo 2^b is the same in whatever ranges and processes it is computed. Memory does not grow with the reports.
+after 4 it yields the stored ones, and a wrapping key that was not destroyed yet goes at the next start. Nothing in
+step 3 reads a clock, a generator or a list that may have grown since, and a sum modulo 2^b is the same in whatever
+ranges and processes it is computed. Memory does not grow with the reports.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.errors import WorkerLost
 from aggregator.helper.decisions import require_running
-from aggregator.helper.expiry import EXPIRED
+from aggregator.helper.expiry import EXPIRED, OVERRUN
 from aggregator.helper.office import Office
 from aggregator.helper.opening import Opening
 from aggregator.helper.ranges import Job
 from aggregator.helper.spool import Spool, Spooled
 from aggregator.storage.database import Change
-from aggregator.storage.helper import Record
+from aggregator.storage.helper import NO_SECRETS, Record
+from aggregator.storage.vault import NOISE_SECRET, ROUND_KEY
 from models.wire.frames import read_seals, seals_size
 from models.wire.message import to_base64
 from models.wire.problems import ProblemError
@@ -191,6 +193,7 @@ async def _mark(
         return _unwrap(bytes(known.answer))
     study, approval = await require_running(office, change.connection, study_hash)
     if known.state == OPEN:
+        _check_time(office, known)
         _check_count(study.plan.parameters(), count)
         charged = office.budget.charge(study, number, price, digest("approval", approval.encode()).hex())
         await office.store.ledger.append(change, charged, study_hash)
@@ -199,23 +202,24 @@ async def _mark(
             known.round_id,
             state=MARKED,
             batch=batch,
-            noise_secret=office.entropy(32),
+            wrapped_noise=office.vault.wrap(known.wrapping, NOISE_SECRET, context.digest, office.entropy(32)),
             marked_at_ms=office.clock.now_ms(),
             withdrawal_horizon=await office.store.withdrawal_horizon(change.connection),
         )
         change.then(lambda: office.budget.settle(charged))
         known = await _require_round(office, change.connection, study_hash, number)
-    return _marked(known, study, context)
+    return _marked(office, known, study, context)
 
 
-def _marked(known: Record, study: Study, context: SumContext) -> Marked:
+def _marked(office: Office, known: Record, study: Study, context: SumContext) -> Marked:
+    unwrap = partial(office.vault.unwrap, known.wrapping)
     return Marked(
         round_id=known.round_id,
         study=study,
         context=context,
         batch=known.batch,
-        key=SealPrivateKey(known.private_key),
-        noise_secret=known.noise_secret,
+        key=SealPrivateKey(unwrap(ROUND_KEY, context.digest, known.wrapped_key)),
+        noise_secret=unwrap(NOISE_SECRET, context.digest, known.wrapped_noise),
         marked_at_ms=known.marked_at_ms,
         tokens={},
         withdrawal_horizon=known.withdrawal_horizon,
@@ -328,9 +332,9 @@ async def _store(office: Office, change: Change, marked: Marked, body: bytes, op
             state=ANSWERED if body else REFUSED,
             answer=body,
             opened=opened,
-            private_key=None,
-            noise_secret=None,
+            **NO_SECRETS,
         )
+        change.then(lambda: office.vault.destroy_soon([known.wrapping]))
         return body
     return bytes(known.answer)
 
@@ -345,7 +349,17 @@ def _unwrap(body: bytes) -> bytes:
 
 def _check_key(known: Record) -> None:
     if known.state == EXPIRED:
-        raise ProblemError("stale", f"the key of round {known.number} was destroyed: no batch was answered in time")
+        raise ProblemError("stale", f"the key of round {known.number} was destroyed before a batch was answered")
+    if known.state == OVERRUN:
+        raise ProblemError(
+            "stale", f"round {known.number} is never answered: more was taken back than its cohort holds"
+        )
+
+
+def _check_time(office: Office, known: Record) -> None:
+    """Reports may be taken back until the mark, so a helper may hold the leader to the announced window."""
+    if not office.settings.answer_early and office.clock.now_ms() < known.closes_at_ms:
+        raise ProblemError("helper-unavailable", f"the window of round {known.number} is not over; ask again then")
 
 
 def _check_count(params: SumParameters, count: int) -> None:

@@ -1,28 +1,112 @@
-"""Withdrawals that reach the helper directly. The token is the proof, checked against the seal when it is opened."""
+"""Withdrawals that reach the helper directly. A notice brings its report's seal and the token that the seal commits to.
+
+Only a seal that opens under the round's key is kept, so that a list holds nothing but reports. Whoever knows the
+round's public key can seal, the leader too: a list that runs over its round's maximum cohort and a margin ends the
+round, key and all, so that nobody shuts a withdrawal out and has the sum as well. A notice counts if it is durable
+before the helper marks the round's batch; one that comes later is answered ``late``.
+
+There is no limit on the rate: opening a seal costs less than the request that brings it, and a limit would be a way to
+keep others out.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import hmac
+
+from aggregator.errors import KeyGone
+from aggregator.helper.expiry import OVERRUN
 from aggregator.helper.office import Office
 from aggregator.storage.database import Change
+from aggregator.storage.helper import Record
+from aggregator.storage.vault import ROUND_KEY
+from models.wire.message import from_base64
 from models.wire.problems import ProblemError
-from models.wire.rounds import WithdrawalNotice
+from models.wire.rounds import SealedWithdrawal, WithdrawalNotice, sum_context
+from models.wire.studies import Study
+from privacy.crypto import CryptoError, SealPrivateKey
+from privacy.secure_sum import SecureSumError
+from privacy.secure_sum.reports import SealedPayload, seal_info
+
+KEPT, LATE = "kept", "late"
 
 
-async def withdraw(office: Office, notice: WithdrawalNotice) -> None:
-    """Keep a notice until every batch that could hold its report is over.
+async def withdraw(office: Office, notice: SealedWithdrawal) -> str:
+    """Keep a notice until its round is over. Returns ``kept``, or ``late`` where the round is over.
+
+    Raises:
+        ProblemError: ``report-invalid`` for a seal that is none of this round's, or another token than the seal's.
+    """
+    study_hash, seal, token = bytes.fromhex(notice.study_hash), _seal(notice), bytes.fromhex(notice.token)
+    async with office.database.reading() as connection:
+        known = await office.store.round(connection, study_hash, notice.round)
+        proposal = await office.store.proposal(connection, study_hash)
+    if known is None or proposal is None or not _is_open(known):
+        return LATE
+    study = Study.model_validate_json(proposal.body)
+    try:
+        await asyncio.to_thread(_check, office, known, study, seal, token)
+    except KeyGone:
+        return LATE
+    most = study.plan.maximum_cohort + office.settings.withdrawal_margin
+
+    async def act(change: Change) -> str:
+        now = await office.store.round(change.connection, study_hash, notice.round)
+        if now is None or not _is_open(now):
+            return LATE
+        report_id = hashlib.sha256(seal).digest()
+        store, connection, at_ms = office.store, change.connection, office.clock.now_ms()
+        if await store.add_withdrawal(connection, report_id, token, at_ms, known.round_id):
+            await office.standing.advance(change, "withdrawal", report_id, token)
+            if await store.withdrawal_count(connection, known.round_id) > most:
+                names = await store.end_round(connection, known.round_id, OVERRUN)
+                change.then(lambda: office.vault.destroy_soon(names))
+                office.log.error("withdrawals overran", study=study.study_id, round=notice.round, most=most)
+        return KEPT
+
+    return await office.database.change(act)
+
+
+async def withdraw_unsealed(office: Office, notice: WithdrawalNotice) -> None:
+    """Keep a notice of the old form, which names neither its round nor its seal.
 
     Raises:
         ProblemError: ``too-many-requests`` when the list is full.
     """
     now_ms = office.clock.now_ms()
+    oldest_ms = now_ms - office.settings.withdrawal_retention_seconds * 1_000
+    report_id, token = bytes.fromhex(notice.report_id), bytes.fromhex(notice.token)
 
     async def act(change: Change) -> None:
-        oldest_ms = now_ms - office.settings.withdrawal_retention_seconds * 1_000
-        left = await office.store.drop_old_withdrawals(change.connection, oldest_ms)
-        if left >= office.settings.maximum_withdrawals:
-            raise ProblemError("too-many-requests", "too many notices are waiting; send it again later")
-        await office.store.add_withdrawal(
-            change.connection, bytes.fromhex(notice.report_id), bytes.fromhex(notice.token), now_ms
-        )
+        await office.store.drop_old_withdrawals(change.connection, oldest_ms)
+        if await office.store.withdrawal_count(change.connection, None) >= office.settings.maximum_withdrawals:
+            raise ProblemError(
+                "too-many-requests", "too many notices without a seal are waiting; send it with its seal"
+            )
+        if await office.store.add_withdrawal(change.connection, report_id, token, now_ms, None):
+            await office.standing.advance(change, "withdrawal", report_id, token)
 
     await office.database.change(act)
+
+
+def _seal(notice: SealedWithdrawal) -> bytes:
+    try:
+        return from_base64(notice.seal)
+    except ValueError as error:
+        raise ProblemError("malformed", f"seal: {error}") from error
+
+
+def _is_open(known: Record) -> bool:
+    return known.state == "open" and known.wrapping is not None
+
+
+def _check(office: Office, known: Record, study: Study, seal: bytes, token: bytes) -> None:
+    context = sum_context(study, known.number, known.model_hash)
+    key = SealPrivateKey(office.vault.unwrap(known.wrapping, ROUND_KEY, context.digest, known.wrapped_key))
+    try:
+        payload = SealedPayload.parse(key.open(seal, seal_info(context)))
+    except (CryptoError, SecureSumError):
+        raise ProblemError("report-invalid", "expected the seal of a report of this round") from None
+    if not hmac.compare_digest(hashlib.sha256(token).digest(), payload.withdrawal_hash):
+        raise ProblemError("report-invalid", "expected the token that the seal commits to")

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from aggregator.budget import Budget
 from aggregator.clock import OS_ENTROPY, Clock, Entropy
 from aggregator.errors import StoreCorrupt
-from aggregator.leader import studies
+from aggregator.leader import studies, tidying
 from aggregator.leader.bundles import Publisher
 from aggregator.leader.desk import Desk
 from aggregator.leader.distribution import Distribution
@@ -31,6 +31,7 @@ from aggregator.settings import LeaderSettings
 from aggregator.storage.database import Change, Database
 from aggregator.storage.leader import LeaderStore
 from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
+from aggregator.storage.vault import KeyVault
 from consent.ledger import replay
 from models.wire.enrolment import ServiceIdentity
 from privacy.crypto import SigningKey, VerifyKey
@@ -72,8 +73,13 @@ def create_app(
             await database.open("leader")
             desk = await _open_desk(settings, key, clock, log, metrics, database, link, distribution, entropy, running)
             app.state.desk = desk
+            await tidying.tidy(desk)
             await studies.resume(desk)
-            yield
+            watching = asyncio.create_task(tidying.watch(desk), name="tidying up")
+            try:
+                yield
+            finally:
+                watching.cancel()
         finally:
             await running.close()
             await link.close()
@@ -166,6 +172,7 @@ async def _open_desk(
         running=running,
         publisher=Publisher(distribution, asyncio.Lock()),
         entropy=entropy,
+        vault=KeyVault(settings.vault_folder()),
     )
 
 

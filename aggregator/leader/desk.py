@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastapi import Request
 
-from aggregator.budget import Budget
+from aggregator.budget import Budget, Promised
 from aggregator.clock import Clock, Entropy
 from aggregator.leader.helper_link import HelperLink
 from aggregator.leader.log import TransparencyLog
@@ -20,6 +20,7 @@ from aggregator.settings import LeaderSettings
 from aggregator.storage.database import Database
 from aggregator.storage.leader import LeaderStore
 from aggregator.storage.tokens import require_token
+from aggregator.storage.vault import KeyVault
 from models.wire.problems import ProblemError
 from privacy.crypto import SigningKey
 
@@ -50,6 +51,9 @@ class Desk:
     running: Running
     publisher: Publisher
     entropy: Entropy
+    vault: KeyVault
+    opening: dict[tuple[bytes, int], Promised] = field(default_factory=dict)
+    """Rounds that the helper is being asked to open, and what they will be charged."""
 
     async def require_scope(self, request: Request, scope: str) -> None:
         """Return if the request bears a token of this scope.

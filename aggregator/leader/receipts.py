@@ -1,4 +1,7 @@
-"""Consent receipts. A withdrawal removes the device's reports from open rounds in the transaction that records it."""
+"""Consent receipts. A withdrawal takes the device out of open rounds in the transaction that records it.
+
+Its report goes if it has come; if it is still on its way it is not let in, also not under a later grant.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ class _Recording:
         desk, now = self._desk, self._desk.clock.now_seconds()
         device = desk.register.device(bytes.fromhex(item.device_id))
         assert device is not None, "enrolled devices stay enrolled"
-        state = self._states.get(device.device_id) or desk.register.consent_of(device, person)
+        state = self._state_of(device, person)
         outcome = accept(state, item.receipt, desk.key, now)
         if isinstance(outcome, Refused):
             detail = f"{outcome.code}: {outcome.reason} (the leader's last epoch is {outcome.last_epoch})"
@@ -70,7 +73,7 @@ class _Recording:
         return ReceiptResult(countersignature=outcome.countersignature, dropped_reports=dropped)
 
     async def _record(self, device: Device, accepted: Accepted, now: int) -> int:
-        state, row = accepted.state, accepted.row
+        before, state, row = self._state_of(device, accepted.receipt.person), accepted.state, accepted.row
         assert row is not None, "only new receipts are recorded"
         self._states[device.device_id] = state
         self.rows.append(
@@ -82,16 +85,19 @@ class _Recording:
             }
         )
         self._change.then(lambda: self._desk.register.set_consent(device, state, now))
-        dropped = 0
+        dropped, store = 0, self._desk.store
         for item in self._desk.open_rounds:
-            allowed = decide("accept", item.study.purpose, state, NO_SIGNALS, now).allowed
-            if not allowed and await self._desk.store.drop_report(
-                self._change.connection, item.round_id, device.device_id
+            was, now_is = (decide("accept", item.study.purpose, s, NO_SIGNALS, now).allowed for s in (before, state))
+            if not now_is and await store.take_back(
+                self._change.connection, item.round_id, device.device_id, expected=was
             ):
                 self._forget(item)
                 dropped += 1
             self._change.then(item.changed.set)
         return dropped
+
+    def _state_of(self, device: Device, person: str) -> ConsentState:
+        return self._states.get(device.device_id) or self._desk.register.consent_of(device, person)
 
     def _forget(self, item: OpenRound) -> None:
         def forget() -> None:

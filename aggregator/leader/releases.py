@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,14 +63,27 @@ class Measuring:
         return Outgoing(self._batch.digest(), self._body.digest(), self._bytes)
 
 
-def check_answer(body: bytes, context: bytes, batch: bytes, reports: int, helper_key: VerifyKey) -> int:
-    """The helper's signed count of opened seals, if its answer is about exactly this batch and share.
+@dataclass(frozen=True)
+class Counted:
+    """What the helper signed about a batch: how many seals it opened, and the ids of those that it left out."""
+
+    opened: int
+    failed: tuple[bytes, ...]
+
+
+def check_answer(
+    body: bytes, context: bytes, batch: bytes, reports: int, minimum_cohort: int, helper_key: VerifyKey
+) -> Counted:
+    """The helper's signed counts, if its answer is about exactly this batch and share, and about enough of it.
+
+    Whether the failed ids are reports of this round, the caller's store says.
 
     Args:
         body: the bytes of a ``ShareAnswer``.
         context: digest of the round's context.
         batch: the batch's digest, as the leader computed it.
         reports: how many seals were sent.
+        minimum_cohort: the study's; no sum of fewer is released, whatever the helper signs.
         helper_key: the pinned key.
 
     Raises:
@@ -85,9 +99,14 @@ def check_answer(body: bytes, context: bytes, batch: bytes, reports: int, helper
         raise StudyFailed("the helper's answer is about another batch or share")
     if statement.failed_sha256 != failed_digest(answer.failed):
         raise StudyFailed("the helper signed another list of failed seals")
-    if statement.opened + len(answer.failed) != reports:
+    failed = tuple(bytes.fromhex(item.report_id) for item in answer.failed)
+    if any(one >= other for one, other in pairwise(failed)):
+        raise StudyFailed("the helper's failed seals are not in order, or named twice")
+    if statement.opened + len(failed) != reports:
         raise StudyFailed("the helper's counts do not add up to the batch")
-    return statement.opened
+    if statement.opened < minimum_cohort:
+        raise StudyFailed(f"the helper answered for {statement.opened} reports; at least {minimum_cohort} are needed")
+    return Counted(statement.opened, failed)
 
 
 class Unmasking:

@@ -71,6 +71,8 @@ class _Known:
     def __init__(self) -> None:
         self.signatures: dict[bytes, bytes] = {}
         self.report_ids: set[bytes] = set()
+        self.taken_back: set[bytes] = set()
+        """Devices and report ids that a withdrawal took out of the round."""
         self.fresh = 0
 
     def add(self, device_id: bytes, report_id: bytes, signature: bytes) -> None:
@@ -98,18 +100,17 @@ async def _store(desk: Desk, change: Change, verdicts: Sequence[Candidate | str]
 
 
 async def _known(desk: Desk, change: Change, candidates: Sequence[Candidate]) -> dict[int, _Known]:
-    """One look-up a round, whatever the number of reports."""
+    """Two look-ups a round, whatever the number of reports."""
     found: dict[int, _Known] = {}
     for round_id in {item.round_id for _, item, _ in candidates}:
         here = [(frame, device) for frame, item, device in candidates if item.round_id == round_id]
         found[round_id] = _Known()
-        for row in await desk.store.known_reports(
-            change.connection,
-            round_id,
-            [device.device_id for _, device in here],
-            [frame.report.report_id for frame, _ in here],
-        ):
+        device_ids = [device.device_id for _, device in here]
+        report_ids = [frame.report.report_id for frame, _ in here]
+        for row in await desk.store.known_reports(change.connection, round_id, device_ids, report_ids):
             found[round_id].add(row.device_id, row.report_id, row.signature)
+        for row in await desk.store.taken_back(change.connection, round_id, device_ids, report_ids):
+            found[round_id].taken_back |= {row.device_id, row.report_id}
     return found
 
 
@@ -120,6 +121,9 @@ def _admit(desk: Desk, candidate: Candidate, known: _Known) -> str:
         return "round-closed"
     if not desk.register.allowed(device, item.study.purpose, frame.consent_epoch, desk.clock.now_seconds()):
         return "no-consent"
+    if not known.taken_back.isdisjoint((device.device_id, frame.report.report_id)):
+        # The epoch in a frame is not signed: a new grant would let the bytes that were taken back in again.
+        return "round-closed"
     stored = known.signatures.get(device.device_id)
     if stored is not None:
         # The signature covers context, masked vector and seal: equal verified signatures are equal reports.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from aggregator.errors import StudyFailed, StudyStopped
+from aggregator.budget import Promised
+from aggregator.errors import KeyGone, StudyFailed, StudyStopped
 from aggregator.leader.desk import Desk
 from aggregator.leader.open_rounds import OpenRound
 from aggregator.leader.releases import Measuring, Unmasking, check_answer
@@ -21,6 +23,7 @@ from aggregator.leader.work import PublishedRound
 from aggregator.rounds import FINAL_ROUND_STATES, Effect, RoundEvent, RoundState, step_round
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
+from aggregator.storage.vault import NOISE_SECRET
 from models.wire.frames import join_seals, seals_head
 from models.wire.problems import ProblemError
 from models.wire.rounds import (
@@ -32,8 +35,9 @@ from models.wire.rounds import (
     sum_context,
 )
 from models.wire.studies import APPROVAL_TYPE, Decision, Study
+from privacy.accounting import Costs
 from privacy.crypto import SignatureInvalid, canonical_json, digest, verify_document
-from privacy.secure_sum import SumContext
+from privacy.secure_sum import BatchRefused, SumContext
 
 Result = TypeVar("Result")
 _FIRST_PAUSE_SECONDS = 0.1
@@ -82,12 +86,16 @@ class RoundDriver:
                 return Released(np.frombuffer(row.total, dtype="<i8").astype(np.int64), row.opened)
             if state in FINAL_ROUND_STATES:
                 return None
-            await {
+            step = {
                 RoundState.OPEN: self._collect,
                 RoundState.CLOSED: self._charge,
                 RoundState.CHARGED: self._ask_helper,
                 RoundState.ANSWERED: self._release,
-            }[state](row)
+            }[state]
+            try:
+                await step(row)
+            except (BatchRefused, KeyGone) as error:  # this round cannot be summed; the study's next one may
+                await self._abandon(row, RoundEvent.SPOILED, str(error))
 
     async def restore(self) -> None:
         """Take reports again for a round that was open when the leader stopped."""
@@ -109,8 +117,32 @@ class RoundDriver:
             window_seconds=self.study.window_seconds,
             checkpoint=desk.ledger_log.checkpoint(desk.clock.now_ms()),
         )
-        jws = await self._patiently(lambda: desk.helper.open_round(request))
-        opening = self._read_opening(jws, request)
+        price = await self._promise(number)
+        try:
+            jws = await self._patiently(lambda: desk.helper.open_round(request))
+            await self._store_opening(jws, request, number, model, price)
+        finally:
+            desk.opening.pop((self.study.study_hash(), number), None)
+
+    async def _promise(self, number: int) -> Costs:
+        """Set aside what the round will be charged: devices pay as soon as it opens.
+
+        Raises:
+            ProblemError: ``budget-exhausted``: the ledger cannot pay on top of the rounds that are open.
+        """
+        desk, study = self.desk, self.study
+        price = await asyncio.to_thread(desk.budget.price, study)
+
+        async def act(change: Change) -> None:
+            promised = [*await desk.store.promised(change.connection), *desk.opening.values()]
+            desk.budget.require_payable(study, price, promised)
+            desk.opening[study.study_hash(), number] = Promised(study.purpose, price)
+
+        await desk.database.change(act)
+        return price
+
+    async def _store_opening(self, jws: str, request: OpeningRequest, number: int, model: bytes, price: Costs) -> None:
+        desk, opening = self.desk, self._read_opening(jws, request)
         step = step_round(RoundState.AWAITED, RoundEvent.OPENED)
 
         async def act(change: Change) -> None:
@@ -125,6 +157,7 @@ class RoundDriver:
                 context=context.digest,
                 opening=jws,
                 closes_at_ms=opening.closes_at_ms,
+                costs=json.dumps(price),
             )
             await desk.ledger_log.append(change, "opening", jws.encode())
             item = self._open_round(round_id, number, model_hash(model), opening.closes_at_ms)
@@ -222,8 +255,10 @@ class RoundDriver:
             charged = desk.budget.charge(self.study, row.number, price, approval)
             await desk.store.ledger.append(change, charged, row.study_hash)
             # The noise is fixed from here on: a function of this secret and the batch, whatever happens next.
+            wrapping = await asyncio.to_thread(desk.vault.make)
+            wrapped = desk.vault.wrap(wrapping, NOISE_SECRET, row.context, desk.entropy(32))
             await desk.store.update_round(
-                change.connection, row.round_id, state=step.state, noise_secret=desk.entropy(32)
+                change.connection, row.round_id, state=step.state, wrapping=wrapping, wrapped_noise=wrapped
             )
             change.then(lambda: desk.budget.settle(charged))
 
@@ -248,7 +283,7 @@ class RoundDriver:
         except ProblemError as error:
             await self._refused(row, error)
             return
-        opened = check_answer(answer, row.context, outgoing.batch, row.reports, desk.settings.helper_verify_key())
+        opened = await self._check_answer(row, answer, outgoing.batch)
         step = step_round(RoundState.CHARGED, RoundEvent.ANSWERED)
 
         async def act(change: Change) -> None:
@@ -257,6 +292,16 @@ class RoundDriver:
             )
 
         await desk.database.change(act)
+
+    async def _check_answer(self, row: Record, answer: bytes, batch: bytes) -> int:
+        """The helper's count of opened seals; every seal that it says has failed must be one of the batch's."""
+        helper_key, least = self.desk.settings.helper_verify_key(), self.study.plan.minimum_cohort
+        counted = await asyncio.to_thread(check_answer, answer, row.context, batch, row.reports, least, helper_key)
+        async with self.desk.database.reading() as connection:
+            found = await self.desk.store.count_reports(connection, row.round_id, counted.failed)
+        if found != len(counted.failed):
+            raise StudyFailed("the helper says that seals have failed which are not in the batch")
+        return counted.opened
 
     async def _seals(self, row: Record) -> AsyncGenerator[list[bytes]]:
         async with self.desk.database.reading() as connection:
@@ -285,7 +330,8 @@ class RoundDriver:
             packed_bytes = self.study.plan.parameters().packed_bytes
             async for chunk in self.desk.store.masked_chunks(connection, row.round_id, packed_bytes):
                 await asyncio.to_thread(unmasking.add, chunk)
-        total, batch = await asyncio.to_thread(unmasking.finish, row.noise_secret, row.opened)
+        noise_secret = self.desk.vault.unwrap(row.wrapping, NOISE_SECRET, row.context, row.wrapped_noise)
+        total, batch = await asyncio.to_thread(unmasking.finish, noise_secret, row.opened)
         await self._store_release(row, total, batch)
 
     async def _store_release(self, row: Record, total: NDArray[np.int64], batch: bytes) -> None:
@@ -308,9 +354,11 @@ class RoundDriver:
                 state=step.state,
                 total=stored,
                 released_at_ms=now_ms,
-                noise_secret=None,
+                wrapping=None,
+                wrapped_noise=None,
                 answer=None,
             )
+            change.then(lambda: desk.vault.destroy_soon([row.wrapping]))
             await desk.store.drop_reports(change.connection, row.round_id)
             await desk.ledger_log.append(change, "release", canonical_json(entry))
 
@@ -336,8 +384,16 @@ class RoundDriver:
 
         async def act(change: Change) -> None:
             await self.desk.store.update_round(
-                change.connection, row.round_id, state=step.state, detail=detail, noise_secret=None, answer=None
+                change.connection,
+                row.round_id,
+                state=step.state,
+                detail=detail,
+                wrapping=None,
+                wrapped_noise=None,
+                answer=None,
             )
+            if current.wrapping is not None:
+                change.then(lambda: self.desk.vault.destroy_soon([current.wrapping]))
             await self.desk.store.drop_reports(change.connection, row.round_id)
             change.then(lambda: self._take_down(row.context))
 

@@ -1,13 +1,18 @@
 """One store: a writer that does one change at a time, and readers.
 
 A change is one durable transaction followed by its in-memory consequences. Both happen under one lock and, once begun,
-are finished even if the request that asked goes away: memory and disk never disagree.
+are finished even if the request that asked goes away: memory and disk never disagree. Where several processes share a
+store, one writes at a time: SQLite and an advisory lock of PostgreSQL see to it.
+
+``scrub`` empties SQLite's write-ahead log, so that deleted reports are gone from the files. It is tidiness, and no
+secret rests on it (``vault`` says what does): a reader that is under way, a file system that copies on write or an SSD
+may keep old blocks, and PostgreSQL keeps dead rows until it vacuums.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -21,8 +26,11 @@ from aggregator.storage.migration import upgrade
 
 Result = TypeVar("Result")
 
+_ONE_WRITER = "SELECT pg_advisory_xact_lock(5208294321)"
+"""Held by every change on PostgreSQL until its commit; the number is ours and arbitrary."""
+_BUSY = "PRAGMA busy_timeout=10000"
 _PRAGMAS = (
-    "PRAGMA busy_timeout=10000",
+    _BUSY,
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA secure_delete=ON",
@@ -63,9 +71,11 @@ class Database:
             raise SettingsInvalid(f"database_url cannot be used: {type(error).__name__}") from error
         self._lock = asyncio.Lock()
         self._under_way: set[asyncio.Task[Any]] = set()
+        self.scrub_owed = False
+        """The last scrub met a reader or a writer; whoever tidies up tries again."""
 
     async def open(self, schema: str) -> None:
-        """Bring the schema up to date (Alembic) and check the file.
+        """Bring the schema up to date (Alembic), check the file, and fold in what a crash left of its log.
 
         Raises:
             StoreCorrupt: the file is no database, is damaged or cannot be reached.
@@ -76,7 +86,10 @@ class Database:
                     verdict = (await connection.execute(text("PRAGMA quick_check(1)"))).scalar_one()
                     if verdict != "ok":
                         raise StoreCorrupt(f"the store is damaged ({verdict}); restore it from a back-up")
+                else:
+                    await connection.execute(text(_ONE_WRITER))
                 await connection.run_sync(upgrade, schema)
+            await self._checkpoint()
         except (SQLAlchemyError, OSError) as error:
             raise StoreCorrupt(f"the store cannot be opened ({type(error).__name__})") from error
 
@@ -89,14 +102,13 @@ class Database:
 
     async def change(self, act: Callable[[Change], Awaitable[Result]]) -> Result:
         """Run one change; it is completed or rolled back whole, even when the caller is cancelled."""
-        task = asyncio.ensure_future(self._run(act))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(task)
+        return await self._finished(self._run(act))
 
     async def _run(self, act: Callable[[Change], Awaitable[Result]]) -> Result:
         async with self._lock:
             async with self._writer.begin() as connection:
+                if not self._sqlite:
+                    await connection.execute(text(_ONE_WRITER))
                 change = Change(connection)
                 result = await act(change)
             change.settle()
@@ -108,14 +120,41 @@ class Database:
         async with self._reader.begin() as connection:
             yield connection
 
-    async def scrub(self) -> None:
-        """Fold the write-ahead log into the file and empty it, so that deleted secrets are gone from both."""
+    async def scrub(self) -> bool:
+        """Fold the write-ahead log into the file and empty it, so that what was deleted is gone from both.
+
+        Finished even if the caller goes away. A reader that is under way is not waited for: changes would wait with it.
+
+        Returns:
+            Whether it is done; if not, ``scrub_owed`` is set until a later call succeeds.
+        """
+        return await self._finished(self._scrub())
+
+    async def _scrub(self) -> bool:
+        async with self._lock:
+            return await self._checkpoint()
+
+    async def _checkpoint(self) -> bool:
         if not self._sqlite:
-            return
-        async with self._lock, self._writer.connect() as connection:
+            return True
+        async with self._writer.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
-            cursor = await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            await cursor.close()
+            try:
+                await driver.execute("PRAGMA busy_timeout=0")
+                cursor = await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                busy, *_ = await cursor.fetchone()
+                await cursor.close()
+            finally:
+                await driver.execute(_BUSY)
+        self.scrub_owed = bool(busy)
+        return not busy
+
+    async def _finished(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do this to its end, whatever becomes of the caller."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
 
 
 def _engine(url: str, begin: str | None, *, connections: int) -> AsyncEngine:

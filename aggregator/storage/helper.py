@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, Final
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aggregator.budget import Promised
 from aggregator.storage.helper_tables import METADATA, decisions, proposals, rounds, withdrawals
 from aggregator.storage.ledger import LedgerStore
 
 Record = Row[Any]
+NO_SECRETS: Final = {"wrapping": None, "wrapped_key": None, "wrapped_noise": None}
+"""A round whose secrets are over: the row names no wrapping key, and the key itself is destroyed after the commit."""
+_LIVE = rounds.c.wrapping.is_not(None)
+_APPROVALS_FROM = "approvals_from"
 
 
 class HelperStore:
@@ -57,36 +62,90 @@ class HelperStore:
         return list((await connection.execute(query)).all())
 
     async def add_round(self, connection: AsyncConnection, **values: Any) -> None:
-        """Store an opening with its private key."""
+        """Store an opening with its wrapped key."""
         await connection.execute(rounds.insert().values(bucket=0, **values))
 
     async def update_round(self, connection: AsyncConnection, round_id: int, **values: Any) -> None:
         """Change a round."""
         await connection.execute(update(rounds).where(rounds.c.round_id == round_id).values(**values))
 
-    async def expire_rounds(self, connection: AsyncConnection, before_ms: int, state: str) -> int:
-        """Destroy keys and noise secrets of unanswered rounds whose window ended before a time; returns how many."""
-        over = rounds.c.private_key.is_not(None) & rounds.c.state.in_(("open", "marked"))
-        query = update(rounds).where(over, rounds.c.closes_at_ms < before_ms)
-        return int((await connection.execute(query.values(state=state, private_key=None, noise_secret=None))).rowcount)
+    async def promised(self, connection: AsyncConnection) -> list[Promised]:
+        """What rounds that are open will be charged when their batches come."""
+        joined = select(rounds.c.costs, proposals.c.body).join(proposals).where(_LIVE, rounds.c.state == "open")
+        return [Promised.parse(row.costs, row.body) for row in await connection.execute(joined)]
 
-    async def destroy_keys(self, connection: AsyncConnection, study_hash: bytes) -> None:
-        """Destroy the keys and noise secrets of every round of a study."""
-        query = update(rounds).where(rounds.c.study_hash == study_hash)
-        await connection.execute(query.values(private_key=None, noise_secret=None))
+    async def live_keys(self, connection: AsyncConnection) -> set[bytes]:
+        """Wrapping keys of rounds under way."""
+        return set((await connection.execute(select(rounds.c.wrapping).where(_LIVE))).scalars())
 
-    async def add_withdrawal(self, connection: AsyncConnection, report_id: bytes, token: bytes, at_ms: int) -> bool:
-        """Store a notice once; says whether it was new."""
+    async def expire_rounds(
+        self, connection: AsyncConnection, before_ms: int, state: str, wrapping: Collection[bytes] | None = None
+    ) -> list[bytes]:
+        """End unanswered rounds whose window was over before a time; returns their wrapping keys, to be destroyed.
+
+        Args:
+            connection: of a change.
+            before_ms: the time.
+            state: what they become.
+            wrapping: only those with these wrapping keys.
+        """
+        over = rounds.c.state.in_(("open", "marked")) & (rounds.c.closes_at_ms < before_ms)
+        return await self._forget(
+            connection, over if wrapping is None else over & rounds.c.wrapping.in_(wrapping), state
+        )
+
+    async def end_round(self, connection: AsyncConnection, round_id: int, state: str) -> list[bytes]:
+        """End one round without an answer; returns its wrapping key, to be destroyed."""
+        return await self._forget(connection, rounds.c.round_id == round_id, state)
+
+    async def forget_study(self, connection: AsyncConnection, study_hash: bytes) -> list[bytes]:
+        """Forget the secrets of every round of a study; returns their wrapping keys, to be destroyed."""
+        return await self._forget(connection, rounds.c.study_hash == study_hash)
+
+    async def _forget(
+        self, connection: AsyncConnection, which: ColumnElement[bool], state: str | None = None
+    ) -> list[bytes]:
+        here = _LIVE & which
+        names = list((await connection.execute(select(rounds.c.wrapping).where(here))).scalars())
+        change = {} if state is None else {"state": state}
+        await connection.execute(update(rounds).where(here).values(**change, **NO_SECRETS))
+        return names
+
+    # Restored stores
+
+    async def approvals_from_ms(self, connection: AsyncConnection) -> int:
+        """Approvals that were signed before this time do not count any more; 0 unless the store was once restored."""
+        return int.from_bytes(await self.ledger.fact(connection, _APPROVALS_FROM) or b"", "big")
+
+    async def withdraw_approvals(self, connection: AsyncConnection, from_ms: int) -> int:
+        """Put every approved study before an officer again; returns how many."""
+        await self.ledger.set_fact(connection, _APPROVALS_FROM, from_ms.to_bytes(8, "big"))
+        query = update(proposals).where(proposals.c.state == "approved").values(state="proposed")
+        return int((await connection.execute(query)).rowcount)
+
+    # Withdrawals
+
+    async def add_withdrawal(
+        self, connection: AsyncConnection, report_id: bytes, token: bytes, at_ms: int, round_id: int | None
+    ) -> bool:
+        """Store a notice once; says whether it was new. ``round_id`` is None for the old form, which names no round."""
         here = (withdrawals.c.report_id == report_id) & (withdrawals.c.token == token)
         if (await connection.execute(select(withdrawals.c.withdrawal_id).where(here))).first() is not None:
             return False
-        await connection.execute(withdrawals.insert().values(report_id=report_id, token=token, at_ms=at_ms))
+        await connection.execute(
+            withdrawals.insert().values(report_id=report_id, token=token, at_ms=at_ms, round_id=round_id)
+        )
         return True
 
-    async def drop_old_withdrawals(self, connection: AsyncConnection, before_ms: int) -> int:
-        """Drop notices older than every report that they could concern; returns how many are left."""
-        await connection.execute(withdrawals.delete().where(withdrawals.c.at_ms < before_ms))
-        return int((await connection.execute(select(func.count()).select_from(withdrawals))).scalar_one())
+    async def withdrawal_count(self, connection: AsyncConnection, round_id: int | None) -> int:
+        """Notices of a round, or of the old form."""
+        query = select(func.count()).select_from(withdrawals).where(withdrawals.c.round_id == round_id)
+        return int((await connection.execute(query)).scalar_one())
+
+    async def drop_old_withdrawals(self, connection: AsyncConnection, before_ms: int) -> None:
+        """Drop notices that are older than this and of no round under way."""
+        over = withdrawals.c.round_id.is_(None) | withdrawals.c.round_id.not_in(select(rounds.c.round_id).where(_LIVE))
+        await connection.execute(withdrawals.delete().where(withdrawals.c.at_ms < before_ms, over))
 
     async def withdrawal_horizon(self, connection: AsyncConnection) -> int:
         """The number of the last notice so far."""

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aggregator.budget import Promised
 from aggregator.storage.leader_tables import (
     METADATA,
     bundles,
@@ -19,6 +20,7 @@ from aggregator.storage.leader_tables import (
     reports,
     rounds,
     studies,
+    taken_back,
 )
 from aggregator.storage.ledger import LedgerStore
 
@@ -118,6 +120,16 @@ class LeaderStore:
         query = select(rounds).where(rounds.c.study_hash == study_hash).order_by(rounds.c.number)
         return list((await connection.execute(query)).all())
 
+    async def promised(self, connection: AsyncConnection) -> list[Promised]:
+        """What rounds that take reports, or have just closed, will be charged."""
+        joined = select(rounds.c.costs, studies.c.body).join(studies).where(rounds.c.state.in_(("open", "closed")))
+        return [Promised.parse(row.costs, row.body) for row in await connection.execute(joined)]
+
+    async def live_keys(self, connection: AsyncConnection) -> set[bytes]:
+        """Wrapping keys of rounds under way."""
+        query = select(rounds.c.wrapping).where(rounds.c.wrapping.is_not(None))
+        return set((await connection.execute(query)).scalars())
+
     async def contexts(self, connection: AsyncConnection) -> list[bytes]:
         """The contexts of every round so far."""
         return list((await connection.execute(select(rounds.c.context))).scalars())
@@ -159,14 +171,43 @@ class LeaderStore:
         async for part in result.partitions(chunk):
             yield [(row.report_id, row.masked) for row in part]
 
-    async def drop_report(self, connection: AsyncConnection, round_id: int, device_id: bytes) -> bool:
-        """Take one device's report out of a round; says whether there was one."""
-        query = delete(reports).where(reports.c.round_id == round_id, reports.c.device_id == device_id)
-        return bool((await connection.execute(query)).rowcount)
+    async def take_back(self, connection: AsyncConnection, round_id: int, device_id: bytes, *, expected: bool) -> bool:
+        """Take a device out of a round: its report goes, and neither comes back. Says whether there was a report.
+
+        ``expected``: a report that has not come may be on its way, so the device is kept out although it has none.
+        """
+        here = (reports.c.round_id == round_id) & (reports.c.device_id == device_id)
+        report_id = (await connection.execute(select(reports.c.report_id).where(here))).scalar_one_or_none()
+        if report_id is None and not expected:
+            return False
+        await connection.execute(delete(reports).where(here))
+        gone = (taken_back.c.round_id == round_id) & (taken_back.c.device_id == device_id)
+        if (await connection.execute(select(taken_back.c.device_id).where(gone))).first() is None:
+            values = {"round_id": round_id, "device_id": device_id, "report_id": report_id}
+            await connection.execute(taken_back.insert().values(**values))
+        return report_id is not None
+
+    async def taken_back(
+        self, connection: AsyncConnection, round_id: int, device_ids: Sequence[bytes], report_ids: Sequence[bytes]
+    ) -> list[Record]:
+        """Which of these devices and report ids were taken out of a round."""
+        same = taken_back.c.device_id.in_(device_ids) | taken_back.c.report_id.in_(report_ids)
+        query = select(taken_back).where(taken_back.c.round_id == round_id, same)
+        return list((await connection.execute(query)).all())
+
+    async def count_reports(self, connection: AsyncConnection, round_id: int, report_ids: Sequence[bytes]) -> int:
+        """How many of these ids are reports of a round."""
+        found = 0
+        for start in range(0, len(report_ids), _CHUNK):
+            here = reports.c.report_id.in_(report_ids[start : start + _CHUNK])
+            query = select(func.count()).select_from(reports).where(reports.c.round_id == round_id, here)
+            found += int((await connection.execute(query)).scalar_one())
+        return found
 
     async def drop_reports(self, connection: AsyncConnection, round_id: int) -> None:
-        """Delete a round's reports; the store overwrites the bytes."""
+        """Delete what a round has of its devices; the store overwrites the bytes."""
         await connection.execute(delete(reports).where(reports.c.round_id == round_id))
+        await connection.execute(delete(taken_back).where(taken_back.c.round_id == round_id))
 
     # Log and bundles
 

@@ -74,7 +74,9 @@ rounds = Table(
     Column("opening", Text, nullable=False),
     Column("closes_at_ms", BigInteger, nullable=False),
     Column("reports", BigInteger, nullable=True),
-    Column("noise_secret", LargeBinary(32), nullable=True),
+    Column("wrapping", LargeBinary(16), nullable=True),
+    Column("wrapped_noise", LargeBinary, nullable=True),
+    Column("costs", Text, nullable=True),
     Column("answer", LargeBinary, nullable=True),
     Column("opened", BigInteger, nullable=True),
     Column("released_at_ms", BigInteger, nullable=True),
@@ -94,6 +96,13 @@ reports = Table(
     Index("ix_reports_round_report", "round_id", "report_id", unique=True),
 )
 
+taken_back = Table(
+    "taken_back",
+    METADATA,
+    Column("round_id", Integer, ForeignKey("rounds.round_id"), primary_key=True),
+    Column("device_id", LargeBinary(16), primary_key=True),
+    Column("report_id", LargeBinary(32), nullable=True),
+)
 
 log_entries = Table(
     "log_entries",

@@ -53,3 +53,13 @@ class HeadMirror:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._path)
+        sync_folder(self._path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's entries durable: a file that was made, replaced or removed in it stays so after a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

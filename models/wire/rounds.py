@@ -139,8 +139,22 @@ class ShareAnswer(Message):
     failed: tuple[FailedSeal, ...]
 
 
+class SealedWithdrawal(Message):
+    """A device tells the helper directly not to count its report: the report's seal, and the token that it commits to.
+
+    The seal shows that the notice is about a report of this round; the report's id is its SHA-256. Without it anyone
+    could fill the helper's list with ids of nothing.
+    """
+
+    version: Literal[2] = 2
+    study_hash: Hex32
+    round: Annotated[int, Field(ge=1)]
+    seal: Base64
+    token: Hex32
+
+
 class WithdrawalNotice(Message):
-    """A device tells the helper directly not to count its report: the id, and the token that the seal commits to."""
+    """The old form of a notice: the report's id and the token. Anyone can make one up, so the helper keeps few."""
 
     version: Literal[1] = 1
     report_id: Hex32

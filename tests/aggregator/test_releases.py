@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from aggregator.errors import StudyFailed
-from aggregator.leader.releases import check_answer
+from aggregator.leader.releases import Counted, check_answer
 from models.wire.message import to_base64
 from models.wire.rounds import ANSWER_TYPE, Answer, FailedSeal, ShareAnswer, failed_digest
 from privacy.crypto import SigningKey, sign_document
@@ -17,14 +17,20 @@ CONTEXT, BATCH, SHARE = b"c" * 32, b"b" * 32, b"share"
 FAILED = (FailedSeal(report_id="aa" * 32, reason="withdrawn"),)
 
 
-def answered(signer: SigningKey = HELPER, failed: tuple[FailedSeal, ...] = FAILED, share: bytes = SHARE) -> bytes:
+def answered(
+    signer: SigningKey = HELPER,
+    failed: tuple[FailedSeal, ...] = FAILED,
+    share: bytes = SHARE,
+    signed: tuple[FailedSeal, ...] = FAILED,
+    opened: int = 9,
+) -> bytes:
     """An answer to a batch of ten with one failed seal; what travels beside the statement may differ from it."""
     statement = Answer(
         context=CONTEXT.hex(),
         batch=BATCH.hex(),
-        opened=9,
+        opened=opened,
         share_sha256=hashlib.sha256(SHARE).hexdigest(),
-        failed_sha256=failed_digest(FAILED),
+        failed_sha256=failed_digest(signed),
         answered_at_ms=1,
     )
     jws = sign_document(signer, ANSWER_TYPE, statement.document())
@@ -32,8 +38,9 @@ def answered(signer: SigningKey = HELPER, failed: tuple[FailedSeal, ...] = FAILE
 
 
 def test_what_the_helper_signed_is_taken() -> None:
-    """The signed count of opened seals comes back."""
-    assert check_answer(answered(), CONTEXT, BATCH, 10, HELPER.verify_key) == 9
+    """The signed count of opened seals comes back, and which ones failed."""
+    counted = check_answer(answered(), CONTEXT, BATCH, 10, 9, HELPER.verify_key)
+    assert counted == Counted(9, (bytes.fromhex("aa" * 32),))
 
 
 @pytest.mark.parametrize(
@@ -53,4 +60,27 @@ def test_what_the_helper_signed_is_taken() -> None:
 def test_anything_else_releases_nothing(body: bytes, context: bytes, batch: bytes, reports: int) -> None:
     """One thing changed on the way, and the study fails with a reason."""
     with pytest.raises(StudyFailed):
-        check_answer(body, context, batch, reports, HELPER.verify_key)
+        check_answer(body, context, batch, reports, 5, HELPER.verify_key)
+
+
+def failures(count: int) -> tuple[FailedSeal, ...]:
+    """Failed seals in the order of their ids."""
+    return tuple(FailedSeal(report_id=f"{index:064x}", reason="expired") for index in range(count))
+
+
+@pytest.mark.parametrize(
+    ("failed", "opened", "message"),
+    [
+        (failures(6), 4, "at least 5 are needed"),
+        (failures(9), 1, "at least 5 are needed"),
+        ((*failures(2), failures(2)[1]), 7, "named twice"),
+        (failures(3)[::-1], 7, "not in order"),
+        (failures(3), 6, "do not add up"),
+    ],
+    ids=["below the cohort", "one report", "twice", "disorder", "count"],
+)
+def test_a_helper_that_lies_about_its_counts_releases_nothing(failed, opened, message) -> None:
+    """The minimum cohort holds at the leader too, whatever the pinned helper signs: nobody's report is singled out."""
+    body = answered(failed=failed, signed=failed, opened=opened)
+    with pytest.raises(StudyFailed, match=message):
+        check_answer(body, CONTEXT, BATCH, 10, 5, HELPER.verify_key)

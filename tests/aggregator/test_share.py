@@ -4,32 +4,10 @@ import json
 
 import pytest
 
-from aggregator.clock import Clock
-from aggregator.helper import decisions, expiry, shares
-from aggregator.storage.helper import HelperStore
+from aggregator.helper import decisions, shares
 from models.wire.frames import SEALS_MEDIA_TYPE, encode_seals
 
-from .world import World, code, in_world, vectors
-
-
-class Turnable:
-    """Wall time that a test moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-async def _seals(world: World, study, count: int = 8) -> list[bytes]:
-    await world.approved(study)
-    opening = await world.opening(study)
-    devices = world.lone_devices(count)
-    return [
-        world.report(device, study, opening, vector).seal
-        for device, vector in zip(devices, vectors(count), strict=True)
-    ]
+from .world import code, in_world, sealed, vectors
 
 
 @in_world()
@@ -52,7 +30,7 @@ async def test_an_identical_batch_gets_identical_bytes(world):
     """A retry costs nothing and says the same, also after a restart."""
     study = world.study()
     async with world.helper_up():
-        seals = await _seals(world, study)
+        seals = await sealed(world, study)
         first = await world.share(study, seals)
         assert (await world.share(study, seals)).content == first.content
     async with world.helper_up() as app:
@@ -65,7 +43,7 @@ async def test_n_versus_n_minus_one_is_refused(world):
     """After n seals were answered, the same batch without one is another batch: nothing to subtract from."""
     study = world.study()
     async with world.helper_up():
-        seals = await _seals(world, study)
+        seals = await sealed(world, study)
         await world.share(study, seals)
         assert code(await world.share(study, seals[1:])) == "already-answered"
         assert code(await world.open_round(study)) == "already-answered"
@@ -83,7 +61,7 @@ async def test_a_crash_after_the_mark_leaves_the_same_share(world):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shares, "_compute", crash)
         async with world.helper_up():
-            seals = await _seals(world, study)
+            seals = await sealed(world, study)
             with pytest.raises(RuntimeError):
                 await world.share(study, seals)
     world.helper_secret = b"\7" * 32  # a fresh draw would differ
@@ -123,7 +101,7 @@ async def test_batches_that_are_small_repeated_or_out_of_order_are_refused_witho
     """Nothing is marked or charged for a batch that is refused before the first seal is opened."""
     study = world.study()
     async with world.helper_up() as app:
-        seals = await _seals(world, study)
+        seals = await sealed(world, study)
         assert code(await world.share(study, seals[:4])) == "cohort-too-small"
         assert code(await world.share(study, [*seals, seals[0]])) == "batch-invalid"
         ordered = sorted(seals, key=lambda seal: shares.hashlib.sha256(seal).digest())
@@ -138,7 +116,7 @@ async def test_a_cohort_that_shrinks_below_the_minimum_is_never_answered(world):
     """Forged seals cannot fill up a cohort of few real ones: the round is spent and silent."""
     study = world.study()
     async with world.helper_up():
-        seals = await _seals(world, study)
+        seals = await sealed(world, study)
         forged = [bytes([index]) * len(seals[0]) for index in range(4)]
         batch = [*seals[:4], *forged]
         assert code(await world.share(study, batch)) == "cohort-too-small"
@@ -147,45 +125,11 @@ async def test_a_cohort_that_shrinks_below_the_minimum_is_never_answered(world):
 
 
 @in_world()
-async def test_the_round_key_is_gone_from_the_disk_after_the_answer(world):
-    """Whoever takes the helper's files after the answer cannot open the round's seals."""
-    study = world.study()
-    async with world.helper_up() as app:
-        seals = await _seals(world, study)
-        office = app.state.office
-        async with office.database.reading() as connection:
-            key = (await office.store.round(connection, study.study_hash(), 1)).private_key
-        assert any(key in path.read_bytes() for path in (world.folder / "helper").glob("store.sqlite3*"))
-        await world.share(study, seals)
-        assert not any(key in path.read_bytes() for path in (world.folder / "helper").glob("store.sqlite3*"))
-
-
-@in_world()
-async def test_the_key_of_a_round_that_was_never_answered_is_destroyed(world):
-    """A leader that keeps a batch back does not keep the round's key alive: after its grace no seal opens any more."""
-    clock = Turnable()
-    world.clock = Clock(wall=clock)
-    study = world.study()
-    async with world.helper_up() as app:
-        seals = await _seals(world, study)
-        office = app.state.office
-        async with office.database.reading() as connection:
-            key = (await office.store.round(connection, study.study_hash(), 1)).private_key
-        clock.seconds += study.window_seconds + office.settings.round_key_seconds - 10
-        assert await expiry.destroy_expired(office) == 0
-        clock.seconds += 20
-        assert await expiry.destroy_expired(office) == 1
-        assert not any(key in path.read_bytes() for path in (world.folder / "helper").glob("store.sqlite3*"))
-        assert code(await world.share(study, seals)) == "stale"
-        assert office.budget.state.length == 0
-
-
-@in_world()
 async def test_a_batch_under_a_policy_that_has_changed_is_refused(world):
     """People agreed to the purposes' texts: a round that was opened under older ones is not answered."""
     study = world.study()
     async with world.helper_up() as app:
-        seals = await _seals(world, study)
+        seals = await sealed(world, study)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(decisions, "registry_hash", lambda: bytes(32))
             assert code(await world.share(study, seals)) == "stale"
@@ -255,9 +199,11 @@ async def test_only_the_leaders_fresh_signature_is_heard(world):
 
 @in_world(helper_options={"body_limit_bytes": 4_096, "batch_limit_bytes": 4_096})
 async def test_malformed_and_oversized_bodies_have_their_problems(world):
-    """The helper reads neither what is too large nor what does not parse."""
+    """The helper reads neither what is too large nor what does not parse; a study whose batch would be is not taken."""
     async with world.helper_up():
-        study = world.study()
+        large = world.study("large", plan={"minimum_cohort": 2, "maximum_cohort": 4})
+        assert code(await world.as_leader("/v1/proposals", large.canonical())) == "invalid-study"
+        study = world.study(plan={"minimum_cohort": 2, "maximum_cohort": 3})
         path = f"/v1/rounds/{study.study_hash().hex()}/1/share"
         assert code(await world.as_leader(path, bytes(5_000), SEALS_MEDIA_TYPE)) == "too-large"
         assert code(await world.as_leader(path, encode_seals([]), "text/plain")) == "unsupported-media-type"
@@ -283,44 +229,12 @@ async def test_the_console_shows_what_is_asked_and_what_it_costs(world):
         assert listed[0]["study"] == json.loads(study.canonical())
 
 
-async def _power_cut(*_: object) -> int:
-    raise InterruptedError("while the loss was being recorded")
-
-
-@in_world()
-async def test_a_restored_helper_answers_no_second_batch(world):
-    """Back-ups bring back keys and an unmarked round; the ledger's mirror shows it, and neither is used again."""
-    study, folder = world.study(), world.folder / "helper"
-    async with world.helper_up():
-        seals = await _seals(world, study)
-    backup = {path: path.read_bytes() for path in folder.glob("store.sqlite3*")}
-    async with world.helper_up():
-        assert (await world.share(study, seals)).status_code == 200
-    for path in folder.glob("store.sqlite3*"):
-        path.unlink()
-    for path, content in backup.items():
-        path.write_bytes(content)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(HelperStore, "expire_rounds", _power_cut)
-        with pytest.raises(InterruptedError):
-            async with world.helper_up():
-                pass
-    async with world.helper_up() as app:
-        assert code(await world.share(study, seals[1:])) == "stale"
-        other = world.study("other")
-        await world.approved(other)
-        assert code(await world.open_round(other)) == "budget-exhausted"
-        assert app.state.office.budget.spent_epsilon() == pytest.approx(8.0)
-    async with world.helper_up() as app:
-        assert app.state.office.budget.state.length == 1, "the loss is recorded once"
-
-
 @in_world()
 async def test_a_crash_around_a_charge_is_no_loss(world):
     """Between the mirror's two writes either head is the right one."""
     study = world.study()
     async with world.helper_up() as app:
-        seals = await _seals(world, study)
+        seals = await sealed(world, study)
         mirror = app.state.office.store.ledger.mirror
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(mirror, "settle", lambda _: None)

@@ -77,17 +77,14 @@ async def test_an_undecided_refused_or_forged_study_does_not_start(world):
 
 @in_world(leader_options={"budget_epsilon": 1.0})
 async def test_the_leaders_own_ledger_is_a_limit(world):
-    """A round that the leader cannot pay for is abandoned before the batch leaves."""
+    """A round that the leader cannot pay for is not opened: no device is charged for it."""
     async with world.up():
         study = world.study(epsilon_cap=50.0)
-        devices = await world.devices(5)
         await world.run(study)
-        _, opening = await world.work()
-        await world.send(*[(d, world.report(d, study, opening, v)) for d, v in zip(devices, vectors(5), strict=True)])
         account = await world.until(study, "failed")
-        assert account["rounds"][0]["state"] == "abandoned"
-        assert "budget" in account["rounds"][0]["detail"]
-        assert not any("/share" in path for path in world.line.calls)
+        assert account["rounds"] == []
+        assert "budget" in account["detail"]
+        assert "/v1/rounds" not in world.line.calls
 
 
 @in_world()

@@ -19,6 +19,7 @@ from aggregator.key_files import create_key
 from aggregator.leader.app import create_app as create_leader
 from aggregator.settings import HelperSettings, LeaderSettings
 from aggregator.storage.tokens import create_token
+from aggregator.storage.vault import ROUND_KEY
 from consent.choices import decline, grant
 from consent.ledger import open_ledger, record
 from consent.notices import notice
@@ -27,7 +28,7 @@ from consent.receipts import sign_receipt
 from consent.state import ConsentState, Parties
 from models.wire.enrolment import device_id, make_enrolment
 from models.wire.frames import REPORTS_MEDIA_TYPE, SEALS_MEDIA_TYPE, ReportFrame, encode_batch, encode_seals
-from models.wire.message import from_base64
+from models.wire.message import from_base64, to_base64
 from models.wire.problems import PROBLEM_MEDIA_TYPE, Problem, problem_code
 from models.wire.rounds import (
     CHECKPOINT_TYPE,
@@ -35,6 +36,7 @@ from models.wire.rounds import (
     Checkpoint,
     Opening,
     OpeningRequest,
+    SealedWithdrawal,
     Work,
     model_hash,
     sum_context,
@@ -375,6 +377,21 @@ class World:
         path = f"/v1/rounds/{study.study_hash().hex()}/{number}/share"
         return await self.as_leader(path, encode_seals(batch), SEALS_MEDIA_TYPE)
 
+    async def take_back(self, study: Study, report: Report, token: bytes, number: int = 1) -> httpx.Response:
+        """A device's own notice to the helper."""
+        notice = SealedWithdrawal(
+            study_hash=study.study_hash().hex(), round=number, seal=to_base64(report.seal), token=token.hex()
+        )
+        return await self.helper.post("/v1/withdrawals", json=notice.document())
+
+    async def round_key(self, study: Study, number: int = 1) -> bytes:
+        """The private key of a round under way, from the helper's store and its wrapping key."""
+        office = self.helper_app.state.office
+        async with office.database.reading() as connection:
+            known = await office.store.round(connection, study.study_hash(), number)
+        context = sum_context(study, number, known.model_hash).digest
+        return office.vault.unwrap(known.wrapping, ROUND_KEY, context, known.wrapped_key)
+
     def lone_devices(self, count: int) -> list[Device]:
         """Devices that no leader knows; the helper does not care."""
         keys = [SigningKey.generate() for _ in range(count)]
@@ -383,6 +400,26 @@ class World:
             Device(key, device_id(leader, key.verify_key), open_ledger(Parties(key.verify_key, leader, SITE, "p")))
             for key in keys
         ]
+
+
+class Turnable:
+    """Wall time that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+async def sealed(world: World, study: Study, count: int = 8) -> list[bytes]:
+    """Seals of a round that the helper has opened."""
+    await world.approved(study)
+    opening = await world.opening(study)
+    return [
+        world.report(device, study, opening, vector).seal
+        for device, vector in zip(world.lone_devices(count), vectors(count), strict=True)
+    ]
 
 
 def noise(secret: bytes, server: str, batch: bytes, study: Study) -> np.ndarray:

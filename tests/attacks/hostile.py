@@ -153,10 +153,11 @@ def ids(seals: Iterable[bytes]) -> list[bytes]:
 
 
 class Forgetful:
-    """A helper that forgets that it has answered: row and ledger are put back as they were when the round was opened.
+    """A helper that forgets that it has answered: row, wrapping keys and ledger are as when the round was opened.
 
-    Both stand in the way of a second batch: the row names the one batch, and the ledger refuses to be charged twice
-    for a round, so a helper that lost only the row would fail before it answered.
+    Each of them stands in the way of a second batch: the row names the one batch, its secrets need their wrapping key,
+    and the ledger refuses to be charged twice for a round, so a helper that lost only the row would fail before it
+    answered.
     """
 
     def __init__(self, world: World, study: Study) -> None:
@@ -169,9 +170,14 @@ class Forgetful:
             row = (await connection.execute(select(rounds).where(self._where))).one()
         self._row = {name: value for name, value in row._mapping.items() if name != "round_id"}
         self._ledger = self._office.budget.state
+        folder = self._office.settings.vault_folder()
+        self._wrapping = {path: path.read_bytes() for path in folder.iterdir()}
         return self
 
     async def forget(self) -> None:
+        for path, content in self._wrapping.items():
+            path.write_bytes(content)
+
         async def act(change: Any) -> None:
             await change.connection.execute(update(rounds).where(self._where).values(self._row))
             spent = ledger_rows.c.row_index >= self._ledger.length

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from aggregator.storage.mirror import MIRROR_FILE
+from aggregator.storage.standing import STANDING_FILE
 from models.wire.rounds import ShareAnswer, sum_context
+from privacy.accounting import open_ledger
 from privacy.crypto import SealPrivateKey
 from privacy.mechanisms import RandomStream, discrete_gaussian
 from privacy.secure_sum import HelperSum, LeaderSum, noised_share, unmask
@@ -176,11 +178,8 @@ def _context(scene: Scene):
 
 
 async def round_key(scene: Scene) -> SealPrivateKey:
-    """The round's private key from the helper's own store."""
-    office = scene.world.helper_app.state.office
-    async with office.database.reading() as connection:
-        known = await office.store.round(connection, scene.study.study_hash(), scene.opening.round)
-    return SealPrivateKey(known.private_key)
+    """The round's private key from the helper's own store and vault."""
+    return SealPrivateKey(await scene.world.round_key(scene.study, scene.opening.round))
 
 
 async def thief(scene: Scene) -> Loot:
@@ -188,9 +187,9 @@ async def thief(scene: Scene) -> Loot:
     office = scene.world.helper_app.state.office
     async with office.database.reading() as connection:
         known = await office.store.round(connection, scene.study.study_hash(), scene.opening.round)
-    if known.private_key is None:
+    if known.wrapping is None:
         return Loot(("no key",))
-    payload = SealedPayload.parse(SealPrivateKey(known.private_key).open(scene.seals[0], seal_info(_context(scene))))
+    payload = SealedPayload.parse((await round_key(scene)).open(scene.seals[0], seal_info(_context(scene))))
     mask = expand_mask(payload.seed, scene.params, _context(scene)).astype(np.uint64)
     received = LeaderSum(scene.params)
     received.add(scene.reports[0].masked)
@@ -202,27 +201,33 @@ async def thief(scene: Scene) -> Loot:
 
 @in_world()
 async def test_a_stolen_helper_after_the_round(world: World):
-    """The key and the noise's secret are gone from every file. Kept, the key opens each seal of the round."""
+    """Key and noise secret are in no file, and what unwraps them is gone. Kept, it opens each seal of the round."""
+    world.helper_secret = b"the noise secret of the helper!!"
     async with world.helper_up():
         scene = await stage(world)
         helper = await Forgetful(world, scene.study).remember()
-        key = helper._row["private_key"]
+        key = (await round_key(scene)).private_bytes()
+        (wrapping,) = helper._wrapping.values()
         await ask(scene, scene.seals)
         nothing(scene, await thief(scene))
-        files = list((world.folder / "helper").glob("store.sqlite3*"))
-        assert not any(key in path.read_bytes() or world.helper_secret in path.read_bytes() for path in files)
+        files = [path.read_bytes() for path in (world.folder / "helper").rglob("*") if path.is_file()]
+        assert not any(secret in file for file in files for secret in (key, wrapping, world.helper_secret))
         await helper.forget()  # a helper that had kept the key
         exactly(scene, await thief(scene))
 
 
-async def restored(world: World, scene: Scene, backup: dict, head: bytes | None) -> Loot:
-    """The helper's store is put back as it was before the answer, and the helper is asked for the batch less one."""
-    for path in (world.folder / "helper").glob("store.sqlite3*"):
+def _kept(world: World, *names: str) -> dict:
+    """Files of the helper's folder, by path."""
+    folder = world.folder / "helper"
+    return {path: path.read_bytes() for name in names for path in folder.glob(name)}
+
+
+async def restored(world: World, scene: Scene, backup: dict) -> Loot:
+    """Files of the helper are put back as they were before the answer, and it is asked for the batch less one."""
+    for path in _kept(world, "store.sqlite3*"):
         path.unlink()
     for path, content in backup.items():
         path.write_bytes(content)
-    mirror = world.folder / "helper" / MIRROR_FILE
-    mirror.unlink() if head is None else mirror.write_bytes(head)
     async with world.helper_up():
         refused, answer = await ask(scene, scene.seals[1:])
         return Loot((refused,)) if refused else Loot(vector=scene.lift(answer, scene.reports[1:]))
@@ -230,19 +235,25 @@ async def restored(world: World, scene: Scene, backup: dict, head: bytes | None)
 
 @in_world()
 async def test_a_restored_helper_asked_again(world: World):
-    """The ledger's head, kept apart, shows an old store, and the keys go. With the head put back too, nothing shows."""
+    """The heads, kept apart, show an old store, and a store without its wrapping keys opens nothing.
+
+    Three things stand in the way: the ledger's head, the standing's head and the wrapping key. Only with all three put
+    back too does nothing show.
+    """
     async with world.helper_up():
         scene = await stage(world)
-    backup = {path: path.read_bytes() for path in (world.folder / "helper").glob("store.sqlite3*")}
-    mirror = world.folder / "helper" / MIRROR_FILE
-    before = mirror.read_bytes() if mirror.exists() else None
+    store, wrapping = _kept(world, "store.sqlite3*"), _kept(world, "wrapping/*")
+    genesis = open_ledger(world.helper_settings().contract(), "helper").head
+    ledger = {world.folder / "helper" / MIRROR_FILE: genesis.hex().encode()}
+    standing = _kept(world, STANDING_FILE)
     with constant_noise():
         async with world.helper_up():
             first = scene.lift((await ask(scene, scene.seals))[1])
-        loot = await restored(world, scene, backup, mirror.read_bytes())
-        assert loot.refusals == ("stale",)
-        nothing(scene, loot)
-        second = await restored(world, scene, backup, before)
+        for backup in (store, {**store, **wrapping, **standing}, {**store, **ledger, **standing}):
+            loot = await restored(world, scene, backup)
+            assert loot.refusals == ("stale",)
+            nothing(scene, loot)
+        second = await restored(world, scene, {**store, **ledger, **standing, **wrapping})
     assert second.vector is not None
     exactly(scene, Loot(vector=first - second.vector))
 

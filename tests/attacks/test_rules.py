@@ -157,7 +157,7 @@ class TestContext:
 def durable(world) -> tuple[str, int, bool]:
     """What a power cut would leave of the helper: (round's state, ledger's rows, is the noise's secret kept)."""
     with sqlite3.connect(f"file:{world.folder / 'helper' / 'store.sqlite3'}?mode=ro", uri=True) as store:
-        state, secret = store.execute("SELECT state, noise_secret IS NOT NULL FROM rounds").fetchone()
+        state, secret = store.execute("SELECT state, wrapped_noise IS NOT NULL FROM rounds").fetchone()
         (rows,) = store.execute("SELECT count(*) FROM ledger_rows").fetchone()
     return state, rows, bool(secret)
 

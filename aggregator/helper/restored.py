@@ -1,0 +1,30 @@
+"""What a helper does whose store is not the one last used: nothing that was taken away comes back with a back-up."""
+
+from __future__ import annotations
+
+from aggregator.helper.decisions import CLOCK_SKEW_MS
+from aggregator.helper.expiry import EXPIRED, FOR_EVER_MS
+from aggregator.helper.office import Office
+from aggregator.storage.database import Change
+
+
+async def check(office: Office, change: Change) -> None:
+    """Compare the store with what lies beside the key; run once, at the start.
+
+    Where they differ, every round under way ends, and no approval that was signed before this moment counts: a stop, a
+    notice or an opening may be among what was lost. Whether charges were lost, the ledger's own head says.
+    """
+    kept = await office.standing.is_kept(change)
+    if kept and not office.budget.lost:
+        return
+    now_ms = office.clock.now_ms()
+    await office.store.expire_rounds(change.connection, FOR_EVER_MS, EXPIRED)
+    approvals = await office.store.withdraw_approvals(change.connection, now_ms + CLOCK_SKEW_MS)
+    await office.standing.begin_again(change, now_ms)
+    office.log.error(
+        "store restored",
+        meaning="it is not the one last used: round keys are destroyed, and officers have to sign approvals again",
+        approvals=approvals,
+    )
+    if office.budget.lost:
+        office.log.error("ledger lost", meaning="charges are missing: the whole budget counts as spent")

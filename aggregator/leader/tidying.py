@@ -1,0 +1,34 @@
+"""What a crash or a busy disk left undone: wrapping keys of rounds that are over, and a scrub that met a reader."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aggregator.leader.desk import Desk
+from aggregator.logs import failure
+from aggregator.storage.database import Change
+
+_PAUSE_SECONDS = 60.0
+
+
+async def tidy(desk: Desk) -> None:
+    """Destroy wrapping keys that no round under way names, and give the store's scrub another try."""
+
+    async def act(change: Change) -> None:
+        if over := desk.vault.names() - await desk.store.live_keys(change.connection):
+            change.then(lambda: desk.vault.destroy_soon(over))
+            desk.log.info("wrapping keys left over", keys=len(over))
+
+    await desk.database.change(act)
+    if desk.database.scrub_owed:
+        await desk.database.scrub()
+
+
+async def watch(desk: Desk) -> None:
+    """Tidy up now and every minute. Run for as long as the service is up."""
+    while True:
+        try:
+            await tidy(desk)
+        except Exception as error:  # noqa: BLE001 - a store that fails now is asked again; the service goes on
+            desk.log.error("not tidied up", **failure(error))  # noqa: TRY400 - texts may quote input
+        await asyncio.sleep(_PAUSE_SECONDS)
