@@ -30,7 +30,6 @@ from privacy.accounting import (
     unit_of,
 )
 from privacy.accounting.contract import convert
-from tests.privacy.accounting.test_known_answers import sections
 
 PLAN = [SumEvent(1.0, 0.01, 100)]
 ROOT = Path(__file__).resolve().parents[3]
@@ -235,29 +234,3 @@ def test_amplification_off_is_rate_one():
     assert epsilon(PLAN, 1e-6, "rdp", amplification=False) == epsilon(bare, 1e-6, "rdp")
     others = [ResponseEvent(0.5, 4), TreeEvent(5.0, 16)]
     assert epsilon(others, 1e-6, "rdp", amplification=False) == epsilon(others, 1e-6, "rdp")
-
-
-class TestKnownAnswers:
-    """The published answers behind the stated claims, a section at once; each case by itself: test_known_answers."""
-
-    pytestmark = pytest.mark.realdata
-
-    def test_prv(self):
-        """27 plans of Opacus: the PLD figure."""
-        cases = sections()["opacus_prv_msr"]["cases"]
-        ours = [epsilon([SumEvent(case["sigma"], case["q"], case["steps"])], case["delta"], "pld") for case in cases]
-        assert ours == pytest.approx([case["epsilon_pld"] for case in cases], abs=1e-4)
-        assert len(ours) == 27
-
-    def test_dp_sgd(self):
-        """TensorFlow Privacy's two DP-SGD runs: the RDP figure."""
-        for case in sections()["tfp_compute_dp_sgd"]["cases"]:
-            steps = math.ceil(case["epochs"] * case["n"] / case["batch"])
-            event = SumEvent(case["sigma"], case["batch"] / case["n"], steps)
-            assert epsilon([event], case["delta"], "rdp") == pytest.approx(case["epsilon"], abs=1e-7)
-
-    def test_divergences(self):
-        """Google's divergence vector at the whole orders."""
-        (case,) = sections()["google_rdp_poisson_gaussian"]["cases"]
-        event = SumEvent(case["sigma"], case["q"], case["steps"])
-        assert [rdp(event, order) for order in (5, 50, 100)] == pytest.approx(case["rdp"][2:5], rel=1e-4)
