@@ -1,9 +1,12 @@
 """Erasing a person: what is withdrawn is heard, nothing is sent for them any more, and nothing is paid twice."""
 
+import json
 import os
 
 import pytest
+from typer.testing import CliRunner
 
+from client_agent import cli
 from client_agent.agent import Addresses, set_up
 from client_agent.consenting import ConsentKeeper
 from client_agent.enrolment import enrol
@@ -184,6 +187,24 @@ def test_the_residents_next_poll_delivers_what_was_left_behind(world, store, mon
     resident.step()
     assert not accepts(world, device)
     assert len(store.outbox) == 0
+
+
+@pytest.mark.parametrize(("down", "told"), [(True, "still to be delivered: 1 withdrawal"), (False, "")])
+def test_the_visitor_is_told_what_is_still_to_be_delivered(world, store, monkeypatch, down, told):
+    """The command line says at once what the leader has not heard, and the status keeps saying it."""
+    populate(world, store, 1)
+    monkeypatch.setattr("client_agent.agent.LeaderConnection", lambda _: world.connections()[0])
+    monkeypatch.setattr("client_agent.agent.HelperConnection", lambda _: world.connections()[1])
+    monkeypatch.setattr("client_agent.clocks.SystemClock", lambda: world.clock)
+    folder = store._database.path.parent
+    set_up(folder, world.pins, Addresses("http://l", "http://h"), FileKeyring(folder))
+    world.down = down
+    done = CliRunner().invoke(cli.app, ["erase", "--yes", "--dir", str(folder), "--person", "person-0"])
+    assert done.exit_code == 0
+    assert told in done.stdout
+    assert ("still to be delivered" in done.stdout) == down
+    status = CliRunner().invoke(cli.app, ["status", "--json", "--dir", str(folder)])
+    assert json.loads(status.stdout)["withdrawals_of_erased_people_waiting"] == int(down)
 
 
 @pytest.mark.parametrize("lie", ["another key", "another receipt"])
