@@ -168,23 +168,29 @@ async def _finished(desk: Desk, study_id: str) -> _Finished:
     study = Study.model_validate_json(row.body)
     async with desk.database.reading() as connection:
         bodies = await desk.store.ledger.bodies(connection, row.study_hash)
-    provenance = await asyncio.to_thread(_provenance, desk, row, study, [Row.parse(body) for body in bodies])
+        opened = len(await desk.store.rounds(connection, row.study_hash))
+    charges = [Row.parse(body) for body in bodies]
+    provenance = await asyncio.to_thread(_provenance, desk, row, study, charges, opened)
     return _Finished(study, from_model_bytes(row.final_model), provenance)
 
 
-def _provenance(desk: Desk, row: Record, study: Study, charges: list[Row]) -> Provenance:
+def _provenance(desk: Desk, row: Record, study: Study, charges: list[Row], opened: int) -> Provenance:
     return Provenance(
         study_id=study.study_id,
         study_hash=row.study_hash.hex(),
         rounds=len(charges),
         epsilon_user=desk.budget.epsilon_of(charges, study.delta),
-        epsilon_local=_local_epsilon(study, len(charges)),
+        epsilon_local=_local_epsilon(study, opened),
         delta=study.delta,
     )
 
 
 def _local_epsilon(study: Study, rounds: int) -> float | None:
-    """Epsilon of the local layer per training row, for a device that trained in every round; None without noise."""
+    """Epsilon of the local layer (per training row, zero-out) where a device trained in all rounds; None without noise.
+
+    Every round that was opened counts, also one that was abandoned and that the leader was never charged for: devices
+    trained and sent in it, and this figure is about what leader and helper saw together.
+    """
     if not isinstance(study.query, TrainQuery) or study.query.local.noise_multiplier == 0 or rounds == 0:
         return None
     local = study.query.local
