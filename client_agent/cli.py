@@ -198,6 +198,12 @@ def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: A
             "cap_epsilon": spend.contract.epsilon,
             "delta": spend.contract.delta,
             "lifetime_epsilon": spend.lifetime_epsilon,
+            "local": {
+                "unit": "training row, zero-out, also against leader and helper together; the studies' sum",
+                "epsilon": spend.local_epsilon,
+                "delta": spend.local_delta,
+                "studies": spend.local,
+            },
             "intact": spend.intact,
             "quotas": spend.quotas,
             "taken": spend.taken,

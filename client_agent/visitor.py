@@ -19,6 +19,8 @@ from models.events import PROFILE_DAYS, Event
 from models.personalisation import PreparedBundle
 
 _DAY_MS = 86_400_000
+_SHORT = 8
+"""Digits of a study's digest that name it on the page."""
 
 
 class StoredVisitor:
@@ -133,6 +135,8 @@ class StoredVisitor:
             lifetime_epsilon=found.lifetime_epsilon,
             intact=found.intact,
             local_epsilon=found.local_epsilon,
+            local_delta=found.local_delta,
+            local_studies=tuple((study[:_SHORT], figure) for study, figure in sorted(found.local.items())),
         )
 
     def receipts(self) -> Sequence[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
@@ -199,8 +200,12 @@ class Spend:
         intact: the ledger is whole and no loss was recorded.
         quotas: by purpose, the share of the contract that it may take; ``"*"`` for every other.
         taken: by purpose, the share of the contract that it has taken.
-        local_epsilon: the largest of any study's local layer (per training row, zero-out, the study's delta), which
-            holds if leader and helper collude; None where no such layer was ever charged.
+        local_epsilon: what holds if leader and helper collude, over all studies together (per training row, zero-out,
+            at ``local_delta``): the sum of ``local``, by basic composition, since several studies train on the same
+            rows (Dwork and Roth 2014, theorem 3.16: epsilons add, and deltas add). No filter bounds the sum; each
+            study has one of its own. None where no such layer was ever charged.
+        local_delta: of that figure: the sum of the studies' deltas.
+        local: by study's digest, the figure of its local layer (per training row, zero-out, the study's delta).
     """
 
     contract: Contract
@@ -211,6 +216,8 @@ class Spend:
     quotas: dict[str, float]
     taken: dict[str, float]
     local_epsilon: float | None
+    local_delta: float
+    local: dict[str, float]
 
 
 def inspect(store: AgentStore, owner: str, clock: Clock) -> Spend | None:
@@ -223,7 +230,7 @@ def inspect(store: AgentStore, owner: str, clock: Clock) -> Spend | None:
         head, quotas = store.ledgers.head_of(owner, CONTRACT), json.loads(store.facts.get(_QUOTAS) or b"{}")
         intact = store.ledgers.intact() and store.facts.get(_LOST) is None
         signed = int(store.facts.get(_SIGNED) or b"0")
-        local = _local_epsilons(store, owner)
+        local = _local_spend(store, owner)
     elapsed = Elapsed(**json.loads(stored)).advance(boot_id(), clock.monotonic_seconds())
     times = Times(signed, elapsed.total_seconds)
     try:
@@ -238,20 +245,23 @@ def inspect(store: AgentStore, owner: str, clock: Clock) -> Spend | None:
         intact=intact,
         quotas=quotas,
         taken=spent_shares(state, times),
-        local_epsilon=max(local, default=None),
+        local_epsilon=math.fsum(figure for figure, _ in local.values()) if local else None,
+        local_delta=math.fsum(delta for _, delta in local.values()),
+        local={study: figure for study, (figure, _) in local.items()},
     )
 
 
-def _local_epsilons(store: AgentStore, owner: str) -> list[float]:
-    """The figure of each study's local layer; one whose ledger does not verify counts as all that it could spend."""
-    figures = []
+def _local_spend(store: AgentStore, owner: str) -> dict[str, tuple[float, float]]:
+    """By study, (epsilon, delta) of its local layer; a ledger that does not verify counts as all it could spend."""
+    figures = {}
     for study, contract in _local_contracts(store).items():
         bodies = store.ledgers.rows_of(owner, study)
         try:
             head = store.ledgers.head_of(owner, study)
-            figures += [lifetime_epsilon(replay(contract, owner, bodies, head))] if bodies or head else []
+            if bodies or head:
+                figures[study] = (lifetime_epsilon(replay(contract, owner, bodies, head)), contract.delta)
         except AccountingError:
-            figures.append(contract.epsilon)
+            figures[study] = (contract.epsilon, contract.delta)
     return figures
 
 

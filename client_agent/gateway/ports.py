@@ -37,8 +37,11 @@ class Budget:
         window_days: what is released within any so many days is what the cap bounds.
         lifetime_epsilon: charged since the beginning.
         intact: the ledger agrees with its mirror; if not, all of it counts as spent.
-        local_epsilon: what holds if leader and helper collude, the largest of any study's local layer (per training
-            row, zero-out, the study's delta); None where no model was trained here with noise of its own.
+        local_epsilon: what holds if leader and helper collude (per training row, zero-out, at ``local_delta``): the
+            sum over the studies that trained here, because they train on the same rows and epsilons and deltas add;
+            None where no model was trained here with noise of its own.
+        local_delta: of that sum.
+        local_studies: (short name, figure) of each study in it, at the study's own delta.
     """
 
     spent_epsilon: float
@@ -48,6 +51,8 @@ class Budget:
     lifetime_epsilon: float
     intact: bool = True
     local_epsilon: float | None = None
+    local_delta: float = 0.0
+    local_studies: tuple[tuple[str, float], ...] = ()
 
 
 class Visitor(Protocol):

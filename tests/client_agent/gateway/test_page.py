@@ -87,6 +87,22 @@ async def test_the_page_says_what_the_device_concludes_and_why():
         assert words in text, words
 
 
+async def test_the_page_shows_the_sum_of_the_local_figures_and_each_study():
+    """What holds if both services collude adds up over the studies; the page says so, with its unit and delta."""
+    visitor = MemoryVisitor(demo_bundle())
+    local = {"local_epsilon": 17.5, "local_delta": 2e-5, "local_studies": (("1a2b3c4d", 12.0), ("5e6f7a8b", 5.5))}
+    visitor.spent = Budget(0.75, 2.0, 1e-5, 30.0, 1.25, **local)
+    async with browser(visitor) as web:
+        text = (await web.get("/")).text
+    for words in (
+        "local ε 17.5",
+        "Per training row, zero-out, δ 2e-05",
+        "1a2b3c4d: 12.0, 5e6f7a8b: 5.5",
+        "the sum has none",
+    ):
+        assert words in text, words
+
+
 async def test_without_consent_to_personalisation_nothing_is_concluded():
     """Stored events of another purpose are not read to choose content."""
     visitor = MemoryVisitor(demo_bundle())
