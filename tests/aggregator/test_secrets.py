@@ -6,23 +6,14 @@ import stat
 
 import pytest
 
-from aggregator.clock import Clock
 from aggregator.errors import KeyGone
-from aggregator.helper import expiry, shares
+from aggregator.helper import expiry
 from aggregator.storage.database import Database
 from aggregator.storage.vault import NOISE_SECRET, ROUND_KEY, KeyVault
 
-from .world import Turnable, World, code, in_world, sealed, vectors
+from .world import World, code, in_world, sealed, vectors
 
 CONTEXT = bytes(32)
-
-
-def _everything(world: World, service: str = "helper") -> bytes:
-    return b"".join(path.read_bytes() for path in sorted((world.folder / service).rglob("*")) if path.is_file())
-
-
-def _wrapping(world: World, service: str = "helper") -> list[bytes]:
-    return [path.read_bytes() for path in (world.folder / service / "wrapping").iterdir()]
 
 
 def _copy(world: World, to: str) -> None:
@@ -77,31 +68,6 @@ def test_a_wrapping_key_is_private_and_is_overwritten_before_it_goes(tmp_path):
 
 
 @in_world()
-async def test_the_store_never_holds_a_rounds_secrets(world):
-    """Whoever copies the store at any time, log and all, has neither the round's key nor the noise's secret."""
-    study, compute, seen = world.study(), shares._compute, []
-    world.helper_secret = b"the noise secret of the helper!!"
-
-    def look(*arguments):
-        seen.append((_everything(world), _wrapping(world)))
-        return compute(*arguments)
-
-    async with world.helper_up():
-        seals = await sealed(world, study)
-        key = await world.round_key(study)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(shares, "_compute", look)
-            assert (await world.share(study, seals)).status_code == 200
-        seen.append((_everything(world), _wrapping(world)))
-    (marked, wrapping), (answered, left) = seen
-    assert (len(wrapping), left) == (1, [])
-    for files in (marked, answered):
-        assert key not in files
-        assert world.helper_secret not in files
-    assert wrapping[0] not in answered
-
-
-@in_world()
 async def test_a_power_cut_before_the_key_is_destroyed(world):
     """The answer is stored and the power goes: the next start destroys the wrapping key, whatever the log still has."""
     study = world.study()
@@ -112,12 +78,12 @@ async def test_a_power_cut_before_the_key_is_destroyed(world):
             patch.setattr(app.state.office.vault, "destroy_soon", lambda _: _copy(world, "cut"))
             first = await world.share(study, seals)
     _put_back(world, "cut")
-    assert len(_wrapping(world)) == 1, "the power went before it was destroyed"
-    (wrapping,) = _wrapping(world)
+    assert len(world.wrapping()) == 1, "the power went before it was destroyed"
+    (wrapping,) = world.wrapping()
     async with world.helper_up():
         assert (await world.share(study, seals)).content == first.content
-        assert _wrapping(world) == []
-        files = _everything(world)
+        assert world.wrapping() == []
+        files = world.files()
         assert key not in files
         assert wrapping not in files
 
@@ -129,9 +95,9 @@ async def test_a_key_that_no_round_names_goes_and_one_that_is_named_stays(world)
     async with world.helper_up() as app:
         seals = await sealed(world, study)
         app.state.office.vault.make()
-        assert len(_wrapping(world)) == 2
+        assert len(world.wrapping()) == 2
     async with world.helper_up():
-        assert len(_wrapping(world)) == 1
+        assert len(world.wrapping()) == 1
         assert (await world.share(study, seals)).status_code == 200
 
 
@@ -158,8 +124,8 @@ async def test_a_reader_neither_keeps_the_key_nor_holds_up_a_change(world):
             await office.store.round(connection, study.study_hash(), 1)
             async with asyncio.timeout(8):  # a busy database makes a writer wait for ten seconds
                 assert (await world.share(study, seals)).status_code == 200
-            assert _wrapping(world) == []
-            assert key not in _everything(world)
+            assert world.wrapping() == []
+            assert key not in world.files()
             assert office.database.scrub_owed
         await expiry.destroy_expired(office)
         assert not office.database.scrub_owed
@@ -194,18 +160,17 @@ async def test_a_scrub_is_finished_although_its_caller_went_away(world):
 @in_world()
 async def test_the_key_of_a_round_that_was_never_answered_is_destroyed(world):
     """A leader that keeps a batch back does not keep the round's key alive: after its grace no seal opens any more."""
-    clock = Turnable()
-    world.clock = Clock(wall=clock)
+    clock = world.turnable()
     study = world.study()
     async with world.helper_up() as app:
         seals = await sealed(world, study)
         office = app.state.office
         clock.seconds += study.window_seconds + office.settings.round_key_seconds - 10
         assert await expiry.destroy_expired(office) == 0
-        assert len(_wrapping(world)) == 1
+        assert len(world.wrapping()) == 1
         clock.seconds += 20
         assert await expiry.destroy_expired(office) == 1
-        assert _wrapping(world) == []
+        assert world.wrapping() == []
         assert code(await world.share(study, seals)) == "stale"
         assert office.budget.state.length == 0
 
@@ -216,9 +181,9 @@ async def test_a_stop_destroys_the_keys_of_its_study_alone(world):
     study, other = world.study(), world.study("other")
     async with world.helper_up():
         seals, others = await sealed(world, study), await sealed(world, other)
-        assert len(_wrapping(world)) == 2
+        assert len(world.wrapping()) == 2
         assert (await world.decide(study, "stop")).status_code == 201
-        assert len(_wrapping(world)) == 1
+        assert len(world.wrapping()) == 1
         assert code(await world.share(study, seals)) == "study-stopped"
         assert (await world.share(other, others)).status_code == 200
 
@@ -238,14 +203,14 @@ async def test_the_leaders_noise_secret_is_never_in_its_store(world):
         await world.send(*[(d, world.report(d, study, opening, v)) for d, v in zip(devices, vectors(5), strict=True)])
         for _ in range(500):
             await asyncio.sleep(0.02)
-            if wrapping := _wrapping(world, "leader"):
+            if wrapping := world.wrapping("leader"):
                 break
         assert len(wrapping) == 1
-        assert world.leader_secret not in _everything(world, "leader")
+        assert world.leader_secret not in world.files("leader")
         world.line.cut = False
         await world.until(study, "finished")
-        assert _wrapping(world, "leader") == []
-        files = _everything(world, "leader")
+        assert world.wrapping("leader") == []
+        files = world.files("leader")
         assert world.leader_secret not in files
         assert wrapping[0] not in files
 
@@ -261,7 +226,7 @@ async def test_a_leader_that_lost_its_wrapping_key_gives_up_the_round(world):
         await world.send(*[(d, world.report(d, study, opening, v)) for d, v in zip(devices, vectors(5), strict=True)])
         for _ in range(500):
             await asyncio.sleep(0.02)
-            if _wrapping(world, "leader"):
+            if world.wrapping("leader"):
                 break
         shutil.rmtree(world.folder / "leader" / "wrapping")
         (world.folder / "leader" / "wrapping").mkdir()

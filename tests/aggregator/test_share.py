@@ -5,6 +5,7 @@ import json
 import pytest
 
 from aggregator.helper import decisions, shares
+from aggregator.storage.helper import HelperStore
 from models.wire.frames import SEALS_MEDIA_TYPE, encode_seals
 
 from .world import code, in_world, sealed, vectors
@@ -243,3 +244,58 @@ async def test_a_crash_around_a_charge_is_no_loss(world):
         assert (await world.share(study, seals)).content == first.content
         assert app.state.office.budget.state.length == 1
         assert app.state.office.budget.spent_epsilon() < 8.0
+
+
+@in_world()
+async def test_the_round_key_is_gone_from_the_disk_after_the_answer(world):
+    """Whoever copies the store has, at no time, the round's key or the noise's secret; after the answer no file has."""
+    study, compute, seen = world.study(), shares._compute, []
+    world.helper_secret = b"the noise secret of the helper!!"
+
+    def look(*arguments):
+        seen.append((world.files(), world.wrapping()))
+        return compute(*arguments)
+
+    async with world.helper_up():
+        seals = await sealed(world, study)
+        key = await world.round_key(study)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shares, "_compute", look)
+            assert (await world.share(study, seals)).status_code == 200
+        seen.append((world.files(), world.wrapping()))
+    (marked, wrapping), (answered, left) = seen
+    assert (len(wrapping), left) == (1, [])
+    for files in (marked, answered):
+        assert key not in files
+        assert world.helper_secret not in files
+    assert wrapping[0] not in answered
+
+
+async def _power_cut(*_: object) -> int:
+    raise InterruptedError("while the loss was being recorded")
+
+
+@in_world()
+async def test_a_restored_helper_answers_no_second_batch(world):
+    """Back-ups bring back keys and an unmarked round; the ledger's mirror shows it, and neither is used again."""
+    wall, study = world.turnable(), world.study()
+    async with world.helper_up():
+        seals = await sealed(world, study)
+    backup = world.back_up()
+    async with world.helper_up():
+        assert (await world.share(study, seals)).status_code == 200
+    world.restore(backup)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HelperStore, "expire_rounds", _power_cut)
+        with pytest.raises(InterruptedError):
+            async with world.helper_up():
+                pass
+    async with world.helper_up() as app:
+        assert code(await world.share(study, seals[1:])) == "stale"
+        wall.seconds += 61
+        other = world.study("other")
+        await world.approved(other)
+        assert code(await world.open_round(other)) == "budget-exhausted"
+        assert app.state.office.budget.spent_epsilon() == pytest.approx(8.0)
+    async with world.helper_up() as app:
+        assert app.state.office.budget.state.length == 1, "the loss is recorded once"

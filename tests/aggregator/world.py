@@ -72,6 +72,16 @@ class Line(httpx.AsyncBaseTransport):
         return response
 
 
+class Turnable:
+    """Wall time that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 @dataclass
 class Device:
     """A device that speaks the protocol, without an agent around it."""
@@ -384,6 +394,32 @@ class World:
         )
         return await self.helper.post("/v1/withdrawals", json=notice.document())
 
+    def files(self, service: str = "helper") -> bytes:
+        """Everything that a service has on the disk."""
+        return b"".join(path.read_bytes() for path in sorted((self.folder / service).rglob("*")) if path.is_file())
+
+    def wrapping(self, service: str = "helper") -> list[bytes]:
+        """A service's wrapping keys."""
+        return [path.read_bytes() for path in (self.folder / service / "wrapping").iterdir()]
+
+    def back_up(self) -> dict[Path, bytes]:
+        """The helper's store with the wrapping keys that are there: more than a back-up should have."""
+        folder = self.folder / "helper"
+        return {path: path.read_bytes() for name in ("store.sqlite3*", "wrapping/*") for path in folder.glob(name)}
+
+    def restore(self, backup: dict[Path, bytes]) -> None:
+        """Put a back-up in the place of the helper's store and wrapping keys."""
+        for path in self.back_up():
+            path.unlink()
+        for path, content in backup.items():
+            path.write_bytes(content)
+
+    def turnable(self) -> Turnable:
+        """A wall clock that the test moves, for services that start from now on."""
+        wall = Turnable()
+        self.clock = Clock(wall=wall)
+        return wall
+
     async def round_key(self, study: Study, number: int = 1) -> bytes:
         """The private key of a round under way, from the helper's store and its wrapping key."""
         office = self.helper_app.state.office
@@ -400,16 +436,6 @@ class World:
             Device(key, device_id(leader, key.verify_key), open_ledger(Parties(key.verify_key, leader, SITE, "p")))
             for key in keys
         ]
-
-
-class Turnable:
-    """Wall time that a test moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 async def sealed(world: World, study: Study, count: int = 8) -> list[bytes]:
