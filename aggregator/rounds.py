@@ -7,7 +7,7 @@ A *study* is proposed, decided by the privacy office and run once. A *round* of 
 Each arrow is one durable transaction of the leader, so a restart resumes at the arrow it had not finished. The order
 is the promise: the ledger is charged and the noise's secret stored (``charged``) before a batch leaves for the helper,
 and the helper's answer is stored before anything is released. ``abandoned`` is the way out of a round whose cohort was
-too small, whose batch cannot be summed or whose study was stopped; what was charged stays charged.
+too small, whose batch cannot be summed, whose answer is a day old or whose study was stopped; what was charged stays.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class RoundEvent(StrEnum):
     CHARGED = "charged"
     ANSWERED = "answered"
     REFUSED = "refused by the helper"
+    STALE = "its answer is too old"
     SPOILED = "batch or secret spoiled"
     RELEASED = "released"
     STOPPED = "stopped"
@@ -104,6 +105,7 @@ ROUND_TABLE: Final[Mapping[tuple[RoundState, RoundEvent], Step]] = {
     (RoundState.CHARGED, RoundEvent.REFUSED): Step(RoundState.ABANDONED, _GIVE_UP),
     (RoundState.CHARGED, RoundEvent.SPOILED): Step(RoundState.ABANDONED, _GIVE_UP),
     (RoundState.ANSWERED, RoundEvent.SPOILED): Step(RoundState.ABANDONED, _GIVE_UP),
+    (RoundState.ANSWERED, RoundEvent.STALE): Step(RoundState.ABANDONED, _GIVE_UP),
     (RoundState.OPEN, RoundEvent.STOPPED): Step(RoundState.ABANDONED, _GIVE_UP),
     (RoundState.CLOSED, RoundEvent.STOPPED): Step(RoundState.ABANDONED, _GIVE_UP),
     (RoundState.CHARGED, RoundEvent.STOPPED): Step(RoundState.ABANDONED, _GIVE_UP),

@@ -109,6 +109,11 @@ def check_answer(
     return Counted(statement.opened, failed)
 
 
+def answered_at_ms(answer: ShareAnswer, helper_key: VerifyKey) -> int:
+    """When the helper answered, by its own signed word, Unix milliseconds."""
+    return Answer.model_validate(verify_document(answer.answer, ANSWER_TYPE, (helper_key,))).answered_at_ms
+
+
 class Unmasking:
     """One round's masked vectors, summed as they stream by, without those that the helper left out.
 

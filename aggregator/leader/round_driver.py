@@ -18,7 +18,7 @@ from aggregator.budget import Promised
 from aggregator.errors import KeyGone, StudyFailed, StudyStopped
 from aggregator.leader.desk import Desk
 from aggregator.leader.open_rounds import OpenRound
-from aggregator.leader.releases import Measuring, Unmasking, check_answer
+from aggregator.leader.releases import Measuring, Unmasking, answered_at_ms, check_answer
 from aggregator.leader.work import PublishedRound
 from aggregator.rounds import FINAL_ROUND_STATES, Effect, RoundEvent, RoundState, step_round
 from aggregator.storage.database import Change
@@ -41,6 +41,8 @@ from privacy.secure_sum import BatchRefused, SumContext
 
 Result = TypeVar("Result")
 _FIRST_PAUSE_SECONDS = 0.1
+RELEASE_SECONDS = 86_400
+"""How long after the helper's answer a round may be released: devices count its charge from its opening."""
 
 
 @dataclass(frozen=True)
@@ -324,8 +326,13 @@ class RoundDriver:
     # answered -> released
 
     async def _release(self, row: Record) -> None:
-        context = self._context(row.number, row.model_hash)
-        unmasking = Unmasking(self.study, context, ShareAnswer.model_validate_json(row.answer))
+        context, answer = self._context(row.number, row.model_hash), ShareAnswer.model_validate_json(row.answer)
+        age_ms = self.desk.clock.now_ms() - answered_at_ms(answer, self.desk.settings.helper_verify_key())
+        if age_ms > RELEASE_SECONDS * 1_000:
+            late = f"expected a release within {RELEASE_SECONDS / 3_600:g} hours of the helper's answer"
+            await self._abandon(row, RoundEvent.STALE, f"{late}, got {age_ms / 3_600_000:.1f}; what was charged stays")
+            return
+        unmasking = Unmasking(self.study, context, answer)
         async with self.desk.database.reading() as connection:
             packed_bytes = self.study.plan.parameters().packed_bytes
             async for chunk in self.desk.store.masked_chunks(connection, row.round_id, packed_bytes):
