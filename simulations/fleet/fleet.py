@@ -1,7 +1,10 @@
 """Simulated devices that share one agent process: real keys, one encrypted store, real ledgers, the real Flower app.
 
-It is an agent with many people behind it, as a gateway has; what a device does is the agent's own code. Only three
-things are simulated: the people's events, their choices, and that everybody is reachable at once.
+It is an agent with many people behind it, as a gateway has; what a device does is the agent's own code. Three things
+are simulated: the people's events, their choices, and that everybody is reachable at once. And one is not as on a
+device: the agent's worker computes for heads and tails alike, in a child process, and flips the coin at the slot; here
+coins are flipped first and only heads are computed, in this process, or one machine would have to do the computing of
+thousands. So what this machine does, and when, tells coins. What is sent, and its size, is the same.
 """
 
 from __future__ import annotations
