@@ -18,6 +18,7 @@ from client_agent.enrolment import Pins
 from client_agent.errors import NotEnrolled
 from client_agent.store import AgentStore, Farewell, ParticipantRecord, StoredReceipt
 from client_agent.store.consents import ReceiptState
+from client_agent.store.reports import TakenReport
 from consent import (
     PURPOSES,
     ConsentError,
@@ -38,12 +39,13 @@ from consent import (
     verify_countersignature,
 )
 from models.wire.enrolment import BATCH_MAXIMUM, ReceiptResult, SubmittedReceipt
+from models.wire.message import to_base64
 from models.wire.problems import PROBLEM_TYPES, ProblemError, problem_code
-from models.wire.rounds import WithdrawalNotice
+from models.wire.rounds import SealedWithdrawal, WithdrawalNotice
 from privacy.crypto import SigningKey
 
-TakenBack = list[tuple[bytes, bytes]]
-"""(report id, token) of reports that a withdrawal deleted here."""
+TakenBack = list[TakenReport]
+"""Reports that a withdrawal deleted here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class ConsentKeeper:
             confirmed += self._settle(waiting, results)
 
     def tell_helper(self, helper: HelperConnection, taken_back: TakenBack | None = None) -> int:
-        """Show the helper the tokens of reports that were taken back.
+        """Show the helper seals and tokens of reports that were taken back.
 
         Args:
             helper: connection to the helper.
@@ -147,17 +149,28 @@ class ConsentKeeper:
             How many it heard of.
 
         Raises:
-            ProblemError: the helper cannot be reached; the notices wait. The leader's deletion stands all the same.
+            ProblemError: the helper cannot be reached, or refuses a notice; what it has not heard waits, and holds no
+                other notice up. The leader's deletion stands all the same.
         """
         notices = self._store.reports.taken_back() if taken_back is None else taken_back
         heard: list[bytes] = []
+        problem: ProblemError | None = None
         try:
-            for report_id, token in notices:
-                helper.withdraw(WithdrawalNotice(report_id=report_id.hex(), token=token.hex()))
-                heard.append(report_id)
+            for taken in notices:
+                try:
+                    helper.withdraw(_notice(taken))
+                except ProblemError as error:
+                    if error.problem_type.retry:
+                        raise
+                    if error.code != "report-invalid":  # else the helper's key of the round is another one by now
+                        problem = error
+                        continue
+                heard.append(taken.report_id)
         finally:
             with self._store.transaction():
                 self._store.reports.told(heard)
+        if problem is not None:
+            raise problem
         return len(heard)
 
     def _keep(self, acts: Sequence[_Act]) -> TakenBack:
@@ -276,6 +289,14 @@ class ConsentKeeper:
 
     def _now(self) -> int:
         return self._clock.now_ms() // 1_000
+
+
+def _notice(taken: TakenReport) -> SealedWithdrawal | WithdrawalNotice:
+    if not taken.seal:
+        return WithdrawalNotice(report_id=taken.report_id.hex(), token=taken.token.hex())
+    return SealedWithdrawal(
+        study_hash=taken.study_hash.hex(), round=taken.round, seal=to_base64(taken.seal), token=taken.token.hex()
+    )
 
 
 def _submit(leader: LeaderConnection, receipts: Sequence[tuple[bytes, str]]) -> Sequence[ReceiptResult]:

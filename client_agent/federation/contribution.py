@@ -138,6 +138,7 @@ class Reservation:
             RESERVED,
             self.slot_ms,
             self.frame(),
+            self.report.seal,
         )
 
     def frame(self) -> bytes:

@@ -14,6 +14,8 @@ RESERVED: Final[ReportState] = "reserved"
 FINAL: Final[ReportState] = "final"
 SENT: Final[ReportState] = "sent"
 
+_TAKEN: Final = "study_hash, round, report_id, token, seal"
+
 RoundKey = tuple[bytes, int]
 """A study's digest and a round's number."""
 
@@ -31,6 +33,7 @@ class StoredReport:
         state: how far it is.
         slot_ms: when it is due, Unix milliseconds.
         frame: the bytes to send.
+        seal: the report's seal, which outlives the frame: it is shown to the helper when the report is taken back.
     """
 
     study_hash: bytes
@@ -41,6 +44,26 @@ class StoredReport:
     state: ReportState
     slot_ms: int
     frame: bytes = field(repr=False)
+    seal: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenReport:
+    """A report that was taken back, and what the helper is shown for it.
+
+    Attributes:
+        study_hash: its study (32 bytes).
+        round: its round.
+        report_id: SHA-256 of the seal (32 bytes).
+        token: the withdrawal token (32 bytes).
+        seal: the seal; empty for a report of an agent that did not keep it.
+    """
+
+    study_hash: bytes
+    round: int
+    report_id: bytes
+    token: bytes = field(repr=False)
+    seal: bytes = field(repr=False)
 
 
 class Reports:
@@ -75,9 +98,10 @@ class Reports:
     def reserve(self, reports: Iterable[StoredReport]) -> None:
         """Store reserved nulls; a second report of a participant in a round is an error. Part of a transaction."""
         self._database.run_many(
-            "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO reports (study_hash, round, participant_id, report_id, token, state, slot_ms, frame, seal)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (r.study_hash, r.round, r.participant_id, r.report_id, r.token, r.state, r.slot_ms, r.frame)
+                (r.study_hash, r.round, r.participant_id, r.report_id, r.token, r.state, r.slot_ms, r.frame, r.seal)
                 for r in reports
             ],
         )
@@ -90,9 +114,9 @@ class Reports:
     def replace(self, reports: Iterable[StoredReport]) -> None:
         """Put real reports in the place of reserved nulls; a final report is never replaced."""
         self._database.run_many(
-            "UPDATE reports SET report_id = ?, token = ?, frame = ?"
+            "UPDATE reports SET report_id = ?, token = ?, frame = ?, seal = ?"
             " WHERE study_hash = ? AND round = ? AND participant_id = ? AND state = 'reserved'",
-            [(r.report_id, r.token, r.frame, r.study_hash, r.round, r.participant_id) for r in reports],
+            [(r.report_id, r.token, r.frame, r.seal, r.study_hash, r.round, r.participant_id) for r in reports],
         )
 
     def fix(self, key: RoundKey, participant_ids: Iterable[str]) -> None:
@@ -132,9 +156,9 @@ class Reports:
             "UPDATE reports SET state = 'sent', frame = x'' WHERE rowid = ?", [(row,) for row in rows]
         )
 
-    def take_back(self, participant_id: str, purposes: Iterable[str]) -> list[tuple[bytes, bytes]]:
-        """Delete a participant's reports for some purposes and note their tokens: (report id, token) of each."""
-        taken: list[tuple[bytes, bytes]] = []
+    def take_back(self, participant_id: str, purposes: Iterable[str]) -> list[TakenReport]:
+        """Delete a participant's reports for some purposes, and note what the helper has to be shown for each."""
+        taken: list[TakenReport] = []
         for purpose in purposes:
             of_purpose = (
                 "participant_id = ? AND EXISTS (SELECT 1 FROM rounds WHERE rounds.study_hash = reports.study_hash"
@@ -142,16 +166,19 @@ class Reports:
             )
             values = (participant_id, purpose)
             taken += [
-                (row[0], row[1])
-                for row in self._database.fetch(f"SELECT report_id, token FROM reports WHERE {of_purpose}", values)  # noqa: S608 - a constant
+                TakenReport(*row)
+                for row in self._database.fetch(f"SELECT {_TAKEN} FROM reports WHERE {of_purpose}", values)  # noqa: S608 - constants
             ]
             self._database.run(f"DELETE FROM reports WHERE {of_purpose}", values)  # noqa: S608 - a constant
-        self._database.run_many("INSERT OR IGNORE INTO taken_back VALUES (?, ?)", taken)
+        self._database.run_many(
+            f"INSERT OR IGNORE INTO taken_back ({_TAKEN}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+            [(t.study_hash, t.round, t.report_id, t.token, t.seal) for t in taken],
+        )
         return taken
 
-    def taken_back(self) -> list[tuple[bytes, bytes]]:
-        """(report id, token) of reports that were taken back and that the helper has not heard of."""
-        return [(row[0], row[1]) for row in self._database.fetch("SELECT report_id, token FROM taken_back")]
+    def taken_back(self) -> list[TakenReport]:
+        """Reports that were taken back and that the helper has not heard of."""
+        return [TakenReport(*row) for row in self._database.fetch(f"SELECT {_TAKEN} FROM taken_back")]  # noqa: S608 - a constant
 
     def told(self, report_ids: Iterable[bytes]) -> None:
         """The helper has heard that reports were taken back. Part of a transaction."""

@@ -108,6 +108,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         jws TEXT NOT NULL UNIQUE
     );
     """,
+    """
+    ALTER TABLE reports ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE taken_back ADD COLUMN study_hash BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE taken_back ADD COLUMN round INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE taken_back ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
+    """,
 )
 """Statement blocks; block i takes a store from version i to version i + 1."""
 

@@ -243,6 +243,43 @@ def test_a_withdrawal_stops_what_is_queued_and_tells_both_services(world, store)
     assert all(not state.granted for state in world.states.values())
 
 
+def test_a_notice_that_is_not_understood_holds_no_other_up(world, store):
+    """Every other report is taken back at once; the one that was refused waits, and is said to."""
+    (participant_id,) = populate(world, store, 1)
+    federation = federate(world, store)
+    study = world.study(rounds=3)
+    for number in (1, 2, 3):
+        world.open_round(study, number)
+        take_part(world, federation, only_round(federation))
+        assert federation.send_due().accepted == 1
+        world.publish()
+    keeper = ConsentKeeper(store, world.pins, world.clock)
+    keeper.withdraw(participant_id)
+    _, helper = world.connections()
+    world.deaf_rounds = {2}
+    with pytest.raises(ProblemError, match="form"):
+        keeper.tell_helper(helper)
+    assert len(world.withdrawals) == 2
+    assert [taken.round for taken in store.reports.taken_back()] == [2]
+    world.deaf_rounds = set()
+    assert keeper.tell_helper(helper) == 1
+    assert world.sealed == 3
+
+
+def test_a_report_from_before_seals_were_kept_is_taken_back_in_the_old_form(world, store):
+    """A store that was made by an earlier agent has no seal for it: the id and the token have to do."""
+    (participant_id,) = populate(world, store, 1)
+    federation = federate(world, store)
+    world.open_round(world.study())
+    take_part(world, federation, only_round(federation))
+    store._database.run("UPDATE reports SET seal = x''")
+    keeper = ConsentKeeper(store, world.pins, world.clock)
+    keeper.withdraw(participant_id)
+    _, helper = world.connections()
+    assert keeper.tell_helper(helper) == 1
+    assert (len(world.withdrawals), world.sealed) == (1, 0)
+
+
 def test_a_round_that_the_leader_hides_can_still_be_taken_back_at_the_helper(world, store):
     """Delisting a round does not rid the leader of withdrawals: tokens are kept for as long as a seal may be opened."""
     ids = populate(world, store, 3)
@@ -258,6 +295,7 @@ def test_a_round_that_the_leader_hides_can_still_be_taken_back_at_the_helper(wor
     _, helper = world.connections()
     assert keeper.tell_helper(helper) == 1
     assert {notice.report_id for notice in world.withdrawals} < {r.report_id.hex() for r in world.reports.values()}
+    assert world.sealed == 1, "the frame is gone; the seal was kept"
     world.clock.advance(SEAL_GRACE_SECONDS + 10)
     federation.open_rounds()
     keeper.withdraw(ids[1])

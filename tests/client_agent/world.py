@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 
 import httpx
 import numpy as np
+from pydantic import TypeAdapter
 
 from client_agent.connection import HelperConnection, LeaderConnection
 from client_agent.consenting import ConsentKeeper
@@ -27,7 +29,7 @@ from models.wire.enrolment import (
     device_id,
 )
 from models.wire.frames import ReportResponse, decode_batch
-from models.wire.message import to_base64
+from models.wire.message import from_base64, to_base64
 from models.wire.problems import ProblemError
 from models.wire.rounds import (
     CHECKPOINT_TYPE,
@@ -36,6 +38,7 @@ from models.wire.rounds import (
     Inclusion,
     Opening,
     RoundWork,
+    SealedWithdrawal,
     WithdrawalNotice,
     Work,
     model_hash,
@@ -48,6 +51,7 @@ from privacy.crypto import SealPrivateKey, SigningKey, VerifyKey, sign_document
 from privacy.crypto.merkle import MerkleTree
 from privacy.mechanisms import RandomStream
 from privacy.secure_sum import HelperSum, LeaderSum, Report, unpack, verify_report
+from privacy.secure_sum.reports import SealedPayload, seal_info
 
 START_MS = 1_700_000_000_000
 SITE = "shop.example"
@@ -91,6 +95,10 @@ class World:
         self.epochs: set[int] = set()
         self.bodies: list[bytes] = []
         self.withdrawals: list[WithdrawalNotice] = []
+        self.sealed = 0
+        """Withdrawals that came with their seal."""
+        self.deaf_rounds: set[int] = set()
+        """Rounds whose withdrawals this helper does not understand."""
         self.round_keys: dict[bytes, SealPrivateKey] = {}
         self.rounds: dict[bytes, tuple] = {}
         self.decisions: dict[str, str] = {}
@@ -243,9 +251,25 @@ class World:
         if request.url.path == "/v1/identity":
             return _json(self._identity("helper", self.helper, (self.officer.verify_key.raw.hex(),)))
         if request.url.path == "/v1/withdrawals":
-            self.withdrawals.append(WithdrawalNotice.model_validate_json(request.content))
-            return httpx.Response(202)
+            return self._withdraw(request.content)
         return _problem(ProblemError("not-found"))
+
+    def _withdraw(self, body: bytes) -> httpx.Response:
+        """As the helper: the seal must open under its round's key and commit to the token; the old form needs none."""
+        notice = TypeAdapter(SealedWithdrawal | WithdrawalNotice).validate_json(body)
+        if isinstance(notice, SealedWithdrawal):
+            if notice.round in self.deaf_rounds:
+                return _problem(ProblemError("malformed"))
+            seal, token = from_base64(notice.seal), bytes.fromhex(notice.token)
+            contexts = (self.rounds[name][1] for name in self.round_keys)
+            context = next(c for c in contexts if (c.study_hash.hex(), c.round) == (notice.study_hash, notice.round))
+            payload = SealedPayload.parse(self.round_keys[context.digest].open(seal, seal_info(context)))
+            if payload.withdrawal_hash != hashlib.sha256(token).digest():
+                return _problem(ProblemError("report-invalid"))
+            notice = WithdrawalNotice(report_id=hashlib.sha256(seal).hexdigest(), token=notice.token)
+            self.sealed += 1
+        self.withdrawals.append(notice)
+        return httpx.Response(202)
 
     def _identity(self, role, key, officers=()) -> ServiceIdentity:
         fingerprint = key.verify_key.fingerprint
