@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 import aggregator
 
 SCHEMAS = ("leader", "helper")
+NEWEST = "head"
 
 
 def upgrade(connection: Connection, schema: str) -> None:
@@ -26,4 +27,4 @@ def upgrade(connection: Connection, schema: str) -> None:
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", str(folder / schema).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, NEWEST)

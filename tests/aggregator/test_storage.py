@@ -34,6 +34,75 @@ def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path, schema, met
     asyncio.run(check())
 
 
+@pytest.mark.parametrize(
+    ("schema", "before", "rows", "after"),
+    [
+        (
+            "helper",
+            "helper_0001",
+            [
+                "INSERT INTO proposals VALUES (x'01', 'one', x'7b7d', 'approved', 1)",
+                (
+                    "INSERT INTO rounds VALUES (1, x'01', 1, 0, 'marked', x'02', 'jws', 1, 2, {secret}, x'03',"
+                    " {secret}, 1, 0, NULL, NULL)"
+                ),
+                (
+                    "INSERT INTO rounds VALUES (2, x'01', 2, 0, 'answered', x'02', 'jws', 1, 2, NULL, x'03', NULL,"
+                    " 1, 0, 5, x'04')"
+                ),
+            ],
+            ["expired", "answered"],
+        ),
+        (
+            "leader",
+            "leader_0002",
+            [
+                "INSERT INTO studies VALUES (x'01', 'one', x'7b7d', 'running', '', 1, 0, NULL, NULL)",
+                (
+                    "INSERT INTO rounds VALUES (1, x'01', 1, 'charged', x'02', x'0a', 'jws', 2, 5, {secret}, NULL,"
+                    " NULL, NULL, NULL, '')"
+                ),
+                (
+                    "INSERT INTO rounds VALUES (2, x'01', 2, 'open', x'02', x'0b', 'jws', 2, NULL, NULL, NULL, NULL,"
+                    " NULL, NULL, '')"
+                ),
+                "INSERT INTO reports VALUES (1, x'0c', x'0d', x'0e', x'0f', x'10')",
+                "INSERT INTO reports VALUES (2, x'0c', x'0d', x'0e', x'0f', x'10')",
+            ],
+            ["abandoned", "open"],
+        ),
+    ],
+    ids=["helper", "leader"],
+)
+def test_an_update_ends_rounds_whose_secrets_stood_in_the_store(tmp_path, schema, before, rows, after):
+    """A store of the first version has them as they are: the rounds are over, and the file no longer has the bytes."""
+    secret, path = b"a secret of the first version...", tmp_path / "x.sqlite3"
+
+    async def check():
+        database = Database(f"sqlite+aiosqlite:///{path}")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("aggregator.storage.migration.NEWEST", before)
+            await database.open(schema)
+
+        async def fill(change):
+            for row in rows:
+                await change.connection.execute(text(row.format(secret=f"x'{secret.hex()}'")))
+
+        await database.change(fill)
+        await database.scrub()
+        assert secret in path.read_bytes()
+        await database.open(schema)
+        async with database.reading() as connection:
+            states = (await connection.execute(text("SELECT state FROM rounds ORDER BY round_id"))).scalars().all()
+            if schema == "leader":
+                assert (await connection.execute(text("SELECT round_id FROM reports"))).scalars().all() == [2]
+        await database.close()
+        assert states == after
+        assert not any(secret in file.read_bytes() for file in tmp_path.glob("x.sqlite3*"))
+
+    asyncio.run(check())
+
+
 def test_every_commit_is_on_disk_and_deleted_bytes_are_overwritten(tmp_path):
     """The pragmas that the durable order rests on are in force on every connection."""
 
