@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from models.learning.errors import NoRows, NotFinite, OneClass, ParametersInvalid, PlanInvalid
 from models.learning.nets import Net, Rows
-from privacy.accounting.contract import Contract, suggest_order
+from privacy.accounting.contract import Contract, largest_epsilon, suggest_order
 from privacy.accounting.events import LocalEvent
 
 LEAST_LOCAL_SIGMA = 1_000
 """Least standard deviation, in grid units, of local noise: the discrete and the continuous Gaussian then agree."""
 LEAST_LOCAL_SENSITIVITY = 2_048
 """Least sensitivity in grid units."""
-LOCAL_EPSILON_CAP = 64.0
+LOCAL_EPSILON_CAP = 40.0
 """Installed cap of the local layer for one study (per training row, zero-out); a study can only lower it."""
 _NO_EXPIRY_SECONDS = 2**53 - 1
 
@@ -120,7 +120,8 @@ def local_contract(epsilon_cap: float | None, delta: float) -> Contract:
     Raises:
         ContractInvalid: no order enforces so small a cap at this delta.
     """
-    cap = min(LOCAL_EPSILON_CAP, epsilon_cap or LOCAL_EPSILON_CAP)
+    # A figure beyond the largest protects nothing, and no filter enforces it.
+    cap = min(LOCAL_EPSILON_CAP, epsilon_cap or LOCAL_EPSILON_CAP, 0.999 * largest_epsilon(delta))
     return Contract(cap, delta, suggest_order(cap, delta), _NO_EXPIRY_SECONDS)
 
 

@@ -22,6 +22,10 @@ before it in the window counted.
 Ramdas, Rogers and Wu, "Fully Adaptive Composition in Differential Privacy", ICML 2023: under a rho filter
 ``exp((a - 1)(L - a rho))`` is a supermartingale for *every* order a > 1 at once, so everything together is
 (a, a rho)-RDP for all of them, and the conversion may take the best.
+
+*Sampled noise.* What is released is drawn from integer tables, not from the exact discrete Gaussian. The total
+variation between them, ``(1 + e^epsilon) d T TV`` for T releases of d entries, is taken out of delta before anything is
+spent (:func:`sampler_share`).
 """
 
 from __future__ import annotations
@@ -41,6 +45,8 @@ MINIMUM_ORDER = 2
 MAXIMUM_ORDER = 1024
 MAXIMUM_ORDERS = 32
 """The most orders of one contract: each of them costs ln(K)/(a - 1) of epsilon."""
+MAXIMUM_RELEASES = 2**32
+"""The most releases that one window can pay for: ``price`` charges each at least that part of the cap."""
 DAY_SECONDS = 86_400
 ZCDP: Final = "zcdp"
 
@@ -73,6 +79,31 @@ def convert(rdp: float, order: float, delta: float) -> float:
     return max(0.0, rdp + math.log1p(-1 / order) - math.log(delta * order) / (order - 1))
 
 
+def sampler_share(epsilon: float) -> float:
+    """The part of delta that pays for noise drawn from tables: ``(1 + e^epsilon) 2^32 2^24 2^-136``.
+
+    At most ``MAXIMUM_RELEASES`` releases in a window, of at most 2^24 entries, each entry within 2^-136 in total
+    variation of the exact discrete Gaussian (``privacy.mechanisms.sampler_delta``, where the inequality is proven). At
+    epsilon 4 that is 5e-23. Unit and neighbours are the contract's.
+
+    Args:
+        epsilon: the contract's, in (0, 1000]; infinite where e^epsilon is.
+    """
+    try:
+        return (1.0 + math.exp(epsilon)) * 2.0 ** (32 + 24 - 136)
+    except OverflowError:
+        return math.inf
+
+
+def largest_epsilon(delta: float) -> float:
+    """The largest epsilon that a contract at this delta may have (see ``sampler_share``): 40.9 at 1e-6.
+
+    Args:
+        delta: in (0, 1).
+    """
+    return math.log(delta / 2.0 * 2.0**80 - 1.0) if delta > 2.0**-77 else 0.0
+
+
 def _cap(epsilon: float, delta: float, order: float, rate: float = 1.0) -> float:
     """The largest spend that converts to at most epsilon, where ``rate * spend`` is the divergence of the order."""
     cap = (epsilon - math.log1p(-1 / order) + math.log(delta * order) / (order - 1)) / rate
@@ -89,7 +120,7 @@ class Contract:
     Unit and neighbours are those of the ledger's events: for the contract with a visitor, one device, zero-out.
 
     Attributes:
-        epsilon: in (0, 1000].
+        epsilon: above 0, and so small that the sampler's share is at most half of delta: up to 40.9 at delta 1e-6.
         delta: in (0, 1).
         order: the filter: an integer order, 2 to 1024; a tuple of up to 32 of them, increasing; or "zcdp". It cannot
             change with hindsight. A tuple of one is that one order.
@@ -112,11 +143,17 @@ class Contract:
         object.__setattr__(self, "order", _checked(self.order))
         if type(self.window_seconds) is not int or not 1 <= self.window_seconds < 2**53:
             raise ContractInvalid(f"expected whole window_seconds of at least 1, got {self.window_seconds!r}")
+        if (share := sampler_share(self.epsilon)) > self.delta / 2:
+            raise ContractInvalid(
+                f"expected an epsilon at which drawing noise costs at most half of delta {self.delta:g}, got "
+                f"{self.epsilon:g}, where it costs {share:.2g}: at such an epsilon nothing is protected"
+            )
+        usable = self.delta - share
         caps: Costs
         if self.order == ZCDP:
-            caps = (max(_cap(self.epsilon, self.delta, order, order) for order in _ZCDP_ORDERS),)
+            caps = (max(_cap(self.epsilon, usable, order, order) for order in _ZCDP_ORDERS),)
         else:
-            caps = tuple(_cap(self.epsilon, self.delta / len(self.orders), order) for order in self.orders)
+            caps = tuple(_cap(self.epsilon, usable / len(self.orders), order) for order in self.orders)
         if min(caps) <= 0:
             raise ContractInvalid(self._nothing_to_spend(caps))
         object.__setattr__(self, "caps", caps)
@@ -137,7 +174,9 @@ class Contract:
             spent: sums of the charges' costs in the filter's currency, nats, each in [0, inf].
             delta: in (0, 1); the contract's own unless given.
         """
-        delta = self.delta if delta is None else delta
+        delta = (self.delta if delta is None else delta) - sampler_share(self.epsilon)
+        if delta <= 0:
+            return math.inf
         if self.order == ZCDP:
             return _zcdp_epsilon(*spent, delta)
         each = zip(spent, self.orders, strict=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from privacy.accounting.accountants import epsilon
 from privacy.accounting.calibration import smallest_noise_for
-from privacy.accounting.contract import Contract
+from privacy.accounting.contract import Contract, largest_epsilon
 from privacy.accounting.errors import ContractInvalid, EventInvalid, NotAttainable
 from privacy.accounting.events import SumEvent
 from privacy.accounting.precision import Comparison, Encoding, Histogram, Precision, Question, Sample
@@ -26,7 +26,6 @@ from privacy.accounting.pricing import price
 LEAST_NOISE, MOST_NOISE = 0.1, 1_000.0
 """Noise multipliers that a study may name."""
 MOST_DEVICES = 10**9
-MOST_EPSILON = 1_000.0
 _NOISE_DIGITS = 4
 
 Encoder = Callable[[Question, float, float], Encoding]
@@ -265,7 +264,7 @@ def _budget_knobs(plan: Plan, budget: Budget) -> Iterator[tuple[str, Plan]]:
         share = min(1 - budget.spent, 2 * budget.share)
         yield f"larger share, {share:.0%}", replace(plan, budget=replace(budget, share=share))
     larger = 2 * budget.contract.epsilon
-    if larger <= MOST_EPSILON:
+    if larger <= largest_epsilon(budget.contract.delta):
         contract = _contract(budget.contract, larger)
         yield f"contract epsilon {larger:g}", replace(plan, budget=replace(budget, contract=contract))
 
@@ -344,7 +343,7 @@ def _least_epsilon(plan: Plan, noise: float) -> float | None:
         except ContractInvalid:
             return False
 
-    low, high = 0, int(MOST_EPSILON * 100)
+    low, high = 0, int(largest_epsilon(contract.delta) * 100)
     if not pays(high / 100):
         return None
     while low < high:

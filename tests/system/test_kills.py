@@ -28,8 +28,8 @@ from tests.system.in_process import EVERYTHING
 
 PEOPLE = 24
 ROUNDS = 12
-CONTRACT = Contract(epsilon=500.0, delta=1e-5, order=4)
-"""Wide: a hundred kills take many rounds. What is counted here is charges, not what they cost."""
+CONTRACT = Contract(epsilon=40.0, delta=1e-5, order=4)
+"""Wide, with much noise: a hundred kills take many rounds. What is counted here is charges, not what they cost."""
 LONGEST_GAP_SECONDS = 1.2
 WINDOW_SECONDS = 300.0
 
@@ -70,7 +70,7 @@ class Siege:
             study_id=f"study-{len(self.studies)}",
             rounds=ROUNDS,
             sampling_rate=1.0,
-            noise_multiplier=16.0,
+            noise_multiplier=64.0,
             minimum_cohort=4,
             window_seconds=WINDOW_SECONDS,
             epsilon_cap=100.0,

@@ -141,7 +141,7 @@ def test_alternatives_are_ranked_and_each_turns_one_knob():
 
 def test_a_given_noise_that_costs_too_much_says_what_would_do():
     """The smallest noise and the smallest contract that are named fit, and a hair less does not."""
-    plan = replace(PLAN, noise_multiplier=0.8)
+    plan = replace(PLAN, noise_multiplier=1.2)
     assert not forecast(plan, encoder).feasible
     noise, larger = remedy_of(plan, "noise multiplier"), remedy_of(plan, "contract")
     assert forecast(replace(plan, noise_multiplier=noise), encoder).feasible
@@ -168,12 +168,12 @@ def test_too_few_devices_are_told_how_many_it_takes():
 def test_too_much_noise_is_told_which_epsilon_it_takes():
     """Where less noise alone would do, the contract that pays for it is named, and is enough."""
     plan = replace(
-        PLAN, population=Population(1_000), sampling_rate=1.0, budget=Budget(CONTRACT, share=0.01), within=0.03
+        PLAN, population=Population(1_000), sampling_rate=1.0, budget=Budget(CONTRACT, share=0.03), within=0.03
     )
     assert not forecast(plan, encoder).feasible
     larger = remedy_of(plan, "contract")
     assert larger > 4
-    assert forecast(replace(plan, budget=Budget(Contract(larger * 1.01, 1e-6, 7), share=0.01)), encoder).feasible
+    assert forecast(replace(plan, budget=Budget(Contract(larger * 1.01, 1e-6, 7), share=0.03)), encoder).feasible
 
 
 def test_a_count_lost_in_noise_is_no_divisor():
