@@ -61,7 +61,8 @@ class SumEvent:
 class LocalEvent:
     """``count`` steps of on-device DP-SGD, the local layer.
 
-    Unit: one training row of the device. Neighbours: the row is replaced by none (zero-out). Holds if both servers
+    Unit: one training row of the device. Neighbours: the row contributes nothing to any step and keeps its place among
+    the rows (zero-out); a row that is missing and lets an older one in is a group of two. Holds if both servers
     collude; so the hidden sampling of *devices* is never credited, and ``sampling_rate`` is the local batch's alone.
 
     Attributes:
