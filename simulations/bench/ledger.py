@@ -22,9 +22,9 @@ from simulations.bench.secure_sum import Options
 
 ACTIVE_ROWS = 10_000
 VERIFIED_ROWS = 100_000
-TERMS = Contract(1_000.0, 1e-6, 9, window_seconds=2**40)
+TERMS = Contract(40.0, 1e-6, 9, window_seconds=2**40)
 """Wide enough for every row to be paid, long enough for every row to count."""
-EVENT = SumEvent(1.0, 0.01)
+EVENT = SumEvent(4.0, 0.01)
 _APPROVAL = "5a" * 32
 _CHARGES = 100
 _STORED_CHARGES = 20

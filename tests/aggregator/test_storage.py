@@ -199,7 +199,7 @@ async def test_another_contract_does_not_reset_the_budget(world: World):
     """Changed budget settings are refused, not silently started from zero."""
     async with world.helper_up():
         pass
-    world.helper_options["budget_epsilon"] = 40.0
+    world.helper_options["budget_epsilon"] = 30.0
     with pytest.raises(StoreCorrupt, match="opened with"):
         async with world.helper_up():
             pass
