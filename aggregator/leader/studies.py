@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from aggregator.errors import StudyFailed, StudyStopped
+from aggregator.leader.collecting import restore
+from aggregator.leader.course import Course
 from aggregator.leader.desk import Desk
-from aggregator.leader.round_driver import Released, RoundDriver
+from aggregator.leader.round_driver import Released, drive, give_up
 from aggregator.logs import failure
 from aggregator.rounds import RoundEvent, StudyEvent, StudyState, step_study
 from aggregator.storage.database import Change
@@ -159,7 +161,7 @@ async def resume(desk: Desk) -> None:
         if row.state == StudyState.STOPPED and _is_stop(desk, row.decision, row.study_hash):
             desk.board.stop(row.decision)
         if row.state == StudyState.RUNNING:
-            await RoundDriver(desk, study, row.decision, row.log_index).restore()
+            await restore(Course(desk, study, row.decision, row.log_index))
             desk.running.spawn(desk, study, row.decision, row.log_index)
 
 
@@ -175,8 +177,8 @@ class Running:
         """Run a study, once."""
         name = study.study_hash()
         if name not in self._tasks:
-            driver = RoundDriver(desk, study, approval, log_index)
-            self._tasks[name] = asyncio.create_task(self._run(driver), name=f"study {study.study_id}")
+            course = Course(desk, study, approval, log_index)
+            self._tasks[name] = asyncio.create_task(self._run(course), name=f"study {study.study_id}")
 
     async def close(self) -> None:
         """Let every study pause where it is; a restart resumes it."""
@@ -185,32 +187,32 @@ class Running:
             wait.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _run(self, driver: RoundDriver) -> None:
-        desk, study = driver.desk, driver.study
+    async def _run(self, course: Course) -> None:
+        desk, study = course.desk, course.study
         loop = asyncio.get_running_loop()
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="strategy") as thread:
-                model = await loop.run_in_executor(thread, self._strategise, driver, loop)
+                model = await loop.run_in_executor(thread, self._strategise, course, loop)
             await _finish(desk, study, StudyEvent.FINISH, "", model)
         except (CancelledError, asyncio.CancelledError):
             desk.log.info("paused", study=study.study_id)
         except StudyStopped:
-            await _break_off(driver, StudyEvent.STOP, "stopped by the privacy office")
+            await _break_off(course, StudyEvent.STOP, "stopped by the privacy office")
         except (StudyFailed, ProblemError) as error:
-            await _break_off(driver, StudyEvent.FAIL, str(error))
+            await _break_off(course, StudyEvent.FAIL, str(error))
         except Exception as error:  # noqa: BLE001  # whatever a strategy does, the study ends in a state that says so
             desk.log.error("study failed", study=study.study_id, **failure(error))  # noqa: TRY400  # texts may quote input
-            await _break_off(driver, StudyEvent.FAIL, f"{type(error).__name__}: the operator's log has the place")
+            await _break_off(course, StudyEvent.FAIL, f"{type(error).__name__}: the operator's log has the place")
 
-    def _strategise(self, driver: RoundDriver, loop: asyncio.AbstractEventLoop) -> NDArray[np.float32]:
+    def _strategise(self, course: Course, loop: asyncio.AbstractEventLoop) -> NDArray[np.float32]:
         """On the study's own thread: Flower's loop, whose grid waits for rounds on the event loop."""
         from aggregator.leader.grid import LeaderGrid
         from aggregator.leader.strategy import PrivateSum
 
-        params = driver.study.plan.parameters()
+        params = course.study.plan.parameters()
 
         def exchange(number: int, model: NDArray[np.float32]) -> tuple[NDArray[np.float64], int] | None:
-            wait = asyncio.run_coroutine_threadsafe(driver.run(number, to_model_bytes(model)), loop)
+            wait = asyncio.run_coroutine_threadsafe(drive(course, number, to_model_bytes(model)), loop)
             self._waits.add(wait)
             if self._closing:
                 wait.cancel()
@@ -220,17 +222,17 @@ class Running:
                 self._waits.discard(wait)
             return None if released is None else (decode(released.total, params), released.opened)
 
-        strategy = PrivateSum(driver.study)
-        strategy.start(LeaderGrid(exchange), strategy.initial_arrays(), driver.study.rounds)
+        strategy = PrivateSum(course.study)
+        strategy.start(LeaderGrid(exchange), strategy.initial_arrays(), course.study.rounds)
         if not strategy.released:
             raise StudyFailed("no round of this study could be released; its rounds say why")
         return strategy.final_model()
 
 
-async def _break_off(driver: RoundDriver, event: StudyEvent, detail: str) -> None:
+async def _break_off(course: Course, event: StudyEvent, detail: str) -> None:
     """A study that ends early leaves no round behind."""
-    await driver.give_up(RoundEvent.STOPPED if event is StudyEvent.STOP else RoundEvent.FAILED, detail)
-    await _finish(driver.desk, driver.study, event, detail, None)
+    await give_up(course, RoundEvent.STOPPED if event is StudyEvent.STOP else RoundEvent.FAILED, detail)
+    await _finish(course.desk, course.study, event, detail, None)
 
 
 async def _stop_of(desk: Desk, study: Study) -> str | None:

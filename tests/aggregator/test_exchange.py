@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from aggregator.errors import StudyFailed
-from aggregator.leader import round_driver
+from aggregator.leader import closed_rounds
 from models.learning.steps import server_step
 from models.queries.answers import to_model_bytes
 from models.wire.frames import encode_seals
@@ -301,7 +301,7 @@ async def test_a_study_that_fails_leaves_no_report_and_no_secret(world):
         await world.run(study)
         _, opening = await world.work()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(round_driver, "check_answer", _refuse)
+            patch.setattr(closed_rounds, "check_answer", _refuse)
             await world.send(
                 *[(d, world.report(d, study, opening, v)) for d, v in zip(devices, vectors(5), strict=True)]
             )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from aggregator.leader.round_driver import RELEASE_SECONDS, RoundDriver
+from aggregator.leader import closed_rounds
+from aggregator.leader.closed_rounds import RELEASE_SECONDS
 
 from .world import in_world, vectors
 
@@ -20,7 +21,7 @@ async def answered_and_left(world, devices, study):
         await asyncio.Event().wait()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RoundDriver, "_release", never)
+        patch.setattr(closed_rounds, "release", never)
         async with world.leader_up():
             devices += await world.devices(5)
             await world.run(study)

@@ -1,0 +1,107 @@
+"""A study under way: what every step of its rounds works with, patience with the helper, and the way out of a round."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from aggregator.errors import StudyFailed, StudyStopped
+from aggregator.leader.desk import Desk
+from aggregator.rounds import RoundEvent, RoundState, step_round
+from aggregator.storage.database import Change
+from aggregator.storage.leader import Record
+from models.wire.problems import ProblemError
+from models.wire.rounds import sum_context
+from models.wire.studies import Study
+from privacy.secure_sum import SumContext
+
+Result = TypeVar("Result")
+_FIRST_PAUSE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Course:
+    """One approved study under way at the leader.
+
+    Attributes:
+        desk: the leader.
+        study: what is asked.
+        approval: the officer's decision, as signed.
+        log_index: where the study stands in the log.
+    """
+
+    desk: Desk
+    study: Study
+    approval: str
+    log_index: int
+
+    def context(self, number: int, model_digest: bytes) -> SumContext:
+        """What a round's reports, seals and answer are bound to."""
+        return sum_context(self.study, number, model_digest)
+
+    async def row(self, number: int) -> Record | None:
+        """A round as it is stored; None before it was opened."""
+        async with self.desk.database.reading() as connection:
+            return await self.desk.store.round(connection, self.study.study_hash(), number)
+
+    async def rows(self) -> list[Record]:
+        """Every round of the study, in order."""
+        async with self.desk.database.reading() as connection:
+            return await self.desk.store.rounds(connection, self.study.study_hash())
+
+    def take_down(self, context: bytes) -> None:
+        """Take no more reports for a round and offer it to no device."""
+        if self.desk.open_rounds.find(context) is not None:
+            self.desk.metrics.open_rounds.dec()
+        self.desk.open_rounds.close(context)
+        self.desk.board.take_down(context)
+
+    async def abandon(self, row: Record, event: RoundEvent, detail: str) -> None:
+        """End a round without a release: its reports and secrets go, what was charged stays."""
+        current = await self.row(row.number)
+        assert current is not None, "the round exists"
+        step = step_round(RoundState(current.state), event)
+
+        async def act(change: Change) -> None:
+            await self.desk.store.update_round(
+                change.connection,
+                row.round_id,
+                state=step.state,
+                detail=detail,
+                wrapping=None,
+                wrapped_noise=None,
+                answer=None,
+            )
+            if current.wrapping is not None:
+                change.then(lambda: self.desk.vault.destroy_soon([current.wrapping]))
+            await self.desk.store.drop_reports(change.connection, row.round_id)
+            change.then(lambda: self.take_down(row.context))
+
+        await self.desk.database.change(act)
+        await self.desk.database.scrub()
+        self.desk.metrics.rounds.labels(step.state).inc()
+        self.desk.log.warning("abandoned", study=self.study.study_id, round=row.number, reason=event.value)
+
+    async def patiently(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        """Repeat a call for as long as the helper does not answer; pauses double up to the setting.
+
+        Raises:
+            StudyStopped: the helper says that the privacy office said stop.
+            StudyFailed: the study expired meanwhile.
+            ProblemError: the helper answered with a problem that trying again does not mend.
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await call()
+            except ProblemError as error:
+                if error.code == "study-stopped":
+                    raise StudyStopped from error
+                if not error.problem_type.retry:
+                    raise
+                if self.desk.clock.now_ms() >= self.study.expires_at_ms:
+                    raise StudyFailed("the study expired while the helper could not be reached") from error
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, self.desk.settings.helper_retry_seconds)
