@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 
 import aggregator
 
-SCHEMAS = ("leader", "helper")
 NEWEST = "head"
 
 

@@ -11,9 +11,6 @@ from client_agent.store.database import Database
 ReportState = Literal["reserved", "final", "sent"]
 """A reserved report is a null that a real one may still replace; a final one is fixed; a sent one was taken in."""
 RESERVED: Final[ReportState] = "reserved"
-FINAL: Final[ReportState] = "final"
-SENT: Final[ReportState] = "sent"
-
 _TAKEN: Final = "study_hash, round, report_id, token, seal"
 
 RoundKey = tuple[bytes, int]

@@ -67,11 +67,6 @@ def join_reports(encoded: Sequence[bytes]) -> bytes:
     return b"".join((_HEAD.pack(_MAGIC, len(encoded)), *encoded))
 
 
-def encode_batch(frames: Sequence[ReportFrame]) -> bytes:
-    """Serialise 1 to 256 reports. Run by the device."""
-    return join_reports([encode_report(frame) for frame in frames])
-
-
 def decode_batch(body: bytes) -> list[ReportFrame]:
     """Parse a batch, exactly to its last byte. Run by the leader.
 
@@ -98,11 +93,6 @@ def _read_frame(reader: _Reader) -> ReportFrame:
     return ReportFrame(device_id, epoch, Report(context=context, seal=seal, masked=masked, signature=signature))
 
 
-def encode_seals(seals: Sequence[bytes]) -> bytes:
-    """Serialise a round's seals, already in increasing order of their ids. Run by the leader."""
-    return seals_head(len(seals)) + join_seals(seals)
-
-
 def seals_head(count: int) -> bytes:
     """The first bytes of a round's seals, where the others follow as a stream (:func:`join_seals`)."""
     return _SEALS_HEAD.pack(_SEALS_MAGIC, count)
@@ -121,18 +111,6 @@ def framed_size(seal: bytes) -> int:
 def seals_size(count: int, seal_bytes: int) -> int:
     """Bytes of a round's seals, all of one length, with the head."""
     return _SEALS_HEAD.size + count * (_SEAL_LENGTH.size + seal_bytes)
-
-
-def decode_seals(body: bytes) -> list[bytes]:
-    """Parse a round's seals, exactly to the last byte. Run by the helper.
-
-    Raises:
-        ProblemError: ``malformed``.
-    """
-    reader = SealsReader()
-    seals = list(reader.feed(body))
-    reader.finish()
-    return seals
 
 
 def read_seals(source: BinaryIO, count: int) -> Iterator[bytes]:

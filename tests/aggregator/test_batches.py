@@ -14,12 +14,13 @@ import pytest
 from aggregator.errors import WorkerLost
 from aggregator.helper import opening, ranges, shares, spool
 from aggregator.helper.spool import Spool, SpoolFolder
-from models.wire.frames import SEALS_MEDIA_TYPE, encode_seals, seals_size
+from models.wire.frames import SEALS_MEDIA_TYPE, seals_size
 from models.wire.problems import ProblemError
 from models.wire.rounds import ShareAnswer, sum_context
 from privacy.crypto import SealPrivateKey
 from privacy.crypto.requests import sign_head
 from privacy.secure_sum import Span, SumContext, SumParameters
+from tests.frames import encode_seals
 
 from .world import code, in_world, vectors
 

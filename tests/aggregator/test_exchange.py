@@ -10,13 +10,13 @@ from aggregator.errors import StudyFailed
 from aggregator.leader import closed_rounds
 from models.learning.steps import server_step
 from models.queries.answers import to_model_bytes
-from models.wire.frames import encode_seals
 from models.wire.message import from_base64
 from models.wire.rounds import sum_context
 from models.wire.studies import APPROVAL_TYPE
 from privacy.crypto import verify_document
 from privacy.crypto.merkle import leaf_hash, verify_inclusion
 from privacy.secure_sum import batch_digest, encode
+from tests.frames import encode_seals
 
 from .world import Device, code, in_world, noise, vectors
 

@@ -6,7 +6,8 @@ import pytest
 
 from aggregator.helper import decisions, shares
 from aggregator.storage.helper import HelperStore
-from models.wire.frames import SEALS_MEDIA_TYPE, encode_seals
+from models.wire.frames import SEALS_MEDIA_TYPE
+from tests.frames import encode_seals
 
 from .world import code, in_world, sealed, vectors
 

@@ -27,7 +27,7 @@ from consent.purposes import registry_hash
 from consent.receipts import sign_receipt
 from consent.state import ConsentState, Parties
 from models.wire.enrolment import device_id, make_enrolment
-from models.wire.frames import REPORTS_MEDIA_TYPE, SEALS_MEDIA_TYPE, ReportFrame, encode_batch, encode_seals
+from models.wire.frames import REPORTS_MEDIA_TYPE, SEALS_MEDIA_TYPE, ReportFrame
 from models.wire.message import from_base64, to_base64
 from models.wire.problems import PROBLEM_MEDIA_TYPE, Problem, problem_code
 from models.wire.rounds import (
@@ -46,6 +46,7 @@ from privacy.crypto import SealPublicKey, SigningKey, digest, sign_document, ver
 from privacy.crypto.requests import sign_request
 from privacy.mechanisms import RandomStream, discrete_gaussian
 from privacy.secure_sum import Report, SumContext, encode, make_report
+from tests.frames import encode_batch, encode_seals
 
 SITE = "shop"
 LEADER_URL, HELPER_URL = "http://leader.test", "http://helper.test"

@@ -40,13 +40,14 @@ import pytest
 from aggregator.key_files import load_key
 from client_agent.distribution import BundleSource
 from models.wire.enrolment import make_enrolment
-from models.wire.frames import REPORTS_MEDIA_TYPE, SEALS_MEDIA_TYPE, encode_seals, join_reports
+from models.wire.frames import REPORTS_MEDIA_TYPE, SEALS_MEDIA_TYPE, join_reports
 from models.wire.problems import PROBLEM_MEDIA_TYPE, PROBLEM_TYPES, Problem, ProblemError, problem_code
 from models.wire.studies import APPROVAL_TYPE, Decision
 from privacy.crypto import SigningKey, sign_document
 from privacy.crypto.requests import sign_request
 from simulations.demo.content import SEGMENTS, modules
 from simulations.demo.plans import intent, measurement, personas
+from tests.frames import encode_seals
 from tests.system.in_process import town
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from models.wire.frames import ReportFrame, decode_seals, encode_batch, encode_seals
+from models.wire.frames import ReportFrame
 from models.wire.problems import ProblemError
 from privacy.crypto import (
     CryptoError,
@@ -50,6 +50,7 @@ from privacy.secure_sum import (
     verify_report,
 )
 from privacy.secure_sum.masking import expand_mask, reduced
+from tests.frames import decode_seals, encode_batch, encode_seals
 from tests.vectors import hpke
 
 Json = dict[str, Any]

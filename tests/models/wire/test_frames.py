@@ -12,9 +12,6 @@ from models.wire.frames import (
     ReportFrame,
     SealsReader,
     decode_batch,
-    decode_seals,
-    encode_batch,
-    encode_seals,
     framed_size,
     join_seals,
     read_seals,
@@ -23,6 +20,7 @@ from models.wire.frames import (
 )
 from models.wire.problems import ProblemError
 from privacy.secure_sum import Report
+from tests.frames import decode_seals, encode_batch, encode_seals
 
 reports = st.builds(
     ReportFrame,
