@@ -15,20 +15,12 @@ from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBa
 from aggregator.errors import SettingsInvalid
 from aggregator.key_files import load_key
 from aggregator.storage.vault import VAULT_FOLDER
+from models.wire.limits import LONGEST_KEY_LIFE_SECONDS, WINDOW_SECONDS
 from models.wire.message import Hex32
 from privacy.accounting import Contract, Quotas, suggest_order
 from privacy.crypto import SigningKey, VerifyKey
 
 SETTINGS_FILE = "settings.json"
-PROMISED_DAYS = 30
-"""Everything released in any so many days is within the budget: what screens say."""
-LONGEST_KEY_LIFE_SECONDS = 43_200
-"""The longest that a round's key may live after its window. Devices count on it: their charges outlast the longest way
-from an opening to its release."""
-LONGEST_WAY_SECONDS = 2 * 86_400
-"""From a charge to the release that it pays for, rounded up to days: the longest window (a day), and the key's life."""
-DEFAULT_WINDOW_SECONDS = PROMISED_DAYS * 86_400 + LONGEST_WAY_SECONDS
-"""How long a charge has to count so that what is released in any 30 days is within the budget."""
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Bytes = Annotated[int, Field(ge=1_024, le=2**34)]
 
@@ -59,7 +51,7 @@ class ServiceSettings(BaseSettings):
     budget_order: int | tuple[int, ...] | Literal["zcdp"] | None = None
     """The privacy filter: an order of the Renyi filter (2 to 1,024), a list of several that share delta, or ``"zcdp"``
     where no study hides its sampling; one order, chosen from epsilon and delta, unless said."""
-    budget_window_seconds: Annotated[int, Field(ge=1)] = DEFAULT_WINDOW_SECONDS
+    budget_window_seconds: Annotated[int, Field(ge=1)] = WINDOW_SECONDS
     """How long a charge counts: 30 days, and two more for the way from a charge to its release."""
     budget_quotas: dict[str, float] = {}
     """By purpose, the share of the budget, in (0, 1], that its rounds may take within the window, such as

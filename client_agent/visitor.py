@@ -11,12 +11,12 @@ from client_agent.consenting import ConsentKeeper
 from client_agent.enrolment import Pins
 from client_agent.federation.budgets import inspect
 from client_agent.gateway.ports import Budget, Sent
-from client_agent.policy import PROMISED_DAYS
 from client_agent.profiles import stored_events
 from client_agent.store import AgentStore
 from consent import ConsentState, Notice
 from models.events import PROFILE_DAYS, Event
 from models.personalisation import PreparedBundle
+from models.wire.limits import PROMISED_DAYS
 
 _DAY_MS = 86_400_000
 _SHORT = 8

@@ -15,10 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from aggregator.helper.office import Office
 from aggregator.helper.wording import Words, local_layer, words
 from aggregator.rounds import StudyState
-from aggregator.settings import LONGEST_WAY_SECONDS
 from aggregator.storage.helper import Record
+from models.wire.limits import WAY_ALLOWANCE_SECONDS
 from models.wire.studies import APPROVAL_TYPE, Decision, Study, TrainQuery
-from privacy.accounting import LocalEvent, epsilon
+from privacy.accounting import DAY_SECONDS, LocalEvent, epsilon
 from privacy.crypto import SignatureInvalid, VerifyKey, verify_document
 
 FOLDER = Path(__file__).parent
@@ -123,8 +123,8 @@ async def page(office: Office) -> str:
         officers=[key.fingerprint for key in office.officers],
         address=_address(office.settings.hosts),
         contract=contract,
-        window_days=max(0, contract.window_seconds - LONGEST_WAY_SECONDS) / 86_400,
-        counted_days=contract.window_seconds / 86_400,
+        window_days=max(0, contract.window_seconds - WAY_ALLOWANCE_SECONDS) / DAY_SECONDS,
+        counted_days=contract.window_seconds / DAY_SECONDS,
         spent=office.budget.spent_epsilon(),
         factor=_factor,
         lifetime=office.budget.lifetime_epsilon(),

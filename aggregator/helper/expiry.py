@@ -10,9 +10,8 @@ import asyncio
 from aggregator.helper.office import Office
 from aggregator.logs import failure
 from aggregator.storage.database import Change
+from aggregator.storage.helper_tables import EXPIRED
 
-EXPIRED, OVERRUN = "expired", "overrun"
-"""States of a round that is never answered: nobody asked in time, or its list of withdrawals ran over."""
 _PAUSE_SECONDS = 60.0
 FOR_EVER_MS = 2**62
 

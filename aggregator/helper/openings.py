@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.helper.decisions import require_running
 from aggregator.helper.office import Office
 from aggregator.storage.database import Change
+from aggregator.storage.helper_tables import OPEN
 from aggregator.storage.vault import ROUND_KEY
 from models.wire.message import to_base64
 from models.wire.problems import ProblemError
@@ -73,7 +74,7 @@ async def _new_opening(
         change.connection,
         study_hash=bytes.fromhex(request.study_hash),
         number=request.round,
-        state="open",
+        state=OPEN,
         model_hash=bytes.fromhex(request.model_hash),
         opening=jws,
         opened_at_ms=now_ms,
@@ -86,7 +87,7 @@ async def _new_opening(
 
 
 def _same_opening(state: str, model_hash: bytes, opening: str, request: OpeningRequest) -> str:
-    if state != "open":
+    if state != OPEN:
         raise ProblemError("already-answered", f"round {request.round} has had its one batch")
     if model_hash.hex() != request.model_hash:
         raise ProblemError("wrong-state", f"round {request.round} was opened for another model")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from aggregator.helper.decisions import CLOCK_SKEW_MS
-from aggregator.helper.expiry import EXPIRED, FOR_EVER_MS
+from aggregator.helper.expiry import FOR_EVER_MS
 from aggregator.helper.office import Office
 from aggregator.storage.database import Change
+from aggregator.storage.helper_tables import EXPIRED
 
 
 async def check(office: Office, change: Change) -> None:

@@ -34,13 +34,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.errors import WorkerLost
 from aggregator.helper.decisions import require_running
-from aggregator.helper.expiry import EXPIRED, OVERRUN
 from aggregator.helper.office import Office
 from aggregator.helper.opening import Opening
 from aggregator.helper.ranges import Job
 from aggregator.helper.spool import Spool, Spooled
 from aggregator.storage.database import Change
 from aggregator.storage.helper import NO_SECRETS, Record
+from aggregator.storage.helper_tables import ANSWERED, EXPIRED, MARKED, OPEN, OVERRUN, REFUSED
 from aggregator.storage.vault import NOISE_SECRET, ROUND_KEY
 from models.wire.frames import read_seals, seals_size
 from models.wire.message import to_base64
@@ -69,9 +69,6 @@ _REASONS = {
     SealFailure.EXPIRED: "expired",
     SealFailure.WITHDRAWN: "withdrawn",
 }
-OPEN, MARKED, ANSWERED, REFUSED = "open", "marked", "answered", "refused"
-
-
 _PIECE_BYTES = 2**20
 _PAGE = 1_000
 

@@ -16,10 +16,10 @@ import hashlib
 import hmac
 
 from aggregator.errors import KeyGone
-from aggregator.helper.expiry import OVERRUN
 from aggregator.helper.office import Office
 from aggregator.storage.database import Change
 from aggregator.storage.helper import Record
+from aggregator.storage.helper_tables import OPEN, OVERRUN
 from aggregator.storage.vault import ROUND_KEY
 from models.wire.message import from_base64
 from models.wire.problems import ProblemError
@@ -98,7 +98,7 @@ def _seal(notice: SealedWithdrawal) -> bytes:
 
 
 def _is_open(known: Record) -> bool:
-    return known.state == "open" and known.wrapping is not None
+    return known.state == OPEN and known.wrapping is not None
 
 
 def _check(office: Office, known: Record, study: Study, seal: bytes, token: bytes) -> None:

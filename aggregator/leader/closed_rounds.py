@@ -23,9 +23,10 @@ from aggregator.storage.vault import NOISE_SECRET
 from models.wire.frames import join_seals, seals_head
 from models.wire.problems import ProblemError
 from models.wire.rounds import ShareAnswer
+from privacy.accounting import DAY_SECONDS
 from privacy.crypto import canonical_json, digest
 
-RELEASE_SECONDS = 86_400
+RELEASE_SECONDS = DAY_SECONDS
 """How long after the helper's answer a round may be released: devices count its charge from its opening."""
 
 

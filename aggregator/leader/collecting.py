@@ -18,9 +18,7 @@ from aggregator.leader.work import PublishedRound
 from aggregator.rounds import RoundEvent, RoundState, step_round
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
-from models.wire.problems import ProblemError
 from models.wire.rounds import OPENING_TYPE, Opening, OpeningRequest, model_hash
-from models.wire.studies import APPROVAL_TYPE, Decision
 from privacy.accounting import Costs
 from privacy.crypto import SignatureInvalid, verify_document
 
@@ -152,7 +150,7 @@ async def collect(course: Course, row: Record) -> None:
     while event is None:
         if course.desk.clock.monotonic() >= next_poll:
             next_poll = course.desk.clock.monotonic() + course.desk.settings.decision_poll_seconds
-            if await _is_stopped(course):
+            if await course.stop() is not None:
                 await course.abandon(row, RoundEvent.STOPPED, "stopped by the privacy office")
                 raise StudyStopped
         item.changed.clear()
@@ -181,15 +179,6 @@ async def _close(course: Course, row: Record, event: RoundEvent) -> None:
         change.then(lambda: course.take_down(row.context))
 
     await course.desk.database.change(act)
-
-
-async def _is_stopped(course: Course) -> bool:
-    try:
-        jws = await course.desk.helper.decision(course.study.study_hash())
-        decision = verify_document(jws or "", APPROVAL_TYPE, course.desk.settings.officer_keys())
-        return Decision.model_validate(decision).decision == "stop"
-    except (ProblemError, SignatureInvalid, ValidationError):
-        return False  # the helper's own refusal to answer is what stops a round; this look is for speed
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pydantic import ValidationError
+
 from aggregator.errors import StudyFailed, StudyStopped
 from aggregator.leader.desk import Desk
 from aggregator.rounds import RoundEvent, RoundState, step_round
@@ -14,7 +16,8 @@ from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
 from models.wire.problems import ProblemError
 from models.wire.rounds import sum_context
-from models.wire.studies import Study
+from models.wire.studies import APPROVAL_TYPE, Decision, Study
+from privacy.crypto import CryptoError, verify_document
 from privacy.secure_sum import SumContext
 
 Result = TypeVar("Result")
@@ -84,6 +87,17 @@ class Course:
         self.desk.metrics.rounds.labels(step.state).inc()
         self.desk.log.warning("abandoned", study=self.study.study_id, round=row.number, reason=event.value)
 
+    async def stop(self) -> str | None:
+        """The officer's signed stop of this study; None if there is none, or the helper does not say.
+
+        The helper's own refusal to answer is what stops a round, and devices ask it too: this look is for speed.
+        """
+        try:
+            jws = await self.desk.helper.decision(self.study.study_hash())
+        except ProblemError:
+            return None
+        return jws if is_stop(self.desk, jws, self.study.study_hash()) else None
+
     async def patiently(self, call: Callable[[], Awaitable[Result]]) -> Result:
         """Repeat a call for as long as the helper does not answer; pauses double up to the setting.
 
@@ -105,3 +119,12 @@ class Course:
                     raise StudyFailed("the study expired while the helper could not be reached") from error
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, self.desk.settings.helper_retry_seconds)
+
+
+def is_stop(desk: Desk, jws: str | None, study_hash: bytes) -> bool:
+    """Whether this is an officer's signed stop of this study."""
+    try:
+        decision = Decision.model_validate(verify_document(jws or "", APPROVAL_TYPE, desk.settings.officer_keys()))
+    except (CryptoError, ValidationError):
+        return False
+    return (decision.decision, decision.study_hash) == ("stop", study_hash.hex())

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from aggregator.errors import StudyFailed, StudyStopped
 from aggregator.leader.collecting import restore
-from aggregator.leader.course import Course
+from aggregator.leader.course import Course, is_stop
 from aggregator.leader.desk import Desk
 from aggregator.leader.round_driver import Released, drive, give_up
 from aggregator.logs import failure
@@ -24,7 +24,7 @@ from models.learning.steps import check_study
 from models.queries.answers import to_model_bytes
 from models.wire.problems import ProblemError
 from models.wire.studies import APPROVAL_TYPE, Decision, Study, purpose_of
-from privacy.crypto import CryptoError, SignatureInvalid, verify_document
+from privacy.crypto import SignatureInvalid, verify_document
 from privacy.secure_sum import decode
 
 
@@ -158,7 +158,7 @@ async def resume(desk: Desk) -> None:
         rows = await desk.store.studies(connection)
     for row in rows:
         study = Study.model_validate_json(row.body)
-        if row.state == StudyState.STOPPED and _is_stop(desk, row.decision, row.study_hash):
+        if row.state == StudyState.STOPPED and is_stop(desk, row.decision, row.study_hash):
             desk.board.stop(row.decision)
         if row.state == StudyState.RUNNING:
             await restore(Course(desk, study, row.decision, row.log_index))
@@ -193,7 +193,7 @@ class Running:
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="strategy") as thread:
                 model = await loop.run_in_executor(thread, self._strategise, course, loop)
-            await _finish(desk, study, StudyEvent.FINISH, "", model)
+            await _finish(course, StudyEvent.FINISH, "", model)
         except (CancelledError, asyncio.CancelledError):
             desk.log.info("paused", study=study.study_id)
         except StudyStopped:
@@ -232,28 +232,12 @@ class Running:
 async def _break_off(course: Course, event: StudyEvent, detail: str) -> None:
     """A study that ends early leaves no round behind."""
     await give_up(course, RoundEvent.STOPPED if event is StudyEvent.STOP else RoundEvent.FAILED, detail)
-    await _finish(course.desk, course.study, event, detail, None)
+    await _finish(course, event, detail, None)
 
 
-async def _stop_of(desk: Desk, study: Study) -> str | None:
-    """The officer's signed stop, to be shown to devices; None where the helper does not give it: they ask it too."""
-    try:
-        jws = await desk.helper.decision(study.study_hash())
-    except ProblemError:
-        return None
-    return jws if _is_stop(desk, jws, study.study_hash()) else None
-
-
-def _is_stop(desk: Desk, jws: str | None, study_hash: bytes) -> bool:
-    try:
-        decision = Decision.model_validate(verify_document(jws or "", APPROVAL_TYPE, desk.settings.officer_keys()))
-    except (CryptoError, ValidationError):
-        return False
-    return (decision.decision, decision.study_hash) == ("stop", study_hash.hex())
-
-
-async def _finish(desk: Desk, study: Study, event: StudyEvent, detail: str, model: NDArray[np.float32] | None) -> None:
-    stop = await _stop_of(desk, study) if event is StudyEvent.STOP else None
+async def _finish(course: Course, event: StudyEvent, detail: str, model: NDArray[np.float32] | None) -> None:
+    desk, study = course.desk, course.study
+    stop = await course.stop() if event is StudyEvent.STOP else None
 
     async def act(change: Change) -> None:
         state = step_study(StudyState.RUNNING, event)

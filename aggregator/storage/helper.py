@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.budget import Promised
-from aggregator.storage.helper_tables import METADATA, decisions, proposals, rounds, withdrawals
+from aggregator.storage.helper_tables import MARKED, METADATA, OPEN, decisions, proposals, rounds, withdrawals
 from aggregator.storage.ledger import LedgerStore
 
 Record = Row[Any]
@@ -71,7 +71,7 @@ class HelperStore:
 
     async def promised(self, connection: AsyncConnection) -> list[Promised]:
         """What rounds that are open will be charged when their batches come."""
-        joined = select(rounds.c.costs, proposals.c.body).join(proposals).where(_LIVE, rounds.c.state == "open")
+        joined = select(rounds.c.costs, proposals.c.body).join(proposals).where(_LIVE, rounds.c.state == OPEN)
         return [Promised.parse(row.costs, row.body) for row in await connection.execute(joined)]
 
     async def live_keys(self, connection: AsyncConnection) -> set[bytes]:
@@ -89,7 +89,7 @@ class HelperStore:
             state: what they become.
             wrapping: only those with these wrapping keys.
         """
-        over = rounds.c.state.in_(("open", "marked")) & (rounds.c.closes_at_ms < before_ms)
+        over = rounds.c.state.in_((OPEN, MARKED)) & (rounds.c.closes_at_ms < before_ms)
         return await self._forget(
             connection, over if wrapping is None else over & rounds.c.wrapping.in_(wrapping), state
         )

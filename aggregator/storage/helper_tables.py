@@ -17,6 +17,10 @@ from sqlalchemy import (
 )
 
 METADATA = MetaData()
+OPEN, MARKED, ANSWERED, REFUSED = "open", "marked", "answered", "refused"
+"""States of a round: its batch may come; it came and is charged; it has its answer, be it that too few are left."""
+EXPIRED, OVERRUN = "expired", "overrun"
+"""States of a round that is never answered: nobody asked in time, or its list of withdrawals ran over."""
 
 proposals = Table(
     "proposals",

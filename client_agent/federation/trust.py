@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from client_agent.enrolment import Pins
 from client_agent.errors import RefusalCode, RoundRefused
 from consent import registry_hash
+from models.wire.limits import CLOCK_SKEW_SECONDS, LONGEST_WINDOW_SECONDS
 from models.wire.message import Message, from_base64
 from models.wire.rounds import (
     CHECKPOINT_TYPE,
@@ -29,10 +30,8 @@ from privacy.secure_sum import SecureSumError, SumContext, SumParameters
 
 FEATURES: frozenset[str] = frozenset({"masked-sum/1"})
 """What this version can do, as studies name it in ``needs``."""
-CLOCK_SKEW_MS = 300_000
-"""How far the helper's clock and this device's may lie apart."""
-LONGEST_WINDOW_MS = 86_400_000
-"""The longest window of any study."""
+CLOCK_SKEW_MS = CLOCK_SKEW_SECONDS * 1_000
+LONGEST_WINDOW_MS = LONGEST_WINDOW_SECONDS * 1_000
 _Kind = TypeVar("_Kind", bound=Message)
 
 

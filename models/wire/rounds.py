@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from models.wire.limits import LONGEST_WINDOW_SECONDS
 from models.wire.message import Base64, CompactJws, Hex32, Message, Milliseconds, Slug
 from models.wire.studies import Study
 from privacy.crypto import canonical_json, digest
@@ -53,7 +54,7 @@ class OpeningRequest(Message):
     study_hash: Hex32
     round: Annotated[int, Field(ge=1)]
     model_hash: Hex32
-    window_seconds: Annotated[float, Field(gt=0, le=86_400)]
+    window_seconds: Annotated[float, Field(gt=0, le=LONGEST_WINDOW_SECONDS)]
     checkpoint: CompactJws
 
 

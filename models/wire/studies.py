@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from consent.purposes import INTENT, MEASUREMENT, PERSONA
+from models.wire.limits import LONGEST_WINDOW_SECONDS
 from models.wire.message import Hex32, Message, Milliseconds, Slug, Text
 from privacy.accounting import SumEvent
 from privacy.accounting.events import MINIMUM_NOISE_MULTIPLIER, MINIMUM_SAMPLING_RATE
@@ -173,7 +174,7 @@ class Study(Message):
     query: Query
     plan: SumPlan
     rounds: Annotated[int, Field(ge=1, le=10_000)]
-    window_seconds: Annotated[float, Field(ge=0.2, le=86_400)]
+    window_seconds: Annotated[float, Field(ge=0.2, le=LONGEST_WINDOW_SECONDS)]
     """Length of a round's report window."""
     delta: Annotated[float, Field(gt=0, lt=1e-3)]
     epsilon_cap: Positive

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from client_agent.policy import WINDOW_SECONDS
 from consent import registry_hash
 from models.events.features import DWELL_PREFIX, FeatureSpec
 from models.learning.steps import server_step
 from models.queries.answers import named_features
+from models.wire.limits import WINDOW_SECONDS
 from models.wire.studies import (
     LocalStudyPlan,
     PersonasQuery,

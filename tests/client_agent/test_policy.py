@@ -1,22 +1,14 @@
 """How long a charge counts, from the limits that bound the way between a charge and its release."""
 
-import math
-
 import pytest
 from annotated_types import Le
 
-from aggregator.settings import DEFAULT_WINDOW_SECONDS, HelperSettings, LeaderSettings
-from aggregator.settings import LONGEST_WAY_SECONDS as SERVICES_WAY_SECONDS
+from aggregator.settings import HelperSettings, LeaderSettings
 from client_agent.federation.contribution import SEAL_GRACE_SECONDS
 from client_agent.federation.trust import CLOCK_SKEW_MS, LONGEST_WINDOW_MS
-from client_agent.policy import (
-    INSTALLED_CONTRACT,
-    LONGEST_WAY_SECONDS,
-    PROMISED_DAYS,
-    WINDOW_SECONDS,
-    lowered,
-)
+from client_agent.policy import INSTALLED_CONTRACT, lowered
 from client_agent.visitor import StoredVisitor
+from models.wire.limits import LONGEST_WAY_SECONDS, PROMISED_DAYS, WINDOW_SECONDS
 from models.wire.rounds import OpeningRequest
 from models.wire.studies import Study
 from privacy.accounting import Charge, Contract, SumEvent, Times, can_pay, charge, open_ledger
@@ -42,9 +34,8 @@ def longest_way_seconds() -> float:
 def test_a_charge_counts_for_30_days_and_its_way_to_the_release():
     """Fails if the longest window, the clocks' skew, the seals' grace or the key's life grows beyond the allowance."""
     assert longest_way_seconds() <= LONGEST_WAY_SECONDS
-    for window_seconds in (WINDOW_SECONDS, INSTALLED_CONTRACT.window_seconds, DEFAULT_WINDOW_SECONDS):
+    for window_seconds in (WINDOW_SECONDS, INSTALLED_CONTRACT.window_seconds):
         assert window_seconds >= PROMISED_DAYS * DAY_SECONDS + longest_way_seconds()
-    assert math.ceil(LONGEST_WAY_SECONDS / DAY_SECONDS) * DAY_SECONDS == SERVICES_WAY_SECONDS
     for settings in (HelperSettings, LeaderSettings):
         assert settings.model_fields["budget_window_seconds"].default == WINDOW_SECONDS
 

@@ -110,7 +110,8 @@ def test_a_bad_page_is_found(before: str, after: str, fault: str) -> None:
 
 def test_the_stated_contract_is_the_installed_one() -> None:
     """The epsilon and delta on the page are those that the agent ships with."""
-    from client_agent.policy import INSTALLED_CONTRACT, PROMISED_DAYS, WINDOW_SECONDS
+    from client_agent.policy import INSTALLED_CONTRACT
+    from models.wire.limits import PROMISED_DAYS, WINDOW_SECONDS
 
     assert INSTALLED_CONTRACT.delta == 1e-6
     assert f"epsilon {INSTALLED_CONTRACT.epsilon:g} and\ndelta 10^-6 (device level, zero-out)" in PAGE
