@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,32 +34,31 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.errors import WorkerLost
 from aggregator.helper.decisions import require_running
 from aggregator.helper.office import Office
-from aggregator.helper.opening import Opening
 from aggregator.helper.ranges import Job
 from aggregator.helper.spool import Spool, Spooled
+from aggregator.helper.unsealing import Unsealing
+from aggregator.helper.withdrawals import right_tokens
 from aggregator.storage.database import Change
 from aggregator.storage.helper import NO_SECRETS, Record
 from aggregator.storage.helper_tables import ANSWERED, EXPIRED, MARKED, OPEN, OVERRUN, REFUSED
 from aggregator.storage.vault import NOISE_SECRET, ROUND_KEY
-from models.wire.frames import read_seals, seals_size
+from models.wire.frames import seals_size
 from models.wire.message import to_base64
 from models.wire.problems import ProblemError
 from models.wire.rounds import ANSWER_TYPE, Answer, FailedSeal, ShareAnswer, failed_digest, sum_context
 from models.wire.studies import Study
 from privacy.accounting import Costs
-from privacy.crypto import CryptoError, SealPrivateKey, digest, sign_document
+from privacy.crypto import SealPrivateKey, digest, sign_document
 from privacy.crypto.requests import SignedHead
 from privacy.mechanisms import RandomStream, discrete_gaussian
 from privacy.secure_sum import (
     CohortTooSmall,
     SealFailure,
-    SecureSumError,
-    Span,
     SumContext,
     SumParameters,
     noised_share,
 )
-from privacy.secure_sum.reports import SEAL_BYTES, SealedPayload, seal_info
+from privacy.secure_sum.reports import SEAL_BYTES
 
 _REASONS = {
     SealFailure.UNOPENED: "unopened",
@@ -70,7 +68,6 @@ _REASONS = {
     SealFailure.WITHDRAWN: "withdrawn",
 }
 _PIECE_BYTES = 2**20
-_PAGE = 1_000
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,8 @@ async def _spool(
 async def _finish(office: Office, marked: Marked, spooled: Spooled, files: ExitStack) -> bytes:
     """Steps 3 and 4."""
     with files:
-        marked = replace(marked, tokens=await _right_tokens(office, marked, spooled))
+        tokens = await right_tokens(office, marked.context, marked.key, marked.withdrawal_horizon, spooled)
+        marked = replace(marked, tokens=tokens)
         body, opened = await asyncio.to_thread(_compute, office, marked, spooled)
         answered = await office.database.change(lambda change: _store(office, change, marked, body, opened))
     await office.database.scrub()
@@ -227,28 +225,28 @@ def _compute(office: Office, marked: Marked, spooled: Spooled) -> tuple[bytes, i
     """Step 3: a pure function of what was marked. A cohort that is too small after opening is an answer too."""
     assert spooled.batch == marked.batch, "the spooled batch is the marked one"
     params = marked.study.plan.parameters()
-    opening = Opening(params, marked.context, spooled.spans)
+    unsealing = Unsealing(params, marked.context, spooled.spans)
     large = spooled.count >= office.settings.large_batch_reports
     workers = office.settings.workers or os.cpu_count() or 1
-    opening.run(_jobs(office, marked, spooled, params), min(workers, len(spooled.spans)) if large else 1)
+    unsealing.run(_jobs(office, marked, spooled, params), min(workers, len(spooled.spans)) if large else 1)
     try:
-        share = noised_share(opening.total, _noise(marked, params), params)
+        share = noised_share(unsealing.total, _noise(marked, params), params)
     except CohortTooSmall:
-        return b"", opening.opened
+        return b"", unsealing.opened
     failed = tuple(
         FailedSeal.model_validate({"report_id": item.report_id.hex(), "reason": _REASONS[item.reason]})
-        for item in opening.failures()
+        for item in unsealing.failures()
     )
     statement = Answer(
         context=marked.context.digest.hex(),
         batch=marked.batch.hex(),
-        opened=opening.opened,
+        opened=unsealing.opened,
         share_sha256=hashlib.sha256(share).hexdigest(),
         failed_sha256=failed_digest(failed),
         answered_at_ms=marked.marked_at_ms,
     )
     jws = sign_document(office.key, ANSWER_TYPE, statement.document())
-    return ShareAnswer(answer=jws, share=to_base64(share), failed=failed).canonical(), opening.opened
+    return ShareAnswer(answer=jws, share=to_base64(share), failed=failed).canonical(), unsealing.opened
 
 
 def _jobs(office: Office, marked: Marked, spooled: Spooled, params: SumParameters) -> Iterator[Job]:
@@ -273,48 +271,6 @@ def _jobs(office: Office, marked: Marked, spooled: Spooled, params: SumParameter
 def _noise(marked: Marked, params: SumParameters) -> NDArray[np.int64]:
     stream = RandomStream(digest("helper-noise", marked.noise_secret, marked.batch))
     return discrete_gaussian(params.noise_sigma, params.dimension, stream)
-
-
-async def _right_tokens(office: Office, marked: Marked, spooled: Spooled) -> dict[bytes, bytes]:
-    """The tokens that take a report of this batch back; memory is one page of notices and what is really withdrawn.
-
-    A notice counts if its token is the one that the seal commits to, whatever strangers posted about the same report.
-    """
-    tokens: dict[bytes, bytes] = {}
-    async with office.database.reading() as connection:
-        for span, offset in zip(spooled.spans, spooled.offsets, strict=True):
-            after = b""
-            while page := await office.store.noticed(
-                connection, marked.withdrawal_horizon, span.first, span.last, after, _PAGE
-            ):
-                after = page[-1]
-                for report_id, wanted in await asyncio.to_thread(_commitments, marked, spooled, span, offset, page):
-                    token = await office.store.token_of(
-                        connection, marked.withdrawal_horizon, report_id, partial(_is_right, wanted)
-                    )
-                    if token is not None:
-                        tokens[report_id] = token
-    return tokens
-
-
-def _commitments(
-    marked: Marked, spooled: Spooled, span: Span, offset: int, named: list[bytes]
-) -> list[tuple[bytes, bytes]]:
-    """What the named seals of a range commit to: (report id, SHA-256 of the token that takes it back)."""
-    wanted, found = set(named), []
-    with spooled.path.open("rb") as source:
-        source.seek(offset)
-        for seal in read_seals(source, span.count):
-            report_id = hashlib.sha256(seal).digest()
-            if report_id in wanted:
-                with suppress(CryptoError, SecureSumError):  # a seal that does not open is no report to take back
-                    payload = SealedPayload.parse(marked.key.open(seal, seal_info(marked.context)))
-                    found.append((report_id, payload.withdrawal_hash))
-    return found
-
-
-def _is_right(wanted: bytes, token: bytes) -> bool:
-    return hmac.compare_digest(hashlib.sha256(token).digest(), wanted)
 
 
 async def _store(office: Office, change: Change, marked: Marked, body: bytes, opened: int) -> bytes:

@@ -14,22 +14,28 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 from aggregator.errors import KeyGone
 from aggregator.helper.office import Office
+from aggregator.helper.spool import Spooled
 from aggregator.storage.database import Change
 from aggregator.storage.helper import Record
 from aggregator.storage.helper_tables import OPEN, OVERRUN
 from aggregator.storage.vault import ROUND_KEY
+from models.wire.frames import read_seals
 from models.wire.message import from_base64
 from models.wire.problems import ProblemError
 from models.wire.rounds import SealedWithdrawal, WithdrawalNotice, sum_context
 from models.wire.studies import Study
 from privacy.crypto import CryptoError, SealPrivateKey
-from privacy.secure_sum import SecureSumError
+from privacy.secure_sum import SecureSumError, Span, SumContext
 from privacy.secure_sum.reports import SealedPayload, seal_info
 
 KEPT, LATE = "kept", "late"
+_PAGE = 1_000
 
 
 async def withdraw(office: Office, notice: SealedWithdrawal) -> str:
@@ -90,6 +96,58 @@ async def withdraw_unsealed(office: Office, notice: WithdrawalNotice) -> None:
     await office.database.change(act)
 
 
+async def right_tokens(
+    office: Office, context: SumContext, key: SealPrivateKey, horizon: int, spooled: Spooled
+) -> dict[bytes, bytes]:
+    """The tokens that take a report of a batch back, by report id; run once the batch is marked.
+
+    A notice counts if its token is the one that the seal commits to, whatever strangers posted about the same report.
+    Memory is one page of notices and what is really withdrawn.
+
+    Args:
+        office: the helper.
+        context: the round's.
+        key: the round's.
+        horizon: the last notice that counts.
+        spooled: the batch.
+    """
+    tokens: dict[bytes, bytes] = {}
+    async with office.database.reading() as connection:
+        for span, offset in zip(spooled.spans, spooled.offsets, strict=True):
+            after = b""
+            while page := await office.store.noticed(connection, horizon, span.first, span.last, after, _PAGE):
+                after = page[-1]
+                found = await asyncio.to_thread(_commitments, context, key, spooled.path, span, offset, page)
+                for report_id, wanted in found:
+                    token = await office.store.token_of(connection, horizon, report_id, partial(_is_right, wanted))
+                    if token is not None:
+                        tokens[report_id] = token
+    return tokens
+
+
+def _commitments(
+    context: SumContext, key: SealPrivateKey, path: Path, span: Span, offset: int, named: list[bytes]
+) -> list[tuple[bytes, bytes]]:
+    """What the named seals of a range commit to: (report id, SHA-256 of the token that takes it back)."""
+    wanted, found = set(named), []
+    with path.open("rb") as source:
+        source.seek(offset)
+        for seal in read_seals(source, span.count):
+            report_id = hashlib.sha256(seal).digest()
+            if report_id in wanted:
+                with suppress(CryptoError, SecureSumError):  # a seal that does not open is no report to take back
+                    found.append((report_id, _commitment(key, context, seal)))
+    return found
+
+
+def _commitment(key: SealPrivateKey, context: SumContext, seal: bytes) -> bytes:
+    return SealedPayload.parse(key.open(seal, seal_info(context))).withdrawal_hash
+
+
+def _is_right(wanted: bytes, token: bytes) -> bool:
+    return hmac.compare_digest(hashlib.sha256(token).digest(), wanted)
+
+
 def _seal(notice: SealedWithdrawal) -> bytes:
     try:
         return from_base64(notice.seal)
@@ -105,8 +163,8 @@ def _check(office: Office, known: Record, study: Study, seal: bytes, token: byte
     context = sum_context(study, known.number, known.model_hash)
     key = SealPrivateKey(office.vault.unwrap(known.wrapping, ROUND_KEY, context.digest, known.wrapped_key))
     try:
-        payload = SealedPayload.parse(key.open(seal, seal_info(context)))
+        wanted = _commitment(key, context, seal)
     except (CryptoError, SecureSumError):
         raise ProblemError("report-invalid", "expected the seal of a report of this round") from None
-    if not hmac.compare_digest(hashlib.sha256(token).digest(), payload.withdrawal_hash):
+    if not _is_right(wanted, token):
         raise ProblemError("report-invalid", "expected the token that the seal commits to")

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Literal
 from models.wire.enrolment import BATCH_MAXIMUM
 from models.wire.message import Message
 from models.wire.problems import ProblemError
+from privacy.crypto.keys import SIGNATURE_BYTES
 from privacy.secure_sum import Report
 
 REPORTS_MEDIA_TYPE = "application/vnd.hearthside.reports"
@@ -27,7 +28,8 @@ _REPORT = struct.Struct(">16sI32sH")
 _LENGTH = struct.Struct(">I")
 _SEAL_LENGTH = struct.Struct(">H")
 _SEALS_HEAD = struct.Struct(">4sI")
-_SIGNATURE_BYTES = 64
+FRAMING_BYTES = _REPORT.size + _LENGTH.size + SIGNATURE_BYTES
+"""Of a report in a batch, besides its seal and its packed values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def _read_frame(reader: _Reader) -> ReportFrame:
     seal = reader.take(seal_length)
     (masked_length,) = reader.unpack(_LENGTH)
     masked = reader.take(masked_length)
-    signature = reader.take(_SIGNATURE_BYTES)
+    signature = reader.take(SIGNATURE_BYTES)
     return ReportFrame(device_id, epoch, Report(context=context, seal=seal, masked=masked, signature=signature))
 
 

@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.helper.opening import Opening
 from aggregator.helper.ranges import Job
 from aggregator.helper.spool import Spool, SpoolFolder
+from aggregator.helper.unsealing import Unsealing
 from aggregator.leader.releases import Measuring
 from models.wire.frames import join_seals, read_seals, seals_head, seals_size
 from privacy.crypto import SealPrivateKey, SealPublicKey, SigningKey
@@ -162,7 +162,7 @@ def _answer(folder: Path, params: SumParameters, reports: int, workers: int) -> 
             spool.write(piece)
         spooled, _ = spool.finish()
         spool.close()
-        opening = Opening(params, CONTEXT, spooled.spans)
+        opening = Unsealing(params, CONTEXT, spooled.spans)
         jobs = (
             Job(params, CONTEXT, span, path, offset, 0, (folder / "key").read_bytes(), {})
             for span, offset in zip(spooled.spans, spooled.offsets, strict=True)

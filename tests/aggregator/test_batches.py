@@ -12,7 +12,7 @@ import time
 import pytest
 
 from aggregator.errors import WorkerLost
-from aggregator.helper import opening, ranges, shares, spool
+from aggregator.helper import ranges, shares, spool, unsealing
 from aggregator.helper.spool import Spool, SpoolFolder
 from models.wire.frames import SEALS_MEDIA_TYPE, seals_size
 from models.wire.problems import ProblemError
@@ -85,7 +85,7 @@ async def test_the_answer_is_the_same_bytes_for_any_number_of_processes_and_rang
 async def test_a_worker_that_dies_costs_an_attempt_and_nothing_else(world):
     """Killed in the middle, the batch stays marked; the retry gets an answer, and no process or file is left."""
     study, started = world.study(), []
-    begin = opening._start
+    begin = unsealing._start
 
     def watched():
         pipe, process = begin()
@@ -102,11 +102,11 @@ async def test_a_worker_that_dies_costs_an_attempt_and_nothing_else(world):
         seals = [report.seal for _, report in await _reports(world, study)]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Spool.__init__, "__defaults__", (2,))
-            patch.setattr(opening, "_start", doomed)
+            patch.setattr(unsealing, "_start", doomed)
             with pytest.raises(WorkerLost):
                 await world.share(study, seals)
             assert _left(world) == []
-            patch.setattr(opening, "_start", watched)
+            patch.setattr(unsealing, "_start", watched)
             assert (await world.share(study, seals)).status_code == 200
         assert app.state.office.budget.state.length == 1
         assert app.state.office.answering == {}

@@ -17,7 +17,7 @@ from privacy.accounting.precision import Comparison, Count, Histogram, Mean, Sam
 from privacy.mechanisms import RandomStream, discrete_gaussian
 from privacy.secure_sum import SumParameters
 from privacy.secure_sum.encoding import encode
-from simulations.commands.plan import encoding
+from simulations.forecasts import encoding
 
 TRIALS = 1_500
 SLACK = 4 * math.sqrt(0.95 * 0.05 / TRIALS)

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.wire.frames import (
+    FRAMING_BYTES,
     ReportFrame,
     SealsReader,
     decode_batch,
+    encode_report,
     framed_size,
     join_seals,
     read_seals,
@@ -116,6 +118,13 @@ def test_a_stream_that_ends_early_or_goes_on_is_malformed(seals: list[bytes], da
         list(late.feed(b"\0"))
     with pytest.raises(ProblemError, match="end early"):
         list(read_seals(io.BytesIO(join_seals(seals)[:-1] if seals[-1] else join_seals(seals)), len(seals) + 1))
+
+
+@given(reports)
+def test_the_size_of_a_report_is_known_before(frame: ReportFrame) -> None:
+    """Framing and signature take the same bytes, whatever seal and values are."""
+    report = frame.report
+    assert len(encode_report(frame)) == FRAMING_BYTES + len(report.seal) + len(report.masked)
 
 
 def test_the_size_of_a_batch_is_known_before() -> None:

@@ -22,7 +22,7 @@ from privacy.secure_sum import Failure, MergedSum, PartialSum, Role, Span, SumCo
 _END_SECONDS = 5.0
 
 
-class Opening:
+class Unsealing:
     """A batch while it is opened: the sum of what came back, and what failed, by range.
 
     Args:
