@@ -56,12 +56,8 @@ class EventData:
     """
 
     def __init__(self, events: list[Event], now_ms: int) -> None:
-        self._given = events
+        self._events = events
         self._now_ms = now_ms
-
-    @property
-    def _events(self) -> list[Event]:
-        return self._given
 
     @cached_property
     def _sessions(self) -> list[Session]:
@@ -82,22 +78,3 @@ class EventData:
     def rows(self, features: Features) -> tuple[Floats, Floats]:
         """One training row a visit."""
         return intent_rows(self._sessions, event_features(features))
-
-
-class StoredData(EventData):
-    """The same over the store; read once, for one answer.
-
-    Args:
-        store: the agent's store.
-        participant_id: whose data.
-        now_ms: the present; profiles look back 30 days from here.
-    """
-
-    def __init__(self, store: AgentStore, participant_id: str, now_ms: int) -> None:
-        super().__init__([], now_ms)
-        self._store = store
-        self._participant_id = participant_id
-
-    @cached_property
-    def _events(self) -> list[Event]:
-        return stored_events(self._store, self._participant_id, self._now_ms)

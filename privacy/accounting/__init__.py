@@ -5,7 +5,7 @@ Importing this package loads no scipy, numpy or dp-accounting: only ``rdp``, ``p
 """
 
 from privacy.accounting.accountants import epsilon, rdp, unit_of
-from privacy.accounting.book import Active, LedgerState, open_ledger
+from privacy.accounting.book import LedgerState, open_ledger
 from privacy.accounting.carrying import forfeit, reopen
 from privacy.accounting.contract import DAY_SECONDS, ZCDP, Contract, Costs, Order, read_terms, suggest_order
 from privacy.accounting.errors import (
@@ -47,7 +47,6 @@ __all__ = [
     "NO_QUOTAS",
     "ZCDP",
     "AccountingError",
-    "Active",
     "AlreadyCharged",
     "BudgetExhausted",
     "CarriedEvent",

@@ -13,7 +13,7 @@ from client_agent.agent import Addresses, open_agent, set_up
 from client_agent.errors import NotEnrolled
 from client_agent.keys import FileKeyring
 from client_agent.policy import INSTALLED_CONTRACT, lowered
-from client_agent.profiles import StoredData
+from client_agent.profiles import EventData, stored_events
 from client_agent.visitor import StoredVisitor
 from consent import notice
 from models.events import FeatureSpec, parse_event
@@ -182,7 +182,7 @@ def test_stored_events_answer_studies(world, store):
     (who,) = populate(world, store, 1)
     visitor = StoredVisitor(store, world.pins, who, world.clock, lambda: None, lambda: None)
     visitor.append_events(list(events()))
-    data = StoredData(store, who, START_MS)
+    data = EventData(stored_events(store, who, START_MS), START_MS)
     assert data.transitions(("home", "sale")).tolist() == [[0, 1], [0, 0]]
     assert list(data.dwell_seconds()) == [12.0]
     rows, labels = data.rows(named_features(FeatureSpec("session", ("home", "sale"))))

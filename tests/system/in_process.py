@@ -17,7 +17,7 @@ from aggregator.leader.app import create_app as leader_app
 from aggregator.settings import HelperSettings, LeaderSettings
 from client_agent.clocks import SystemClock
 from client_agent.connection import HelperConnection, LeaderConnection
-from client_agent.profiles import StoredData
+from client_agent.profiles import EventData, stored_events
 from consent.purposes import PURPOSES
 from models.wire.studies import Study
 from privacy.accounting import Contract
@@ -97,7 +97,7 @@ class FromStore:
     """A device's data, read from the raw events in the fleet's store once they are there."""
 
     def __init__(self) -> None:
-        self.inner: StoredData
+        self.inner: EventData
 
     def __getattr__(self, name):
         return getattr(self.inner, name)
@@ -173,6 +173,7 @@ def town(folder: Path, people: int, *, canary=None, events: bool = True, choices
             )
             with fleet.store.transaction():
                 fleet.store.insert_events(record.participant_id, rows)
-            fleet.devices[record.person].data.inner = StoredData(fleet.store, record.participant_id, now_ms)
+            stored = stored_events(fleet.store, record.participant_id, now_ms)
+            fleet.devices[record.person].data.inner = EventData(stored, now_ms)
         analyst = Analyst(tapped.client("leader"), house.tokens["analyst"])
         yield Town(tapped, fleet, analyst, Officer(tapped.client("helper"), house.officer))
