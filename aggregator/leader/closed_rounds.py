@@ -21,13 +21,10 @@ from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
 from aggregator.storage.vault import NOISE_SECRET
 from models.wire.frames import join_seals, seals_head
+from models.wire.limits import RELEASE_SECONDS
 from models.wire.problems import ProblemError
 from models.wire.rounds import ShareAnswer
-from privacy.accounting import DAY_SECONDS
 from privacy.crypto import canonical_json, digest
-
-RELEASE_SECONDS = DAY_SECONDS
-"""How long after the helper's answer a round may be released: devices count its charge from its opening."""
 
 
 async def charge(course: Course, row: Record) -> None:

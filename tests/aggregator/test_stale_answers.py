@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from aggregator.leader import closed_rounds
-from aggregator.leader.closed_rounds import RELEASE_SECONDS
+from models.wire.limits import RELEASE_SECONDS
 
 from .world import in_world, vectors
 
@@ -32,7 +32,7 @@ async def answered_and_left(world, devices, study):
 
 
 @in_world()
-async def test_an_answer_of_more_than_a_day_ago_is_not_released_any_more(world):
+async def test_an_answer_that_is_too_old_is_not_released_any_more(world):
     """The round is abandoned with the reason, its reports are deleted, and the charge stays."""
     clock, devices = world.turnable(), []
     study = world.study()
@@ -43,7 +43,7 @@ async def test_an_answer_of_more_than_a_day_ago_is_not_released_any_more(world):
             account = await world.until(study, "failed")
             (found,) = account["rounds"]
             assert found["state"] == "abandoned"
-            assert "expected a release within 24 hours of the helper's answer" in found["detail"]
+            assert "expected a release within 11 hours of the helper's answer" in found["detail"]
             assert len(account["charges"]) == 1
             async with world.leader_app.state.desk.database.reading() as connection:
                 left = (await connection.execute(text("SELECT count(*) FROM reports"))).scalar_one()
@@ -52,8 +52,8 @@ async def test_an_answer_of_more_than_a_day_ago_is_not_released_any_more(world):
 
 
 @in_world()
-async def test_an_answer_of_less_than_a_day_ago_is_released(world):
-    """A leader that was away for most of a day releases what it had been answered."""
+async def test_an_answer_of_some_hours_ago_is_released(world):
+    """A leader that was away for most of that time releases what it had been answered."""
     clock, devices = world.turnable(), []
     study = world.study()
     async with world.helper_up():

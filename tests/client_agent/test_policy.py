@@ -8,7 +8,7 @@ from client_agent.federation.contribution import SEAL_GRACE_SECONDS
 from client_agent.federation.trust import CLOCK_SKEW_MS, LONGEST_WINDOW_MS
 from client_agent.policy import INSTALLED_CONTRACT, lowered
 from client_agent.visitor import StoredVisitor
-from models.wire.limits import LONGEST_WAY_SECONDS, PROMISED_DAYS, WINDOW_SECONDS
+from models.wire.limits import LONGEST_WAY_SECONDS, PROMISED_DAYS, RELEASE_SECONDS, WINDOW_SECONDS
 from models.wire.rounds import OpeningRequest
 from models.wire.studies import Study
 from privacy.accounting import Charge, Contract, SumEvent, Times, can_pay, charge, open_ledger
@@ -28,7 +28,7 @@ def longest_way_seconds() -> float:
     """From the time that stamps a charge to the last moment at which its sum can be released, by today's limits."""
     window_seconds = max(most(Study, "window_seconds"), most(OpeningRequest, "window_seconds"), LONGEST_WINDOW_MS / 1e3)
     after_seconds = max(most(HelperSettings, "round_key_seconds"), SEAL_GRACE_SECONDS)
-    return window_seconds + CLOCK_SKEW_MS / 1e3 + after_seconds
+    return window_seconds + CLOCK_SKEW_MS / 1e3 + after_seconds + RELEASE_SECONDS
 
 
 def test_a_charge_counts_for_30_days_and_its_way_to_the_release():
