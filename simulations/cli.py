@@ -26,6 +26,7 @@ class _LazyGroup(typer.core.TyperGroup):
             "simulations.commands.audit",
             "Attack the private sum; fail where a bound exceeds the claimed epsilon.",
         ),
+        "signal": ("simulations.commands.signal", "Decode a consent signal: TCF, GPP, us_privacy or GPC."),
         "bench": ("simulations.commands.bench", "Measure speed here and now, peers beside us."),
     }
 
