@@ -7,7 +7,8 @@
     ├── ChoiceInvalid            local misuse: a choice that cannot be put into a receipt
     ├── ReceiptInvalid           a receipt that is refused; ``code`` says why, for machines
     ├── CountersignatureInvalid  a leader's confirmation that does not check out
-    └── LedgerFaulty             a consent ledger whose chain does not verify: no consent follows from it
+    ├── LedgerFaulty             a consent ledger whose chain does not verify: no consent follows from it
+    └── SignalError              a signal's string that does not decode (``consent.signals.errors``)
 """
 
 from __future__ import annotations

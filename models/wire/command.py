@@ -11,8 +11,6 @@ from typing import NoReturn
 import click
 import typer
 
-from models.wire.problems import ProblemError
-
 EXIT_INPUT = 2
 EXIT_UNAVAILABLE = 3
 _INTERRUPTED = 130
@@ -33,12 +31,21 @@ def run_command(app: typer.Typer, name: str) -> NoReturn:
     except click.ClickException as error:
         _say(name, f"{error.format_message()} (see {_command_path(error, name)} --help)")
         sys.exit(EXIT_INPUT)
-    except ProblemError as error:
-        _say(name, str(error))
-        sys.exit(EXIT_UNAVAILABLE if error.problem_type.retry else EXIT_INPUT)
+    except Exception as error:
+        _exit_with_problem(name, error)
+        raise
     if outcome == _INTERRUPTED:  # Typer has caught the KeyboardInterrupt itself
         _say(name, "interrupted")
     sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def _exit_with_problem(name: str, error: Exception) -> None:
+    # Imported here: it brings pydantic along, which a command that meets no problem need not wait for.
+    from models.wire.problems import ProblemError
+
+    if isinstance(error, ProblemError):
+        _say(name, str(error))
+        sys.exit(EXIT_UNAVAILABLE if error.problem_type.retry else EXIT_INPUT)
 
 
 def _command_path(error: click.ClickException, name: str) -> str:
