@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aggregator.errors import StudyFailed, StudyStopped
 from aggregator.leader.course import Course
 from aggregator.leader.releases import Measuring, Unmasking, answered_at_ms, check_answer
-from aggregator.rounds import Effect, RoundEvent, RoundState, step_round
+from aggregator.rounds import RoundEvent, RoundState, step_round
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
 from aggregator.storage.vault import NOISE_SECRET
@@ -150,24 +150,9 @@ async def _store_release(course: Course, row: Record, total: NDArray[np.int64], 
         "total_sha256": hashlib.sha256(stored).hexdigest(),
         "at_ms": now_ms,
     }
-    assert Effect.DELETE_REPORTS in step.effects, "a release leaves no report behind"
 
-    async def act(change: Change) -> None:
-        await desk.store.update_round(
-            change.connection,
-            row.round_id,
-            state=step.state,
-            total=stored,
-            released_at_ms=now_ms,
-            wrapping=None,
-            wrapped_noise=None,
-            answer=None,
-        )
-        change.then(lambda: desk.vault.destroy_soon([row.wrapping]))
-        await desk.store.drop_reports(change.connection, row.round_id)
+    async def into_the_log(change: Change) -> None:
         await desk.ledger_log.append(change, "release", canonical_json(entry))
 
-    await desk.database.change(act)
-    await desk.database.scrub()
-    desk.metrics.rounds.labels(step.state).inc()
+    await course.end(row, step, into_the_log, total=stored, released_at_ms=now_ms)
     desk.log.info("released", study=course.study.study_id, round=row.number, opened=row.opened)

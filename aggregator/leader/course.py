@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from aggregator.errors import StudyFailed, StudyStopped
 from aggregator.leader.desk import Desk
-from aggregator.rounds import RoundEvent, RoundState, step_round
+from aggregator.rounds import Effect, RoundEvent, RoundState, Step, step_round
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
 from models.wire.problems import ProblemError
@@ -67,25 +67,41 @@ class Course:
         assert current is not None, "the round exists"
         step = step_round(RoundState(current.state), event)
 
+        async def off_the_board(change: Change) -> None:
+            change.then(lambda: self.take_down(row.context))
+
+        await self.end(current, step, off_the_board, detail=detail)
+        self.desk.log.warning("abandoned", study=self.study.study_id, round=row.number, reason=event.value)
+
+    async def end(self, row: Record, step: Step, also: Callable[[Change], Awaitable[None]], **values: Any) -> None:
+        """The one way out of a round: it keeps no report and no secret, whatever it came to.
+
+        Args:
+            row: the round as it is stored.
+            step: how it ends.
+            also: what belongs to the same transaction.
+            values: what else is stored of the round.
+        """
+        assert Effect.DELETE_REPORTS in step.effects, "a round that is over leaves no report behind"
+
         async def act(change: Change) -> None:
             await self.desk.store.update_round(
                 change.connection,
                 row.round_id,
                 state=step.state,
-                detail=detail,
                 wrapping=None,
                 wrapped_noise=None,
                 answer=None,
+                **values,
             )
-            if current.wrapping is not None:
-                change.then(lambda: self.desk.vault.destroy_soon([current.wrapping]))
+            if row.wrapping is not None:
+                change.then(lambda: self.desk.vault.destroy_soon([row.wrapping]))
             await self.desk.store.drop_reports(change.connection, row.round_id)
-            change.then(lambda: self.take_down(row.context))
+            await also(change)
 
         await self.desk.database.change(act)
         await self.desk.database.scrub()
         self.desk.metrics.rounds.labels(step.state).inc()
-        self.desk.log.warning("abandoned", study=self.study.study_id, round=row.number, reason=event.value)
 
     async def stop(self) -> str | None:
         """The officer's signed stop of this study; None if there is none, or the helper does not say.
