@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from simulations.commands.ranges import fraction, inside, positive
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _EXAMPLES = """Examples:
@@ -25,30 +27,12 @@ class Method(StrEnum):
     rdp = "rdp"
 
 
-def _positive(value: float) -> float:
-    if not 0 < value < float("inf"):
-        raise typer.BadParameter(f"expected a number above 0, got {value}")
-    return value
-
-
-def _probability(value: float) -> float:
-    if not 0 < value <= 1:
-        raise typer.BadParameter(f"expected a number above 0 and at most 1, got {value}")
-    return value
-
-
-def _delta(value: float) -> float:
-    if not 0 < value < 1:
-        raise typer.BadParameter(f"expected a number between 0 and 1, got {value}")
-    return value
-
-
 @app.command(epilog=_EXAMPLES)
 def account(
-    sigma: Annotated[float, typer.Option(help="Noise multiplier of one server.", callback=_positive)],
+    sigma: Annotated[float, typer.Option(help="Noise multiplier of one server.", callback=positive)],
     steps: Annotated[int, typer.Option(help="Rounds.", min=1, max=10_000_000)],
-    delta: Annotated[float, typer.Option(help="Delta of the guarantee.", callback=_delta)],
-    q: Annotated[float, typer.Option(help="Probability that a device's coin says yes.", callback=_probability)] = 1.0,
+    delta: Annotated[float, typer.Option(help="Delta of the guarantee.", callback=inside)],
+    q: Annotated[float, typer.Option(help="Probability that a device's coin says yes.", callback=fraction)] = 1.0,
     method: Annotated[
         Method, typer.Option(help="pld: tight, for a declared plan only. rdp: what the filter enforces.")
     ] = Method.pld,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulations.commands.ranges import inside
+
 if TYPE_CHECKING:
     from simulations.attacks import Setting, Verdict
     from simulations.attacks.verdicts import Advance
@@ -59,12 +61,6 @@ def _multiplier(value: float) -> float:
     return value
 
 
-def _delta(value: float | None) -> float | None:
-    if value is not None and not 0 < value < 1:
-        raise typer.BadParameter(f"expected a number between 0 and 1, got {value}")
-    return value
-
-
 def _significance(value: float) -> float:
     if not 0 < value < 0.5:  # noqa: PLR2004  # at 1/2 a bound is a coin
         raise typer.BadParameter(f"expected a number between 0 and 0.5, got {value}")
@@ -93,7 +89,7 @@ def audit(
     ] = None,
     delta: Annotated[
         float | None,
-        typer.Option(help="Delta of claim and bound; 1e-6 for one-run, .01 for the others.", callback=_delta),
+        typer.Option(help="Delta of claim and bound; 1e-6 for one-run, .01 for the others.", callback=inside),
     ] = None,
     significance: Annotated[
         float, typer.Option(help="How often a bound may be wrong, all attacks together.", callback=_significance)

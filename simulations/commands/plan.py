@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulations.commands.ranges import fraction, inside, positive
+
 if TYPE_CHECKING:
     from privacy.accounting import Contract
 
@@ -40,27 +42,9 @@ class Kind(StrEnum):
     TRAIN = "train"
 
 
-def _inside(value: float) -> float:
-    if not 0 < value < 1:
-        raise typer.BadParameter(f"expected a number between 0 and 1, got {value}")
-    return value
-
-
-def _share(value: float) -> float:
-    if not 0 < value <= 1:
-        raise typer.BadParameter(f"expected a number above 0 and at most 1, got {value}")
-    return value
-
-
 def _used(value: float) -> float:
     if not 0 <= value <= 1:
         raise typer.BadParameter(f"expected a number from 0 to 1, got {value}")
-    return value
-
-
-def _positive(value: float | None) -> float | None:
-    if value is not None and not 0 < value < math.inf:
-        raise typer.BadParameter(f"expected a number above 0, got {value}")
     return value
 
 
@@ -68,20 +52,20 @@ def _positive(value: float | None) -> float | None:
 def plan(
     kind: Annotated[Kind, typer.Argument(help="What is asked.")],
     devices: Annotated[int, typer.Option(help="Enrolled devices.", min=1, max=10**9)] = 10_000,
-    consent: Annotated[float, typer.Option(help="Share of them that consents.", callback=_share)] = 0.6,
-    reach: Annotated[float, typer.Option(help="Share of those that reports in a round.", callback=_share)] = 0.5,
+    consent: Annotated[float, typer.Option(help="Share of them that consents.", callback=fraction)] = 0.6,
+    reach: Annotated[float, typer.Option(help="Share of those that reports in a round.", callback=fraction)] = 0.5,
     rounds: Annotated[int, typer.Option(help="How often the question is asked.", min=1, max=10_000)] = 1,
-    q: Annotated[float, typer.Option(help="Probability that a device's coin says yes.", callback=_share)] = 0.5,
+    q: Annotated[float, typer.Option(help="Probability that a device's coin says yes.", callback=fraction)] = 0.5,
     epsilon: Annotated[
-        float, typer.Option(help="Epsilon of the contract (device, zero-out).", callback=_positive)
+        float, typer.Option(help="Epsilon of the contract (device, zero-out).", callback=positive)
     ] = 4.0,
-    delta: Annotated[float, typer.Option(help="Delta of the contract.", callback=_inside)] = 1e-6,
+    delta: Annotated[float, typer.Option(help="Delta of the contract.", callback=inside)] = 1e-6,
     order: Annotated[
         list[int] | None, typer.Option(help="Order of the contract's filter, repeatable; left out: a good one.")
     ] = None,
     spent: Annotated[float, typer.Option(help="Share of the budget used up in this window.", callback=_used)] = 0.0,
     share: Annotated[
-        float, typer.Option(help="Most of the whole budget that this question may take.", callback=_share)
+        float, typer.Option(help="Most of the whole budget that this question may take.", callback=fraction)
     ] = 0.25,
     noise: Annotated[
         float | None,
@@ -91,11 +75,11 @@ def plan(
     ] = None,
     within: Annotated[
         float | None,
-        typer.Option(help="Largest half-width (or smallest effect) of use, in the answer's unit.", callback=_positive),
+        typer.Option(help="Largest half-width (or smallest effect) of use, in the answer's unit.", callback=positive),
     ] = None,
     cohort: Annotated[int, typer.Option(help="Reports below which nothing is released.", min=2)] = 100,
     expected: Annotated[
-        float, typer.Option(help="Expected share of yes, or the control arm's rate.", callback=_inside)
+        float, typer.Option(help="Expected share of yes, or the control arm's rate.", callback=inside)
     ] = 0.1,
     low: Annotated[float, typer.Option(help="Least value (mean).")] = 0.0,
     high: Annotated[float, typer.Option(help="Largest value (mean).")] = 1.0,
@@ -104,14 +88,14 @@ def plan(
     ] = None,
     cells: Annotated[int, typer.Option(help="Cells (histogram).", min=2, max=65_536)] = 10,
     exposed: Annotated[
-        float, typer.Option(help="Share of reports with a value (mean) or in an arm (comparison).", callback=_share)
+        float, typer.Option(help="Share of reports with a value (mean) or in an arm (comparison).", callback=fraction)
     ] = 1.0,
-    split: Annotated[float, typer.Option(help="Share of the treatment arm (comparison).", callback=_inside)] = 0.5,
-    power: Annotated[float, typer.Option(help="Power (comparison).", callback=_inside)] = 0.8,
-    significance: Annotated[float, typer.Option(help="Two-sided significance (comparison).", callback=_inside)] = 0.05,
+    split: Annotated[float, typer.Option(help="Share of the treatment arm (comparison).", callback=inside)] = 0.5,
+    power: Annotated[float, typer.Option(help="Power (comparison).", callback=inside)] = 0.8,
+    significance: Annotated[float, typer.Option(help="Two-sided significance (comparison).", callback=inside)] = 0.05,
     parameters: Annotated[int, typer.Option(help="Parameters (train).", min=1, max=_MOST_ENTRIES)] = 642,
     agreement: Annotated[
-        float, typer.Option(help="Length of the mean update over the clipping norm (train).", callback=_share)
+        float, typer.Option(help="Length of the mean update over the clipping norm (train).", callback=fraction)
     ] = 0.1,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead of tables.")] = False,
 ) -> None:
