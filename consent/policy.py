@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 
 from consent.instants import CLOCK_SKEW_SECONDS
 from consent.purposes import PURPOSES
-from consent.registry import Registry
+from consent.registry import Purpose, Registry
 from consent.signals.facts import Signals
 from consent.state import ConsentState
 
@@ -27,6 +27,8 @@ Rule = Literal[
     "unknown_gate",
     "unknown_purpose",
     "nothing_leaves",
+    "child",
+    "person_unknown",
     "ledger_faulty",
     "not_granted",
     "declined",
@@ -41,6 +43,8 @@ RULES: Final[dict[Rule, str]] = {
     "unknown_gate": "There is no such gate.",
     "unknown_purpose": "No such purpose is declared.",
     "nothing_leaves": "By its declaration nothing leaves the device for this purpose.",
+    "child": "The person here is a child; children get no profile, whatever was granted.",
+    "person_unknown": "Nobody has said who is here: a guest, a private window, or another browser.",
     "ledger_faulty": "The consent ledger does not verify, so no consent follows from it.",
     "not_granted": "The person never granted this purpose; every purpose is off by default.",
     "declined": "The person's latest choice on this purpose was no.",
@@ -109,7 +113,7 @@ def ask_again(state: ConsentState, now: int, registry: Registry = PURPOSES) -> t
     )
 
 
-def _rule(  # noqa: PLR0911  # a list of rules, each with its way out, read from top to bottom
+def _rule(
     gate: str, purpose: str, state: ConsentState, signals: Signals, now: int, registry: Registry
 ) -> tuple[Rule, bytes | None]:
     if not isinstance(gate, str) or gate not in _ALL:
@@ -119,13 +123,21 @@ def _rule(  # noqa: PLR0911  # a list of rules, each with its way out, read from
         return "unknown_purpose", None
     if declared.leaves == "nothing" and gate in _LEAVING:
         return "nothing_leaves", None
+    if signals.subject != "known":
+        return ("child" if signals.subject == "child" else "person_unknown"), None
+    return _rule_of_choices(declared, state, signals, now)
+
+
+def _rule_of_choices(  # noqa: PLR0911  # a list of rules, each with its way out, read from top to bottom
+    purpose: Purpose, state: ConsentState, signals: Signals, now: int
+) -> tuple[Rule, bytes | None]:
     if state.fault is not None:
         return "ledger_faulty", None
-    grant = state.grant_of(purpose)
+    grant = state.grant_of(purpose.id)
     if grant is None:
-        declined = any(name == purpose for name, _ in state.declined)
+        declined = any(name == purpose.id for name, _ in state.declined)
         return ("declined", state.receipt) if declined else ("not_granted", None)
-    if grant.version != declared.version:
+    if grant.version != purpose.version:
         return "purpose_changed", grant.receipt
     if not now < grant.expires_at:
         return "expired", grant.receipt

@@ -9,7 +9,7 @@ Read in this order: ``facts``, ``reading``, ``errors``, ``gpc``, ``bits``, ``ven
 """
 
 from consent.signals.errors import SignalError, SignalMalformed, SignalUnsupported
-from consent.signals.facts import NO_SIGNALS, Signals
+from consent.signals.facts import NO_SIGNALS, SUBJECTS, Signals, Subject
 from consent.signals.gpc import (
     GpcSupport,
     parse_well_known_gpc,
@@ -25,12 +25,14 @@ from consent.signals.us_privacy import read_us_privacy
 
 __all__ = [
     "NO_SIGNALS",
+    "SUBJECTS",
     "GpcSupport",
     "Reading",
     "SignalError",
     "SignalMalformed",
     "SignalUnsupported",
     "Signals",
+    "Subject",
     "parse_well_known_gpc",
     "read_gpc",
     "read_gpc_values",

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, get_args
+
+Subject = Literal["known", "child", "unknown"]
+"""Who is at the browser: a person with a profile of their own, a child, or somebody whom the agent does not know."""
+SUBJECTS: Final[tuple[Subject, ...]] = get_args(Subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +19,11 @@ class Signals:
 
     Attributes:
         gpc: the browser sends Global Privacy Control.
+        subject: who is there; a child or somebody unknown gets no profile, whatever was granted.
     """
 
     gpc: bool = False
+    subject: Subject = "known"
 
 
 NO_SIGNALS: Final = Signals()

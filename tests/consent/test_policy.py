@@ -58,6 +58,17 @@ def test_what_stays_at_home_never_passes_a_gate_out():
     assert [rule(scene, PERSONALISATION, gate) for gate in GATES] == ["granted", "granted"] + ["nothing_leaves"] * 2
 
 
+@pytest.mark.parametrize(("subject", "expected"), [("child", "child"), ("unknown", "person_unknown")])
+@pytest.mark.parametrize("gate", ["collect", "use", "contribute"])
+def test_a_child_or_an_unknown_person_gets_no_profile_whatever_was_granted(gate, subject, expected):
+    """Who is there is a fact like any other signal: it can only take away."""
+    scene = Scene()
+    scene.grant(INTENT)
+    assert rule(scene, INTENT, gate) == "granted"
+    assert rule(scene, INTENT, gate, Signals(subject=subject)) == expected
+    assert rule(scene, INTENT, gate, Signals(gpc=True, subject=subject)) == expected
+
+
 def test_declining_shuts_the_gate_at_once():
     """The latest choice wins, for the purposes it names."""
     scene = Scene()
