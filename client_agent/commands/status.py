@@ -1,0 +1,51 @@
+"""``hearthside-agent status``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from client_agent.commands.options import DEFAULT_PERSON, HOME, AsJson, Folder, Person, say
+
+
+def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: AsJson = False) -> None:
+    """Who this agent belongs to, what it was pinned to, what left and what the budget says."""
+    from client_agent.agent import open_agent
+    from client_agent.clocks import SystemClock
+    from client_agent.federation.budgets import inspect
+    from client_agent.federation.stops import IGNORED_STOPS
+
+    agent = open_agent(folder)
+    spend = inspect(agent.store, person, SystemClock())
+    document: dict[str, Any] = {
+        "site": agent.pins.site,
+        "people": [record.person for record in agent.store.participants.all()],
+        "leader": {"address": agent.addresses.leader, "fingerprint": agent.pins.leader_key.fingerprint},
+        "helper": {"address": agent.addresses.helper, "fingerprint": agent.pins.helper_key.fingerprint},
+        "receipts_waiting": len(agent.store.consents.waiting(256)),
+        "withdrawals_of_erased_people_waiting": len(agent.store.outbox),
+        "ignored_stops": agent.store.facts.counted(IGNORED_STOPS),
+        "sent": {
+            purpose: {"reports": counts.get("sent_reports", 0), "bytes": counts.get("sent_bytes", 0)}
+            for purpose, counts in agent.store.tallies.all().items()
+        },
+        "budget": None
+        if spend is None
+        else {
+            "unit": "device, zero-out, any 30 days",
+            "spent_epsilon": spend.spent_epsilon,
+            "cap_epsilon": spend.contract.epsilon,
+            "delta": spend.contract.delta,
+            "lifetime_epsilon": spend.lifetime_epsilon,
+            "local": {
+                "unit": "training row, zero-out, also against leader and helper together; the studies' sum",
+                "epsilon": spend.local_epsilon,
+                "delta": spend.local_delta,
+                "studies": spend.local,
+            },
+            "intact": spend.intact,
+            "quotas": spend.quotas,
+            "taken": spend.taken,
+        },
+    }
+    say(document, "\n".join(f"{name}: {json.dumps(value)}" for name, value in document.items()), as_json=as_json)
