@@ -1,9 +1,7 @@
-"""Keeping consent: choices become signed receipts, in force here at once and with the leader as soon as it answers.
+"""Keeping consent: choices become signed receipts, in force here when the call returns. Nothing waits for the network.
 
-Order of a withdrawal: the receipt and the ledger row are stored, and every report that has not been sent is deleted,
-in one transaction; then the leader hears (it deletes what it holds of open rounds); then the helper hears directly,
-with the tokens that the seals commit to, for a leader that does not. Nothing waits for the network. A withdrawal
-that an erasure overtook waits in the outbox, without its person, until the leader has confirmed it.
+A withdrawal stores the receipt and the ledger row and deletes every report that has not been sent, in one transaction;
+``client_agent.delivering`` then tells both services.
 """
 
 from __future__ import annotations
@@ -13,21 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from client_agent.clocks import Clock
-from client_agent.connection import HelperConnection, LeaderConnection
 from client_agent.enrolment import Pins
-from client_agent.errors import NotEnrolled
-from client_agent.store import AgentStore, Farewell, ParticipantRecord, StoredReceipt
+from client_agent.store import AgentStore, ParticipantRecord, StoredReceipt
 from client_agent.store.consents import ReceiptState
 from client_agent.store.reports import TakenReport
 from consent import (
     PURPOSES,
-    ConsentError,
     ConsentState,
     Notice,
     Parties,
     Receipt,
     Row,
-    confirm,
     decline,
     grant,
     notice,
@@ -36,12 +30,7 @@ from consent import (
     record,
     replay,
     sign_receipt,
-    verify_countersignature,
 )
-from models.wire.enrolment import BATCH_MAXIMUM, ReceiptResult, SubmittedReceipt
-from models.wire.message import to_base64
-from models.wire.problems import PROBLEM_TYPES, ProblemError, problem_code
-from models.wire.rounds import SealedWithdrawal, WithdrawalNotice
 from privacy.crypto import SigningKey
 
 TakenBack = list[TakenReport]
@@ -71,7 +60,6 @@ class ConsentKeeper:
         self._store = store
         self._pins = pins
         self._clock = clock
-        self._refused_farewells: set[int] = set()
 
     def state_of(self, participant_id: str) -> ConsentState:
         """What stands for a participant."""
@@ -101,7 +89,7 @@ class ConsentKeeper:
             shown: the notice that was shown.
 
         Returns:
-            Reports that were deleted here; ``tell_helper`` shows their tokens to the helper.
+            Reports that were deleted here; ``Courier.tell_helper`` shows their tokens to the helper.
         """
         chosen = set(purposes) if purposes is not None else {p.id for p in PURPOSES} | self._granted(participant_id)
         return self.decline_many({participant_id: chosen}, shown)
@@ -122,57 +110,6 @@ class ConsentKeeper:
                 purposes = [purpose.id for purpose in PURPOSES if not _despite(state, purpose.id)]
                 self._store.reports.take_back(participant_id, purposes)
 
-    def deliver(self, leader: LeaderConnection) -> int:
-        """Send waiting receipts, 256 a request; verify and keep the countersignatures. Returns how many are confirmed.
-
-        Raises:
-            ProblemError: the leader cannot be reached; what waits is sent by a later call.
-        """
-        confirmed = 0
-        while True:
-            with self._store.transaction():  # together: another process may erase the participants
-                waiting = self._store.consents.waiting(BATCH_MAXIMUM)
-                devices = [self._device_id(item.participant_id) for item in waiting]
-            if not waiting:
-                return confirmed + self._deliver_farewells(leader)
-            results = _submit(leader, [(name, item.jws) for name, item in zip(devices, waiting, strict=True)])
-            confirmed += self._settle(waiting, results)
-
-    def tell_helper(self, helper: HelperConnection, taken_back: TakenBack | None = None) -> int:
-        """Show the helper seals and tokens of reports that were taken back.
-
-        Args:
-            helper: connection to the helper.
-            taken_back: which; all that it has not heard of unless said.
-
-        Returns:
-            How many it heard of.
-
-        Raises:
-            ProblemError: the helper cannot be reached, or refuses a notice; what it has not heard waits, and holds no
-                other notice up. The leader's deletion stands all the same.
-        """
-        notices = self._store.reports.taken_back() if taken_back is None else taken_back
-        heard: list[bytes] = []
-        problem: ProblemError | None = None
-        try:
-            for taken in notices:
-                try:
-                    helper.withdraw(_notice(taken))
-                except ProblemError as error:
-                    if error.problem_type.retry:
-                        raise
-                    if error.code != "report-invalid":  # else the helper's key of the round is another one by now
-                        problem = error
-                        continue
-                heard.append(taken.report_id)
-        finally:
-            with self._store.transaction():
-                self._store.reports.told(heard)
-        if problem is not None:
-            raise problem
-        return len(heard)
-
     def _keep(self, acts: Sequence[_Act]) -> TakenBack:
         taken: TakenBack = []
         with self._store.transaction():
@@ -185,82 +122,6 @@ class ConsentKeeper:
                 if act.receipt.kind == "withdrawal":
                     taken += self._store.reports.take_back(act.participant_id, act.receipt.chosen)
         return taken
-
-    def _deliver_farewells(self, leader: LeaderConnection) -> int:
-        """Send what erased people left behind. What the leader will not confirm stays, for the next start to try."""
-        confirmed, last = 0, 0
-        problem: ProblemError | None = None
-        while waiting := self._store.outbox.waiting(self._pins.leader_key.raw, last, BATCH_MAXIMUM):
-            last = waiting[-1].sequence
-            tried = [item for item in waiting if item.sequence not in self._refused_farewells]
-            if tried:
-                results = _submit(leader, [(item.device_id, item.jws) for item in tried])
-                done, unsettled = self._settle_farewells(tried, results)
-                confirmed, problem = confirmed + done, problem or unsettled
-        if problem is not None:
-            raise problem
-        return confirmed
-
-    def _settle_farewells(
-        self, tried: Sequence[Farewell], results: Sequence[ReceiptResult]
-    ) -> tuple[int, ProblemError | None]:
-        """How many are confirmed, and a problem that another attempt may overcome."""
-        done: list[int] = []
-        problem: ProblemError | None = None
-        for item, result in zip(tried, results, strict=True):
-            if result.countersignature is not None:
-                self._check_farewell(item, result.countersignature)
-                done.append(item.sequence)
-            elif result.problem is not None and PROBLEM_TYPES[problem_code(result.problem)].retry:
-                problem = ProblemError(problem_code(result.problem), result.problem.detail)
-            else:
-                self._refused_farewells.add(item.sequence)
-        with self._store.transaction():
-            self._store.outbox.confirmed(done)
-        return len(done), problem
-
-    def _check_farewell(self, item: Farewell, countersignature: str) -> None:
-        try:
-            confirmed = verify_countersignature(countersignature, self._pins.leader_key)
-        except ConsentError as error:
-            raise ProblemError("bad-signature", str(error)) from None
-        if confirmed.receipt != receipt_digest(item.jws):
-            raise ProblemError("bad-signature", "expected a confirmation of this withdrawal, got another's")
-
-    def _settle(self, waiting: Sequence[StoredReceipt], results: Sequence[ReceiptResult]) -> int:
-        settled: list[tuple[str, bytes, str | None, ReceiptState]] = []
-        rows: dict[str, Row] = {}
-        problem: ProblemError | None = None
-        for item, result in zip(waiting, results, strict=True):
-            if result.countersignature is not None:
-                row = self._confirmation(item, result.countersignature)
-                if row is not None:
-                    rows[item.participant_id] = row
-                settled.append((item.participant_id, item.digest, result.countersignature, "confirmed"))
-            elif result.problem is not None and PROBLEM_TYPES[problem_code(result.problem)].retry:
-                problem = ProblemError(problem_code(result.problem), result.problem.detail)
-            else:
-                settled.append((item.participant_id, item.digest, None, "refused"))
-        with self._store.transaction():
-            # Nothing is written about somebody whom another process erased while the leader answered.
-            self._store.consents.append((who, row) for who, row in rows.items() if self._store.participants.has(who))
-            self._store.consents.settle(settled)
-        if problem is not None:
-            raise problem
-        return sum(state == "confirmed" for _, _, _, state in settled)
-
-    def _confirmation(self, item: StoredReceipt, countersignature: str) -> Row | None:
-        """The ledger row that keeps a countersignature; None if a later choice, or an erasure, has overtaken it."""
-        try:
-            state = self.state_of(item.participant_id)
-        except NotEnrolled:
-            return None
-        if state.receipt != item.digest or state.countersigned:
-            return None
-        try:
-            return confirm(state, countersignature, self._now())[1]
-        except ConsentError as error:
-            raise ProblemError("bad-signature", str(error)) from None
 
     def _act(self, participant_id: str, choose: Callable[[ConsentState], Receipt], at: int) -> _Act:
         participant, key = self._keyed(participant_id)
@@ -281,30 +142,8 @@ class ConsentKeeper:
         parties = Parties(key.verify_key, self._pins.leader_key, participant.site, participant.participant_id)
         return replay(parties, self._store.consents.rows_of(participant.participant_id))
 
-    def _device_id(self, participant_id: str) -> bytes:
-        device_id = self._store.participants.get(participant_id).device_id
-        if device_id is None:
-            raise NotEnrolled("expected an enrolled participant; enrol first")
-        return device_id
-
     def _now(self) -> int:
         return self._clock.now_ms() // 1_000
-
-
-def _notice(taken: TakenReport) -> SealedWithdrawal | WithdrawalNotice:
-    if not taken.seal:
-        return WithdrawalNotice(report_id=taken.report_id.hex(), token=taken.token.hex())
-    return SealedWithdrawal(
-        study_hash=taken.study_hash.hex(), round=taken.round, seal=to_base64(taken.seal), token=taken.token.hex()
-    )
-
-
-def _submit(leader: LeaderConnection, receipts: Sequence[tuple[bytes, str]]) -> Sequence[ReceiptResult]:
-    """Send (device id, signed receipt) of up to 256 choices; as many results."""
-    results = leader.submit_receipts([SubmittedReceipt(device_id=name.hex(), receipt=jws) for name, jws in receipts])
-    if len(results) != len(receipts):
-        raise ProblemError("malformed", f"expected {len(receipts)} results, got {len(results)}")
-    return results
 
 
 def _grant(purposes: Collection[str], shown: Notice, at: int, state: ConsentState) -> Receipt:

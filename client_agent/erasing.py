@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from client_agent.clocks import Clock
 from client_agent.connection import HelperConnection, LeaderConnection
 from client_agent.consenting import ConsentKeeper
+from client_agent.delivering import Courier
 from client_agent.enrolment import Pins
 from client_agent.errors import NotEnrolled
 from client_agent.federation.budgets import forget_rounds
@@ -63,12 +64,12 @@ def deliver_farewells(
     store: AgentStore, pins: Pins, clock: Clock, leader: LeaderConnection, helper: HelperConnection
 ) -> Undelivered:
     """Tell both services now; what cannot be delivered waits for the resident's next poll. Returns what waits."""
-    keeper = ConsentKeeper(store, pins, clock)
+    courier = Courier(store, pins, clock)
     try:
         try:
-            keeper.deliver(leader)
+            courier.deliver(leader)
         finally:  # neither service waits for the other
-            keeper.tell_helper(helper)
+            courier.tell_helper(helper)
     except ProblemError:
         pass  # what waits says enough: it is counted below
     return Undelivered(len(store.outbox), len(store.reports.taken_back()))

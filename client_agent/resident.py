@@ -17,7 +17,7 @@ import httpx
 from client_agent.agent import Agent
 from client_agent.clocks import Clock
 from client_agent.connection import cookieless
-from client_agent.consenting import ConsentKeeper
+from client_agent.delivering import Courier
 from client_agent.distribution import BundleSource, pin_root
 from models.personalisation import PersonalisationError, PreparedBundle, prepare
 from models.wire.problems import ProblemError
@@ -41,7 +41,7 @@ class Resident:
         self._poll_seconds = poll_seconds
         self._worker_options = tuple(worker_options)
         self._leader, self._helper = agent.leader(), agent.helper()
-        self._keeper = ConsentKeeper(agent.store, agent.pins, clock)
+        self._courier = Courier(agent.store, agent.pins, clock)
         self._worker: subprocess.Popen[bytes] | None = None
         self._wake = threading.Event()
         self._stopping = False
@@ -76,8 +76,8 @@ class Resident:
     def step(self) -> None:
         """Deliver consent, look at the work, start the worker or fetch the bundle where there is something new."""
         try:
-            self._keeper.deliver(self._leader)
-            self._keeper.tell_helper(self._helper)
+            self._courier.deliver(self._leader)
+            self._courier.tell_helper(self._helper)
             work = self._leader.work()
             if work.rounds:
                 self._start_worker()

@@ -43,7 +43,7 @@ def grant(
     """Grant purposes; in force at once."""
     keeper, participant_id, _ = _keeper(folder, person)
     _chosen(lambda: keeper.grant(participant_id, purposes))
-    _deliver(folder, keeper)
+    _deliver(folder)
     say({"granted": sorted(purposes)}, f"granted: {', '.join(sorted(purposes))}", as_json=as_json)
 
 
@@ -58,7 +58,7 @@ def withdraw(
     """Refuse purposes or take them back; in force at once, queued reports included."""
     keeper, participant_id, _ = _keeper(folder, person)
     _chosen(lambda: keeper.withdraw(participant_id, purposes))
-    _deliver(folder, keeper)
+    _deliver(folder)
     say({"withdrawn": purposes or "all"}, f"withdrawn: {', '.join(purposes or ['everything'])}", as_json=as_json)
 
 
@@ -80,13 +80,16 @@ def _keeper(folder: Path, person: str) -> tuple[Any, str, int]:
     return ConsentKeeper(agent.store, agent.pins, clock), people_named(agent, person)[0].participant_id, clock.now_ms()
 
 
-def _deliver(folder: Path, keeper: Any) -> None:
+def _deliver(folder: Path) -> None:
     """Tell both services now; what cannot be delivered waits in the store for ``run``."""
     from client_agent.agent import open_agent
+    from client_agent.clocks import SystemClock
+    from client_agent.delivering import Courier
 
     agent = open_agent(folder)
+    courier = Courier(agent.store, agent.pins, SystemClock())
     try:
-        keeper.deliver(agent.leader())
-        keeper.tell_helper(agent.helper())
+        courier.deliver(agent.leader())
+        courier.tell_helper(agent.helper())
     except ProblemError as problem:
         typer.echo(f"in force here; the services will hear of it later ({problem})", err=True)

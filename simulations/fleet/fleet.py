@@ -18,6 +18,7 @@ from pathlib import Path
 from client_agent.clocks import Clock
 from client_agent.connection import HelperConnection, LeaderConnection
 from client_agent.consenting import ConsentKeeper
+from client_agent.delivering import Courier
 from client_agent.enrolment import Pins, enrol
 from client_agent.federation.app import build_client_app, participant_context, round_message
 from client_agent.federation.contribution import Reservation, Slots
@@ -115,6 +116,7 @@ class Fleet:
         self.devices = {device.name: device for device in devices}
         self.store = open_store(folder, FileKeyring(folder))
         self.keeper = ConsentKeeper(self.store, pins, clock)
+        self._courier = Courier(self.store, pins, clock)
         self._leader, self._helper, self._pins, self._clock = WatchedLeader(leader), helper, pins, clock
         self.federation = Federation(
             self.store, self._leader, helper, pins, clock, os.urandom, contract, slots=slots, quotas=quotas
@@ -142,7 +144,7 @@ class Fleet:
         }
         self.keeper.grant_many(grants)
         self.keeper.decline_many(refusals)
-        self.keeper.deliver(self._leader)
+        self._courier.deliver(self._leader)
         self.federation.budgets.exhaust(self.spent, "simulated history: a spent budget")
         self.federation.roster.refresh()
 
@@ -211,9 +213,9 @@ class Fleet:
             return
         everything = tuple(purpose.id for purpose in PURPOSES)
         taken = self.keeper.decline_many(dict.fromkeys(leaving, everything))
-        self.keeper.deliver(self._leader)
+        self._courier.deliver(self._leader)
         if self._helper is not None:
-            self.keeper.tell_helper(self._helper, taken)
+            self._courier.tell_helper(self._helper, taken)
         self.withdrawn |= {self._owner[participant] for participant in leaving}
 
     def pace(self) -> Pace:

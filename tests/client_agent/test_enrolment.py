@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from client_agent.consenting import ConsentKeeper
+from client_agent.delivering import Courier
 from client_agent.enrolment import Pins, check_pins, enrol, pin
 from client_agent.errors import PinMismatch
 from consent import NO_SIGNALS, countersign, decide
@@ -71,7 +72,7 @@ def test_a_local_name_never_leaves(world, store):
     (record,) = join(world, store, ["grandmother"])
     keeper = ConsentKeeper(store, world.pins, world.clock)
     keeper.grant(record.participant_id, ["measurement"])
-    keeper.deliver(world.connections()[0])
+    Courier(store, world.pins, world.clock).deliver(world.connections()[0])
     assert b"grandmother" not in b"".join(world.bodies)
 
 
@@ -102,7 +103,7 @@ def test_a_grant_is_in_force_here_before_the_leader_hears(world, store):
     assert may(keeper, who, "measurement")
     assert not may(keeper, who, "intent")
     assert world.states == {}
-    assert keeper.deliver(world.connections()[0]) == 1
+    assert Courier(store, world.pins, world.clock).deliver(world.connections()[0]) == 1
     assert keeper.state_of(who).countersigned
     assert world.states[store.participants.get(who).device_id].epoch == keeper.state_of(who).epoch
 
@@ -112,7 +113,7 @@ def test_a_refusal_never_leaves(world, store):
     (who,) = populate(world, store, 1, purposes=())
     keeper = ConsentKeeper(store, world.pins, world.clock)
     keeper.decline(who)
-    assert keeper.deliver(world.connections()[0]) == 0
+    assert Courier(store, world.pins, world.clock).deliver(world.connections()[0]) == 0
     assert world.states == {}
     assert [receipt.state for receipt in store.consents.receipts_of(who)] == ["home"]
 
@@ -122,7 +123,7 @@ def test_a_withdrawal_of_one_purpose_leaves_the_others(world, store):
     (who,) = populate(world, store, 1, purposes=("measurement", "persona"))
     keeper = ConsentKeeper(store, world.pins, world.clock)
     keeper.withdraw(who, ["measurement"])
-    keeper.deliver(world.connections()[0])
+    Courier(store, world.pins, world.clock).deliver(world.connections()[0])
     assert not may(keeper, who, "measurement")
     assert may(keeper, who, "persona")
     (state,) = world.states.values()
@@ -136,10 +137,10 @@ def test_receipts_wait_while_the_leader_is_down(world, store):
     keeper.grant(who, ["measurement"])
     world.down = True
     with pytest.raises(ProblemError):
-        keeper.deliver(world.connections()[0])
+        Courier(store, world.pins, world.clock).deliver(world.connections()[0])
     world.down = False
-    assert keeper.deliver(world.connections()[0]) == 1
-    assert keeper.deliver(world.connections()[0]) == 0
+    assert Courier(store, world.pins, world.clock).deliver(world.connections()[0]) == 1
+    assert Courier(store, world.pins, world.clock).deliver(world.connections()[0]) == 0
 
 
 def test_a_forged_countersignature_is_refused(world, store):
@@ -154,7 +155,7 @@ def test_a_forged_countersignature_is_refused(world, store):
 
     world._receipts = forge
     with pytest.raises(ProblemError) as refused:
-        keeper.deliver(world.connections()[0])
+        Courier(store, world.pins, world.clock).deliver(world.connections()[0])
     assert refused.value.code == "bad-signature"
     assert not keeper.state_of(who).countersigned
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from client_agent import cli
 from client_agent.agent import Addresses, set_up
 from client_agent.consenting import ConsentKeeper
+from client_agent.delivering import Courier
 from client_agent.enrolment import enrol
 from client_agent.erasing import deliver_farewells, erase_person
 from client_agent.errors import NotEnrolled
@@ -43,7 +44,7 @@ def join_again(world, store, person="person-0"):
     )  # fmt: skip
     keeper = ConsentKeeper(store, world.pins, world.clock)
     keeper.grant(record.participant_id, ["measurement"])
-    keeper.deliver(leader)
+    Courier(store, world.pins, world.clock).deliver(leader)
     return record.participant_id
 
 
@@ -75,7 +76,7 @@ def test_a_withdrawal_after_an_erasure_in_another_process_is_heeded(world, store
     erased, withdrawing = populate(world, store, 2)
     keeper = ConsentKeeper(other, world.pins, world.clock)
     keeper.withdraw(erased)
-    keeper.deliver(world.connections()[0])
+    Courier(other, world.pins, world.clock).deliver(world.connections()[0])
     federation = federate(world, store)
     other.erase(erased)
     keeper.withdraw(withdrawing)
@@ -166,7 +167,7 @@ def test_a_withdrawal_that_was_waiting_already_is_kept(world, store):
     keeper = ConsentKeeper(store, world.pins, world.clock)
     keeper.withdraw(who)
     store.erase(who)
-    assert keeper.deliver(leader) == 1
+    assert Courier(store, world.pins, world.clock).deliver(leader) == 1
     assert not accepts(world, device)
 
 
@@ -222,7 +223,7 @@ def test_a_forged_confirmation_does_not_empty_the_outbox(world, store, lie):
 
     world._receipts = forge
     with pytest.raises(ProblemError) as refused:
-        ConsentKeeper(store, world.pins, world.clock).deliver(world.connections()[0])
+        Courier(store, world.pins, world.clock).deliver(world.connections()[0])
     assert refused.value.code == "bad-signature"
     assert len(store.outbox) == 1
 
@@ -238,12 +239,12 @@ def test_a_leader_that_refuses_a_withdrawal_hears_it_again_after_the_next_start(
         return ReceiptResponse(results=(ReceiptResult(problem=ProblemError("receipt-refused").body()),))
 
     world._receipts = refuse
-    keeper = ConsentKeeper(store, world.pins, world.clock)
+    courier = Courier(store, world.pins, world.clock)
     leader, _ = world.connections()
-    assert keeper.deliver(leader) == keeper.deliver(leader) == 0
+    assert courier.deliver(leader) == courier.deliver(leader) == 0
     assert len(asked) == 1
     world._receipts = honest
-    assert ConsentKeeper(store, world.pins, world.clock).deliver(leader) == 1
+    assert Courier(store, world.pins, world.clock).deliver(leader) == 1
     assert len(store.outbox) == 0
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from client_agent.consenting import ConsentKeeper
+from client_agent.delivering import Courier
 from client_agent.errors import ReportFixed
 from client_agent.federation.contribution import SEAL_GRACE_SECONDS, Slots, flip
 from models.wire.problems import ProblemError
@@ -234,9 +235,9 @@ def test_a_withdrawal_stops_what_is_queued_and_tells_both_services(world, store)
     world.clock.advance(5)
     assert federation.send_due().accepted == 0
     assert federation.reserve_all(found) == []
-    assert keeper.deliver(leader) == 6
-    assert keeper.tell_helper(helper) == 6
-    assert keeper.tell_helper(helper) == 0
+    assert Courier(store, world.pins, world.clock).deliver(leader) == 6
+    assert Courier(store, world.pins, world.clock).tell_helper(helper) == 6
+    assert Courier(store, world.pins, world.clock).tell_helper(helper) == 0
     known = {report.report_id.hex() for report in world.reports.values()}
     assert len(known) == early < 6
     assert known <= {notice.report_id for notice in world.withdrawals}
@@ -258,11 +259,11 @@ def test_a_notice_that_is_not_understood_holds_no_other_up(world, store):
     _, helper = world.connections()
     world.deaf_rounds = {2}
     with pytest.raises(ProblemError, match="form"):
-        keeper.tell_helper(helper)
+        Courier(store, world.pins, world.clock).tell_helper(helper)
     assert len(world.withdrawals) == 2
     assert [taken.round for taken in store.reports.taken_back()] == [2]
     world.deaf_rounds = set()
-    assert keeper.tell_helper(helper) == 1
+    assert Courier(store, world.pins, world.clock).tell_helper(helper) == 1
     assert world.sealed == 3
 
 
@@ -276,7 +277,7 @@ def test_a_report_from_before_seals_were_kept_is_taken_back_in_the_old_form(worl
     keeper = ConsentKeeper(store, world.pins, world.clock)
     keeper.withdraw(participant_id)
     _, helper = world.connections()
-    assert keeper.tell_helper(helper) == 1
+    assert Courier(store, world.pins, world.clock).tell_helper(helper) == 1
     assert (len(world.withdrawals), world.sealed) == (1, 0)
 
 
@@ -293,13 +294,13 @@ def test_a_round_that_the_leader_hides_can_still_be_taken_back_at_the_helper(wor
     keeper = ConsentKeeper(store, world.pins, world.clock)
     keeper.withdraw(ids[0])
     _, helper = world.connections()
-    assert keeper.tell_helper(helper) == 1
+    assert Courier(store, world.pins, world.clock).tell_helper(helper) == 1
     assert {notice.report_id for notice in world.withdrawals} < {r.report_id.hex() for r in world.reports.values()}
     assert world.sealed == 1, "the frame is gone; the seal was kept"
     world.clock.advance(SEAL_GRACE_SECONDS + 10)
     federation.open_rounds()
     keeper.withdraw(ids[1])
-    assert keeper.tell_helper(helper) == 0
+    assert Courier(store, world.pins, world.clock).tell_helper(helper) == 0
 
 
 def test_a_withdrawal_between_making_and_storing_wins(world, store, monkeypatch):

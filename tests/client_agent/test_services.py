@@ -14,6 +14,7 @@ from aggregator.settings import HelperSettings, LeaderSettings
 from client_agent.clocks import SystemClock
 from client_agent.connection import HelperConnection, LeaderConnection
 from client_agent.consenting import ConsentKeeper
+from client_agent.delivering import Courier
 from client_agent.enrolment import enrol, pin
 from client_agent.federation.contribution import Slots
 from client_agent.federation.federation import Federation
@@ -71,9 +72,10 @@ def test_two_rounds_with_the_real_services(house, services, tmp_path):
     people = [f"p{i}" for i in range(PEOPLE)]
     records = enrol(store, leader, pins, people, token=house.tokens["enrol"], clock=clock, entropy=os.urandom)
     keeper = ConsentKeeper(store, pins, clock)
+    courier = Courier(store, pins, clock)
     keeper.grant_many({record.participant_id: ["measurement"] for record in records[:-2]})
     keeper.decline(records[-2].participant_id)
-    assert keeper.deliver(leader) == PEOPLE - 2
+    assert courier.deliver(leader) == PEOPLE - 2
     federation = Federation(store, leader, helper, pins, clock, os.urandom, CONTRACT, slots=Slots(0.0, 0.3))
 
     analyst = Analyst(
@@ -85,7 +87,7 @@ def test_two_rounds_with_the_real_services(house, services, tmp_path):
     officer.decide(study, "approve", "asks little", clock.now_ms())
     analyst.start("pages")
 
-    sent_by_round = take_part_until_finished(federation, analyst, keeper, records, leader, helper)
+    sent_by_round = take_part_until_finished(federation, analyst, keeper, courier, records, leader, helper)
     assert federation.refused == {}
     results = analyst.results("pages")["rounds"]
     assert [row["opened"] for row in results] == [PEOPLE - 2, PEOPLE - 3]
@@ -97,7 +99,7 @@ def test_two_rounds_with_the_real_services(house, services, tmp_path):
     assert lengths == [0, 0] + [2] * (PEOPLE - 2), "a report that was taken back is charged all the same"
 
 
-def take_part_until_finished(federation, analyst, keeper, records, leader, helper) -> dict[int, int]:
+def take_part_until_finished(federation, analyst, keeper, courier, records, leader, helper) -> dict[int, int]:
     """Run the agent's loop; one person withdraws once round 1 is over."""
     sent: dict[int, int] = {}
     deadline = time.monotonic() + DEADLINE_SECONDS
@@ -110,9 +112,9 @@ def take_part_until_finished(federation, analyst, keeper, records, leader, helpe
             federation.finalise(found, reserved)
             if reserved and found.round == 2:
                 keeper.withdraw(records[0].participant_id)
-                assert keeper.deliver(leader) == 1
+                assert courier.deliver(leader) == 1
                 # Round 1's token goes along: this device cannot know that the leader has handed its batch in.
-                assert keeper.tell_helper(helper) == 2
+                assert courier.tell_helper(helper) == 2
             sent[found.round] = sent.get(found.round, 0) + len(reserved) - (found.round == 2 and bool(reserved))
         federation.send_due()
         time.sleep(0.02)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from client_agent.connection import HelperConnection, LeaderConnection
 from client_agent.consenting import ConsentKeeper
+from client_agent.delivering import Courier
 from client_agent.enrolment import Pins, enrol
 from client_agent.federation.contribution import Slots
 from client_agent.federation.federation import Federation
@@ -330,7 +331,7 @@ def populate(world: World, store: AgentStore, count: int, purposes=("measurement
     keeper = ConsentKeeper(store, world.pins, world.clock)
     if purposes:
         keeper.grant_many({record.participant_id: purposes for record in records})
-        keeper.deliver(leader)
+        Courier(store, world.pins, world.clock).deliver(leader)
     return [record.participant_id for record in records]
 
 
