@@ -114,6 +114,26 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE taken_back ADD COLUMN round INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE taken_back ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
     """,
+    """
+    CREATE TABLE people (
+        name TEXT PRIMARY KEY,
+        kind TEXT NOT NULL CHECK (kind IN ('adult', 'child')),
+        pin_salt BLOB,
+        pin_digest BLOB,
+        failures INTEGER NOT NULL DEFAULT 0,
+        failed_at_ms INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID;
+    CREATE TABLE browsers (
+        page BLOB PRIMARY KEY,
+        site BLOB UNIQUE,
+        person TEXT NOT NULL,
+        lasting INTEGER NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        used_at_ms INTEGER NOT NULL,
+        opened_at_ms INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX browsers_of ON browsers (person);
+    """,
 )
 """Statement blocks; block i takes a store from version i to version i + 1."""
 
