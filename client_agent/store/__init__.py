@@ -16,6 +16,7 @@ from client_agent.store.facts import Facts, Tallies
 from client_agent.store.ledgers import CONTRACT, LedgerRow, Ledgers
 from client_agent.store.outbox import Farewell, Outbox
 from client_agent.store.participants import ParticipantRecord, Participants
+from client_agent.store.people import BrowserRecord, Browsers, People, PersonRecord
 from client_agent.store.reports import Reports, RoundKey, StoredReport
 from client_agent.store.schema import PERSONAL_TABLES
 from consent import verify_receipt
@@ -24,9 +25,11 @@ from privacy.crypto import SigningKey
 __all__ = [
     "CONTRACT",
     "AgentStore",
+    "BrowserRecord",
     "Farewell",
     "LedgerRow",
     "ParticipantRecord",
+    "PersonRecord",
     "RoundKey",
     "StoredReceipt",
     "StoredReport",
@@ -51,6 +54,8 @@ class AgentStore:
 
     Attributes:
         participants: who this agent speaks for.
+        people: the household, children and people who are not enrolled among them.
+        browsers: in which somebody said who they are.
         consents: consent rows and receipts.
         ledgers: budget rows, heads and their mirror.
         outbox: withdrawals of people who were erased.
@@ -63,6 +68,8 @@ class AgentStore:
     def __init__(self, path: Path, key: bytes, keyring: Keyring) -> None:
         self._database = Database(path, key)
         self.participants = Participants(self._database)
+        self.people = People(self._database)
+        self.browsers = Browsers(self._database)
         self.consents = Consents(self._database)
         self.ledgers = Ledgers(self._database, keyring)
         self.outbox = Outbox(self._database)
