@@ -10,6 +10,8 @@
     ├── PinMismatch              a service is not the one whose fingerprint was given out of band
     ├── RoundRefused             an approval, opening, model or log proof does not check out; ``code`` says which
     ├── NotEnrolled              an action needs a participant that the leader knows
+    ├── PersonRefused            nobody of this name is here, or they cannot be what was asked
+    │   └── PinRefused           another PIN, or too soon after too many wrong ones
     ├── AnswerFailed             an answer could not be computed; the null goes out
     └── ReportFixed              a fixed report cannot be replaced: its bytes are the only ones ever sent
 """
@@ -77,6 +79,22 @@ class RoundRefused(AgentError):
 
 class NotEnrolled(AgentError):
     """There is no such participant, or the leader does not know it yet."""
+
+
+class PersonRefused(AgentError):
+    """Nobody of this name belongs to the household, the name is taken, or a child was asked to be enrolled."""
+
+
+class PinRefused(PersonRefused):
+    """The PIN is another one, or it was not looked at.
+
+    Attributes:
+        wait_seconds: how long until the next attempt is looked at; 0 for at once.
+    """
+
+    def __init__(self, reason: str, wait_seconds: int) -> None:
+        super().__init__(reason)
+        self.wait_seconds = wait_seconds
 
 
 class AnswerFailed(AgentError):
