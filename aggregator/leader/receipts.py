@@ -65,8 +65,8 @@ class _Recording:
         state = self._state_of(device, person)
         outcome = accept(state, item.receipt, desk.key, now)
         if isinstance(outcome, Refused):
-            detail = f"{outcome.code}: {outcome.reason} (the leader's last epoch is {outcome.last_epoch})"
-            return ReceiptResult(problem=ProblemError("receipt-refused", detail).body())
+            problem = ProblemError("receipt-refused", f"{outcome.code}: {outcome.reason}").body()
+            return ReceiptResult(problem=problem, last_epoch=outcome.last_epoch)
         if outcome.row is None:
             return ReceiptResult(countersignature=outcome.countersignature)
         dropped = await self._record(device, outcome, now)

@@ -95,6 +95,8 @@ class ReceiptResult(Message):
     dropped_reports: Annotated[int, Field(ge=0)] = 0
     """Reports of open rounds that this withdrawal removed."""
     problem: Problem | None = None
+    last_epoch: Annotated[int, Field(ge=0, lt=2**53)] | None = None
+    """With a refusal: the epoch that stands at the leader. A device that was restored is behind it and signs again."""
 
 
 class ReceiptResponse(Message):

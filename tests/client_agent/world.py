@@ -302,7 +302,11 @@ class World:
                 self.states[name] = outcome.state
                 results.append(ReceiptResult(countersignature=outcome.countersignature))
             else:
-                results.append(ReceiptResult(problem=ProblemError("receipt-refused", outcome.reason).body()))
+                results.append(
+                    ReceiptResult(
+                        problem=ProblemError("receipt-refused", outcome.reason).body(), last_epoch=outcome.last_epoch
+                    )
+                )
         return ReceiptResponse(results=tuple(results))
 
     def _take(self, frame) -> str:
