@@ -35,6 +35,12 @@ def _load_public(raw: bytes) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(raw)
 
 
+@lru_cache(maxsize=65_536)
+def _fingerprint(raw: bytes) -> str:
+    text = base64.b32encode(digest("fingerprint", raw)[:15]).decode("ascii").lower()
+    return "-".join(text[i : i + 4] for i in range(0, len(text), 4))
+
+
 class VerifyKey:
     """An Ed25519 public key (RFC 8032), 32 raw bytes.
 
@@ -54,8 +60,7 @@ class VerifyKey:
     @property
     def fingerprint(self) -> str:
         """Fifteen bytes of SHA-256 in base32, in groups of four: short enough to read aloud."""
-        text = base64.b32encode(digest("fingerprint", self.raw)[:15]).decode("ascii").lower()
-        return "-".join(text[i : i + 4] for i in range(0, len(text), 4))
+        return _fingerprint(self.raw)
 
     def verify(self, signature: bytes, message: bytes) -> None:
         """Return if the signature is this key's over the message.

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from joserfc import jws
-from joserfc.errors import JoseError
+from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import OKPKey
 
 from privacy.crypto.canonical import canonical_json, parse_canonical
@@ -43,7 +43,8 @@ def _verified_payload(token: str, typ: str, accepted: tuple[VerifyKey, ...]) -> 
     if len(token) > MAXIMUM_JWS_CHARACTERS:
         raise SignatureInvalid(f"signed document of {len(token)} characters exceeds {MAXIMUM_JWS_CHARACTERS}")
     try:
-        header = jws.extract_compact(token.encode("ascii")).headers()
+        parts = jws.extract_compact(token.encode("ascii"), registry=_REGISTRY)
+        header = parts.headers()
     except (JoseError, ValueError, KeyError):
         raise SignatureInvalid("not a compact JWS") from None
     if header.get("typ") != typ:
@@ -52,13 +53,14 @@ def _verified_payload(token: str, typ: str, accepted: tuple[VerifyKey, ...]) -> 
     if signer is None:
         raise SignatureInvalid(f"signer {header.get('kid')!r} is not among the {len(accepted)} accepted keys")
     try:
-        payload = jws.deserialize_compact(token, _public_jwk(signer), registry=_REGISTRY).payload
-        document = parse_canonical(payload)
+        if not jws.validate_compact(parts, _public_jwk(signer), registry=_REGISTRY):
+            raise BadSignatureError  # as ``deserialize_compact`` does, which would parse everything a second time
+        document = parse_canonical(parts.payload)
     except (JoseError, ValueError):
         raise SignatureInvalid(f"signature on {typ!r} does not verify under key {signer.fingerprint}") from None
     if not isinstance(document, dict):
         raise SignatureInvalid(f"expected a JSON object in {typ!r}")
-    return payload
+    return parts.payload
 
 
 def unverified_signer(token: str) -> str:
