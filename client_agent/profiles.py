@@ -71,6 +71,10 @@ class EventData:
         """Visible seconds of each page."""
         return dwell_seconds(self._sessions)
 
+    def visits(self) -> int:
+        """Visits of the last 30 days."""
+        return build_profile(self._events, self._now_ms).visits
+
     def profile(self, features: Features) -> Floats:
         """The 30-day profile."""
         return profile_vector(build_profile(self._events, self._now_ms), event_features(features))

@@ -194,7 +194,11 @@ def answer_all(found: VerifiedRound, heads: Sequence[Reservation], fleet: Fleet)
     """Answer a round for all devices whose coin said yes: batched gradients where they fit, else one by one."""
     data = [fleet.data_of(reservation.participant.participant_id) for reservation in heads]
     vectors = _batched(found, data)
-    answers = [compute_answer(found, item) for item in data] if vectors is None else list(vectors)
+    if vectors is None:
+        granted = [reservation.granted for reservation in heads]
+        answers = [compute_answer(found, item, grants) for item, grants in zip(data, granted, strict=True)]
+    else:
+        answers = list(vectors)
     for reservation, vector in zip(heads, answers, strict=True):
         fleet.federation.answer(reservation, fleet.federation.encode_answer(found, vector))
 

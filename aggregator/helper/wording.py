@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consent.purposes import PURPOSES
-from models.wire.studies import PersonasQuery, Study, TrainQuery, TransitionsQuery
+from models.wire.studies import CoverageQuery, PersonasQuery, Study, TrainQuery, TransitionsQuery
 
 _NAMED: Final = 6
 """So many names are read out before the rest is counted."""
@@ -62,6 +62,12 @@ def _asked(study: Study) -> str:
         kinds = f"{len(query.categories)} kinds of page ({_listed(query.categories)})"
         moves = f"Each device counts how often its visits went from each of {kinds} to each other one"
         return moves + ("." if not query.dwell_edges_seconds else ", and how long pages stayed in view.")
+    if isinstance(query, CoverageQuery):
+        asked = ", ".join(_purpose(name) for name in query.purposes)
+        return (
+            f"Each device counts itself in one of {len(query.visit_edges) + 1} bands by its number of visits, and says "
+            f"for each of these uses whether its owner granted it: {asked}."
+        )
     if isinstance(query, PersonasQuery):
         return (
             f"Each device finds which of {query.clusters} group averages is nearest to its own summary of "
@@ -77,6 +83,11 @@ def _known(study: Study) -> str:
     query = study.query
     if isinstance(query, TransitionsQuery):
         return "One noisy table for all participants together. No device's own moves."
+    if isinstance(query, CoverageQuery):
+        return (
+            "Roughly, for each band, which share granted each use. Not who granted what, and nothing about people who "
+            "refused measurement."
+        )
     if isinstance(query, PersonasQuery):
         return "The group averages and roughly how many are near each. Not who is in which group."
     return f"The shared model of {study.plan.dimension:,} parameters. Not what any one device would have made of it."

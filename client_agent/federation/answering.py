@@ -19,7 +19,7 @@ import queue
 import struct
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
@@ -53,6 +53,7 @@ class Job:
         model: the round's model, flat little-endian float32.
         now_ms: the present; profiles look back from here.
         events: raw events as JSON texts, in order of arrival.
+        granted: the purposes allowed when the device took its place in the round, of those that the question is about.
     """
 
     query: Query
@@ -60,6 +61,7 @@ class Job:
     model: bytes = field(repr=False)
     now_ms: int
     events: Sequence[str] = field(repr=False)
+    granted: Sequence[str] = field(default=(), repr=False)
 
     @property
     def answer_bytes(self) -> int:
@@ -74,6 +76,7 @@ class Job:
             "model": to_base64(self.model),
             "now_ms": self.now_ms,
             "events": list(self.events),
+            "granted": list(self.granted),
         }
         return json.dumps(document).encode()
 
@@ -82,14 +85,17 @@ class Job:
         """As it came over the pipe."""
         found = json.loads(data)
         query = _QUERY.validate_json(json.dumps(found["query"]))
-        return cls(query, found["dimension"], from_base64(found["model"]), found["now_ms"], found["events"])
+        model = from_base64(found["model"])
+        return cls(query, found["dimension"], model, found["now_ms"], found["events"], found["granted"])
 
 
-def answer_question(query: Query, model: bytes, data: DeviceData) -> NDArray[np.float64] | None:
+def answer_question(
+    query: Query, model: bytes, data: DeviceData, granted: Collection[str] = ()
+) -> NDArray[np.float64] | None:
     """One device's plain answer to a question, float64[d]; None where it has nothing to say (device)."""
     try:
         flat = from_model_bytes(model)
-        return _train(query, flat, data) if isinstance(query, TrainQuery) else answer(query, data, flat)
+        return _train(query, flat, data) if isinstance(query, TrainQuery) else answer(query, data, flat, granted)
     except QueryError:
         return None
 
@@ -120,7 +126,8 @@ def compute(job: Job) -> bytes:
     """A job's answer, ``answer_bytes`` long whatever becomes of it."""
     word, vector = NOTHING, np.zeros(job.dimension)
     try:
-        found = answer_question(job.query, job.model, EventData(read_events(job.events), job.now_ms))
+        data = EventData(read_events(job.events), job.now_ms)
+        found = answer_question(job.query, job.model, data, job.granted)
         if found is not None:
             word, vector = VECTOR, np.asarray(found, dtype=np.float64).reshape(job.dimension)
     except Exception:  # noqa: BLE001 - whatever fails on a device, the network sees a null like any other

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import numpy as np
@@ -54,7 +54,12 @@ def build_client_app(federation: Federation, data: Data) -> ClientApp:
         federation: admits rounds, charges, masks.
         data: where a participant's own data comes from.
     """
-    return build_answering_app(federation, lambda found, who: compute_answer(found, data(who)))
+
+    def answer(found: VerifiedRound, who: str) -> NDArray[np.float64] | None:
+        reservation = federation.reservation(found.key, who)
+        return compute_answer(found, data(who), () if reservation is None else reservation.granted)
+
+    return build_answering_app(federation, answer)
 
 
 def build_answering_app(federation: Federation, answers: Answers) -> ClientApp:
@@ -77,9 +82,9 @@ def build_answering_app(federation: Federation, answers: Answers) -> ClientApp:
     return app
 
 
-def compute_answer(found: Asked, data: DeviceData) -> NDArray[np.float64] | None:
+def compute_answer(found: Asked, data: DeviceData, granted: Collection[str] = ()) -> NDArray[np.float64] | None:
     """One device's plain answer to a round, float64[d], in this process; None where it has nothing to say (device)."""
-    return answer_question(found.study.query, found.model, data)
+    return answer_question(found.study.query, found.model, data, granted)
 
 
 def round_message(found: VerifiedRound, node_id: int) -> Message:

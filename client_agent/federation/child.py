@@ -82,7 +82,7 @@ class AnswerProcess:
         found, who = reservation.found, reservation.participant.participant_id
         with contextlib.suppress(OSError):  # the job itself tries again, and fails on its own
             self._running()
-        self._jobs[found.key, who] = self._thread.submit(self._ask, found, who)
+        self._jobs[found.key, who] = self._thread.submit(self._ask, found, who, reservation.granted)
 
     def take(self, found: VerifiedRound, participant_id: str) -> NDArray[np.float64] | None:
         """What is ready; a job that was not begun yet is not begun any more.
@@ -112,10 +112,10 @@ class AnswerProcess:
         self._thread.shutdown()  # its read has just ended
         self._let_go()
 
-    def _ask(self, found: VerifiedRound, participant_id: str) -> NDArray[np.float64] | None:
+    def _ask(self, found: VerifiedRound, participant_id: str, granted: Sequence[str]) -> NDArray[np.float64] | None:
         """On the thread: one job, one answer."""
         study, now_ms = found.study, self._now_ms()
-        job = Job(study.query, study.plan.dimension, found.model, now_ms, self._events(participant_id))
+        job = Job(study.query, study.plan.dimension, found.model, now_ms, self._events(participant_id), granted)
         child = self._running()
         assert child.stdin is not None, "the child was started with pipes"
         assert child.stdout is not None, "the child was started with pipes"

@@ -34,6 +34,7 @@ from client_agent.store import CONTRACT, LedgerRow, StoredReport
 from client_agent.store.reports import RESERVED
 from consent import NO_SIGNALS, ConsentState, Signals, decide
 from models.wire.frames import ReportFrame, encode_report
+from models.wire.studies import CoverageQuery, Query
 from privacy.accounting import NO_QUOTAS, Charge, LedgerError, LedgerState, Quotas, Times, charge, is_charged
 from privacy.crypto import SigningKey
 from privacy.mechanisms import flip_coin
@@ -99,6 +100,8 @@ class Reservation:
         rows: ledger rows to be stored with the null.
         after: the budget's ledger after the charge.
         local_after: the local layer's ledger after the charge.
+        granted: of the purposes that the study asks about, those allowed at this moment: what a coverage study counts.
+            A choice made later changes nothing here, for heads and tails alike.
         epoch: the consent epoch that the report names, null or real: a choice made later would tell them apart.
         heads: the coin; None before it was flipped.
         real: a real report stands.
@@ -117,6 +120,7 @@ class Reservation:
     after: LedgerState | None = field(repr=False)
     local_after: LedgerState | None = field(repr=False)
     epoch: int
+    granted: tuple[str, ...] = field(default=(), repr=False)
     heads: bool | None = field(default=None, repr=False)
     real: bool = field(default=False, repr=False)
     fixed: bool = field(default=False, repr=False)
@@ -153,6 +157,22 @@ def may_contribute(
     return decide("contribute", found.study.purpose, participant.consent, signals, now_seconds).allowed
 
 
+def granted_of(
+    participant: Participant, query: Query, now_seconds: int, signals: Signals = NO_SIGNALS
+) -> tuple[str, ...]:
+    """Of the purposes that a coverage study asks about, those for which this person would contribute now (device).
+
+    The gate itself is asked, so a grant that expired, changed or is overruled by a signal counts as none. A question
+    of another kind learns nothing: the answer is empty.
+    """
+    if not isinstance(query, CoverageQuery):
+        return ()
+    decisions = (
+        (name, decide("contribute", name, participant.consent, signals, now_seconds)) for name in query.purposes
+    )
+    return tuple(name for name, decision in decisions if decision.allowed)
+
+
 def reserve(
     participant: Participant,
     found: VerifiedRound,
@@ -185,7 +205,8 @@ def reserve(
     """
     # The opening's own time, which was checked against this device's clock; not the latest signed time of all, which a
     # single lie could have put years ahead, and every grant with it behind its end.
-    if not may_contribute(participant, found, max(now_ms, found.opening.issued_at_ms) // 1_000, signals):
+    gate_seconds = max(now_ms, found.opening.issued_at_ms) // 1_000
+    if not may_contribute(participant, found, gate_seconds, signals):
         return None
     secrets = entropy(8 + 2 * _SECRET_BYTES)
     slot_ms = slots.draw(now_ms, found.opening.closes_at_ms, secrets[:8])
@@ -194,7 +215,8 @@ def reserve(
     zeros = np.zeros(found.parameters.dimension, dtype=np.int64)
     report = _report(participant, found, zeros, seed, token)
     epoch = participant.consent.epoch
-    return Reservation(participant, found, slot_ms, report, token, payment, rows, after, local_after, epoch)
+    granted = granted_of(participant, found.study.query, gate_seconds, signals)
+    return Reservation(participant, found, slot_ms, report, token, payment, rows, after, local_after, epoch, granted)
 
 
 def flip(reservation: Reservation, entropy: Entropy) -> bool:

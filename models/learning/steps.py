@@ -16,10 +16,10 @@ from models.learning.errors import LearningError, PlanInvalid
 from models.learning.nets import Net, initial
 from models.learning.plans import LocalPlan, local_contract, local_events
 from models.learning.server_optimisers import FedAdam, FedAvg, KMeans, ServerOptimiser, mean_update
-from models.queries.answers import first_centroids, measurement_question, persona_question
+from models.queries.answers import coverage_question, first_centroids, measurement_question, persona_question
 from models.queries.errors import QueryError
 from models.wire.problems import ProblemError
-from models.wire.studies import PersonasQuery, Query, Study, TrainQuery, TransitionsQuery
+from models.wire.studies import CoverageQuery, PersonasQuery, Query, Study, TrainQuery, TransitionsQuery
 from privacy.accounting.errors import AccountingError
 from privacy.secure_sum.errors import SecureSumError
 
@@ -57,14 +57,15 @@ class Step(Protocol):
 class MeasureStep:
     """A measurement has no model: the sums of its rounds add up, and are what is published."""
 
-    query: TransitionsQuery
+    query: TransitionsQuery | CoverageQuery
 
     def __post_init__(self) -> None:
         """Start from nothing."""
-        self._question = measurement_question(self.query)
-        self._total = np.zeros(self._question.dimension)
-        self.dimension = self._question.dimension
-        self.norm: float | None = self._question.clip_norm
+        query = self.query
+        question = coverage_question(query) if isinstance(query, CoverageQuery) else measurement_question(query)
+        self._total = np.zeros(question.dimension)
+        self.dimension = question.dimension
+        self.norm: float | None = question.clip_norm
 
     def model(self) -> Flat:
         """Empty."""
@@ -130,7 +131,7 @@ class TrainStep:
 
 def server_step(query: Query, sampling_rate: float) -> Step:
     """The server side of a query, at its public start."""
-    if isinstance(query, TransitionsQuery):
+    if isinstance(query, TransitionsQuery | CoverageQuery):
         return MeasureStep(query)
     if isinstance(query, PersonasQuery):
         return PersonasStep(query)

@@ -6,18 +6,19 @@ that asks for features the device does not know gets ``NothingToReport``, and so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.events.features import DWELL_PREFIX, FeatureSpec
-from models.queries import measurement, personas
+from models.queries import coverage, measurement, personas
+from models.queries.coverage import CoverageQuestion
 from models.queries.errors import NothingToReport, QuestionInvalid, ShapeMismatch
 from models.queries.measurement import MeasurementQuestion
 from models.queries.personas import PersonaQuestion
-from models.wire.studies import Features, PersonasQuery, TransitionsQuery
+from models.wire.studies import CoverageQuery, Features, PersonasQuery, TransitionsQuery
 
 Vector = NDArray[np.float64]
 Flat = NDArray[np.float32]
@@ -34,6 +35,10 @@ class DeviceData(Protocol):
 
     def dwell_seconds(self) -> Sequence[float]:
         """Visible seconds of each page."""
+        ...
+
+    def visits(self) -> int:
+        """Visits in the last 30 days; 0 is an answer too."""
         ...
 
     def profile(self, features: Features) -> Vector:
@@ -71,6 +76,11 @@ def measurement_question(query: TransitionsQuery) -> MeasurementQuestion:
     return MeasurementQuestion(len(query.categories), query.dwell_edges_seconds, query.dwell_share)
 
 
+def coverage_question(query: CoverageQuery) -> CoverageQuestion:
+    """The question that a wire query asks."""
+    return CoverageQuestion(query.visit_edges, len(query.purposes))
+
+
 def persona_question(query: PersonasQuery) -> PersonaQuestion:
     """The question that a wire query asks."""
     return PersonaQuestion(query.clusters, len(query.features.names), query.radius)
@@ -88,13 +98,19 @@ def first_centroids(query: PersonasQuery) -> Vector:
     return personas.spread_start(question, query.start_seed)
 
 
-def answer(query: TransitionsQuery | PersonasQuery, data: DeviceData, model: Flat) -> Vector:
+def answer(
+    query: TransitionsQuery | CoverageQuery | PersonasQuery,
+    data: DeviceData,
+    model: Flat,
+    granted: Collection[str] = (),
+) -> Vector:
     """A device's plain answer to a measuring query, norm at most the question's bound (device).
 
     Args:
         query: what is asked.
         data: the device's own data.
-        model: the round's published model: centroids for personas, empty for transitions.
+        model: the round's published model: centroids for personas, empty for the other questions.
+        granted: the purposes that this person's choices allowed when the device took its place in the round.
 
     Raises:
         NothingToReport: the device has nothing to say; it sends a null.
@@ -104,6 +120,9 @@ def answer(query: TransitionsQuery | PersonasQuery, data: DeviceData, model: Fla
         question = measurement_question(query)
         dwell = data.dwell_seconds() if question.dwell_bins else ()
         return measurement.encode_counts(question, data.transitions(query.categories), dwell)
+    if isinstance(query, CoverageQuery):
+        answers = [purpose in granted for purpose in query.purposes]
+        return coverage.encode(coverage_question(query), data.visits(), answers)
     asked = persona_question(query)
     return personas.encode(asked, data.profile(query.features), centroids_of(asked, model))
 

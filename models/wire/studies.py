@@ -5,11 +5,12 @@ The study's canonical bytes are what the analyst proposes, the officer signs, th
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from consent.purposes import INTENT, MEASUREMENT, PERSONA
+from consent.purposes import INTENT, MEASUREMENT, PERSONA, PURPOSES
 from models.wire.limits import LONGEST_WINDOW_SECONDS
 from models.wire.message import Hex32, Message, Milliseconds, Slug, Text
 from privacy.accounting import SumEvent
@@ -83,6 +84,36 @@ class TransitionsQuery(Message):
     """Share of the squared norm that the histogram gets; 0 without a histogram."""
 
 
+MOST_COVERAGE_CELLS = 256
+"""Bands times purposes and one, at most: a cell of few devices says nothing."""
+
+
+class CoverageQuery(Message):
+    """By how much a device is used, and which purposes it granted: who is missing from the studies of each purpose.
+
+    A device that takes part in measurement counts itself once, in the band of its visits in the last 30 days. Each
+    band has ``len(purposes) + 1`` entries. The norm is the same for every device: ``sqrt(P + sqrt(P))``.
+    """
+
+    question: Literal["coverage"] = "coverage"
+    purposes: Annotated[tuple[Name, ...], Field(min_length=1, max_length=16)]
+    """What is asked about: other purposes than measurement, for which something leaves the device."""
+    visit_edges: Annotated[tuple[Annotated[int, Field(ge=1, le=100_000)], ...], Field(max_length=31)] = (2, 4, 10)
+    """Least visits of every band but the first, increasing."""
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> CoverageQuery:
+        leaving = {purpose.id for purpose in PURPOSES if purpose.leaves != "nothing"} - {MEASUREMENT}
+        if not leaving.issuperset(self.purposes) or len(set(self.purposes)) != len(self.purposes):
+            raise ValueError(f"expected purposes of {sorted(leaving)}, each once, got {list(self.purposes)}")
+        if any(b <= a for a, b in pairwise(self.visit_edges)):
+            raise ValueError(f"expected visit edges in increasing order, got {list(self.visit_edges)}")
+        cells = (len(self.visit_edges) + 1) * (len(self.purposes) + 1)
+        if cells > MOST_COVERAGE_CELLS:
+            raise ValueError(f"expected at most {MOST_COVERAGE_CELLS} bands times purposes and one, got {cells}")
+        return self
+
+
 class PersonasQuery(Message):
     """One k-means step a round: each cluster's sum of profile vectors and its count, ``k * (p + 1)`` entries."""
 
@@ -148,12 +179,12 @@ class TrainQuery(Message):
     server: ServerPlan = ServerPlan()
 
 
-Query = Annotated[TransitionsQuery | PersonasQuery | TrainQuery, Field(discriminator="question")]
+Query = Annotated[TransitionsQuery | CoverageQuery | PersonasQuery | TrainQuery, Field(discriminator="question")]
 
 
 def purpose_of(query: Query) -> str:
     """The one purpose whose texts describe this question: consent to another does not cover it."""
-    if isinstance(query, TransitionsQuery):
+    if isinstance(query, TransitionsQuery | CoverageQuery):
         return MEASUREMENT
     return PERSONA if isinstance(query, PersonasQuery) else INTENT
 

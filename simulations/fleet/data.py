@@ -40,6 +40,10 @@ class ShopData:
         """Visible (simulated) seconds of each page."""
         return dwell_seconds(self._sessions)
 
+    def visits(self) -> int:
+        """Visits of the population's 30 days."""
+        return len(self._sessions)
+
     def profile(self, features: Features) -> Floats:
         """The 30-day profile."""
         return profile_vector(profile_of_sessions(self._sessions), event_features(features))
@@ -66,6 +70,10 @@ class RowData:
     def dwell_seconds(self) -> Sequence[float]:
         """None."""
         raise NothingToReport("this data has no dwell times per page")
+
+    def visits(self) -> int:
+        """One: the row's."""
+        return 1
 
     def profile(self, features: Features) -> Floats:
         """The row itself, where the study asks for these features."""
@@ -96,6 +104,10 @@ class SequenceData:
     def dwell_seconds(self) -> Sequence[float]:
         """None."""
         raise NothingToReport("this data has no dwell times")
+
+    def visits(self) -> int:
+        """One: the sequence's."""
+        return 1
 
     def profile(self, features: Features) -> Floats:
         """Share of the pages in each category; they sum to 1, so the norm is at most 1."""
