@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from client_agent.decisions import collectable_kinds, decision_for, may_personalise
 from client_agent.gateway.ports import Visitor
+from client_agent.pages.languages import negotiate
 from consent import ConsentState, Signals, ask_again, notice, read_gpc
 from models.events import Event, parse_event
 from models.wire.problems import PROBLEM_MEDIA_TYPE, ProblemError
@@ -29,7 +30,8 @@ TOKEN_HEADER: Final = "x-hearthside-token"  # noqa: S105 - a header's name
 MAXIMUM_EVENTS: Final = 256
 MAXIMUM_SLOTS: Final = 32
 _CLOCK_TOLERANCE_MS: Final = 300_000
-_SCRIPT: Final = resources.files("client_agent.sdk").joinpath("collector.js")
+_SDK: Final = resources.files("client_agent.sdk")
+_SCRIPTS: Final = ("collector.js", "queue.js", "twin.js")
 
 
 class Door:
@@ -47,13 +49,13 @@ class Door:
         self._origin = origin
         self._page_url = page_url
         self._token = token
-        self._script = _SCRIPT.read_bytes()
+        self._scripts = {name: _SDK.joinpath(name).read_bytes() for name in _SCRIPTS}
 
     def application(self) -> Starlette:
         """The endpoints as an ASGI application, without the outer guards."""
         return Starlette(
             routes=[
-                Route(f"{PREFIX}/collector.js", self._collector, methods=["GET"]),
+                *(Route(f"{PREFIX}/{name}", self._script, methods=["GET"]) for name in _SCRIPTS),
                 Route(f"{PREFIX}/notice", self._notice, methods=["GET"]),
                 Route(f"{PREFIX}/events", self._events, methods=["POST"]),
                 Route(f"{PREFIX}/decide", self._decide, methods=["POST"]),
@@ -61,9 +63,9 @@ class Door:
             exception_handlers={ProblemError: problem_response},
         )
 
-    async def _collector(self, request: Request) -> Response:
-        del request
-        return Response(self._script, media_type="text/javascript", headers={"cache-control": "no-cache"})
+    async def _script(self, request: Request) -> Response:
+        script = self._scripts[request.url.path.removeprefix(f"{PREFIX}/")]
+        return Response(script, media_type="text/javascript", headers={"cache-control": "no-cache"})
 
     async def _notice(self, request: Request) -> Response:
         """What the collector needs to know before it may do anything. Stores nothing."""
@@ -71,13 +73,15 @@ class Door:
             raise ProblemError("wrong-origin", "this address answers the site's own pages only")
         state, signals = await run_in_threadpool(self._visitor.consent), signals_of(request)
         now_ms = self._visitor.now_ms()
-        text = notice(self._visitor.site, "en", gpc=signals.gpc)
+        language = negotiate(request.query_params.get("lang"), request.headers.get("accept-language", ""))
+        text = notice(self._visitor.site, language, gpc=signals.gpc)
         body = {
             "version": 1,
             "collect": sorted(collectable_kinds(state, signals, now_ms)),
             "personalise": may_personalise(state, signals, now_ms),
             "opt_out": _is_news(signals, state),
             "ask": bool(ask_again(state, now_ms // 1_000)) and state.length == 0,
+            "language": language,
             "title": text.title,
             "paragraphs": text.paragraphs[:1],
             "page": self._page_url,

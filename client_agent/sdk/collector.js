@@ -4,6 +4,11 @@
 // there. It reads declared attributes only (an allow-list), never a form's value. If the agent is slow or absent, the
 // page stays as it is.
 //
+// Nothing is handed over under an old yes: before each batch the agent is asked again whether the consent still stands,
+// unless it said so within the last half second. A no, or another consent epoch (the person chose anew, or somebody
+// else is here), ends collecting on this view and drops what was queued. So a tab needs no open connection and no
+// steady polling to hear of a withdrawal: while nothing happens in it, nothing is queued either.
+//
 //   <body data-hs-category="sneakers" data-hs-product="sneakers-7" data-hs-price="89.00">
 //   <a data-hs-click="teaser" ...>                         a click worth counting
 //   <button data-hs-event="add_to_cart" ...>               also remove_from_cart; on a form it counts at submit
@@ -11,68 +16,30 @@
 //   <section data-hs-slot="hero">default content</section> may be replaced by a module
 //   <div data-hs-notice hidden></div>                      where the question is put, if it has not been answered
 //   <a data-hs-choices hidden>Your data and choices</a>    the way to the visitor's own page, on every page
+//   <span data-hs-plain hidden></span>                     the way to this page's non-personalised twin, and back
+//
+// The twin of a page is its own address with the fragment #hearthside-plain: browsers send no fragment to anyone.
+
+import { Queue } from './queue.js';
+import { language, replace, restore, twin, words } from './twin.js';
 
 const DOOR = '/.hearthside';
 const DECIDE_MS = 300;
-const FLUSH_MS = 2000;
-const QUEUE_CAP = 500;
+const FLUSH_MS = 500;
+const FRESH_MS = 500;
 const BATCH = 100;
 const KINDS_ON_CLICK = new Set(['add_to_cart', 'remove_from_cart']);
 const TOKEN = /^[A-Za-z0-9_.:-]{1,64}$/;
 
 let agent = null; // the notice, once consent is known
+let heardAt = -Infinity; // when the agent last said so
 let session = null;
 let queue = null;
 let timer = 0;
+let leaving = false;
 
-// --- the queue: IndexedDB, so that a closed tab loses nothing that the next page can still hand over ---
-
-class Queue {
-  static open() {
-    return new Promise((resolve) => {
-      const request = indexedDB.open('hearthside', 1);
-      request.onupgradeneeded = () => request.result.createObjectStore('events', { keyPath: 'event_id' });
-      request.onsuccess = () => resolve(new Queue(request.result));
-      request.onerror = () => resolve(new Queue(null));
-    });
-  }
-
-  constructor(database) {
-    this.database = database;
-    this.memory = new Map();
-  }
-
-  run(mode, work) {
-    return new Promise((resolve) => {
-      if (!this.database) return resolve(undefined);
-      const transaction = this.database.transaction('events', mode);
-      const request = work(transaction.objectStore('events'));
-      transaction.oncomplete = () => resolve(request && request.result);
-      transaction.onabort = transaction.onerror = () => resolve(undefined);
-    });
-  }
-
-  async put(event) {
-    this.memory.set(event.event_id, event);
-    if (this.memory.size > QUEUE_CAP) this.memory.delete(this.memory.keys().next().value);
-    await this.run('readwrite', (store) => store.put(event));
-  }
-
-  async load() {
-    const rows = (await this.run('readonly', (store) => store.getAll(null, QUEUE_CAP))) || [];
-    for (const row of rows) this.memory.set(row.event_id, row);
-  }
-
-  async remove(events) {
-    for (const event of events) this.memory.delete(event.event_id);
-    await this.run('readwrite', (store) => events.map((event) => store.delete(event.event_id)).pop());
-  }
-
-  async clear() {
-    this.memory.clear();
-    await this.run('readwrite', (store) => store.clear());
-  }
-}
+const epochOf = (notice) => notice.epoch || '';
+const hex = (bytes) => [...crypto.getRandomValues(new Uint8Array(bytes))].map((b) => b.toString(16).padStart(2, '0')).join('');
 
 // --- what a page declares ---
 
@@ -89,10 +56,10 @@ function declared(element) {
 }
 
 export function track(kind, details = {}) {
-  if (!agent || !agent.collect.includes(kind)) return;
+  if (twin.shown || !agent || !queue || !agent.collect.includes(kind)) return;
   const event = {
     version: 1,
-    event_id: crypto.randomUUID ? crypto.randomUUID() : [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, '0')).join(''),
+    event_id: crypto.randomUUID ? crypto.randomUUID() : hex(16),
     kind,
     at_ms: Date.now(),
     site: location.host.toLowerCase(),
@@ -107,36 +74,80 @@ export function track(kind, details = {}) {
 
 // --- handing over ---
 
+/** What the agent says now; null where it is away. */
+async function inquire() {
+  try {
+    const answer = await fetch(`${DOOR}/notice?lang=${encodeURIComponent(language())}`, { headers: { Accept: 'application/json' } });
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+const fresh = () => performance.now() - heardAt <= FRESH_MS;
+
+/** Whether the consent under which this view collects stands; ends collecting where it does not. */
+async function stands() {
+  if (!agent || fresh()) return agent !== null;
+  const asked = performance.now();
+  const notice = await inquire();
+  if (!agent || !notice) return false; // away: what is queued waits
+  if (notice.version !== 1 || !notice.collect.length || epochOf(notice) !== epochOf(agent)) {
+    await reset();
+    return false;
+  }
+  agent = notice;
+  heardAt = asked;
+  return true;
+}
+
 function headers() {
-  return { 'Content-Type': 'application/json', 'X-Hearthside-Token': agent.token };
+  return { 'Content-Type': 'application/json', 'X-Hearthside-Token': agent.token, 'X-Hearthside-Epoch': epochOf(agent) };
 }
 
 async function flush() {
+  clearTimeout(timer);
   timer = 0;
-  if (!agent || !queue.memory.size) return;
-  const batch = [...queue.memory.values()].slice(0, BATCH);
+  if (!agent || !queue || !queue.memory.size) return;
+  if (await stands()) await handOver([...queue.memory.values()].slice(0, BATCH));
+  if (agent && queue.memory.size && !timer) timer = setTimeout(flush, FLUSH_MS);
+}
+
+async function handOver(batch) {
   try {
-    const answer = await fetch(`${DOOR}/events`, { method: 'POST', headers: headers(), body: JSON.stringify(batch) });
-    if (answer.status === 403) return reset(); // consent was taken back
+    const answer = await fetch(`${DOOR}/events`, { method: 'POST', headers: headers(), body: JSON.stringify(batch), keepalive: document.visibilityState === 'hidden' });
+    if (answer.status === 403) return await reset(); // consent was taken back
     if (answer.ok || answer.status === 400) await queue.remove(batch);
+    else heardAt = -Infinity; // such as a token of before the agent's restart
   } catch {
     // The agent is away: the events wait here, and the next page tries again.
   }
-  if (queue.memory.size && !timer) timer = setTimeout(flush, FLUSH_MS);
+}
+
+function settle() {
+  dwell.stop();
+  scroll.report();
 }
 
 function farewell() {
-  dwell.stop();
-  scroll.report();
-  if (!agent || !queue.memory.size) return;
-  // A beacon is not acknowledged: the events stay queued, and the agent drops those it has already.
+  settle();
+  leaving = true;
+  if (!agent || !queue || !queue.memory.size) return;
+  queue.part();
+  if (!fresh()) return; // there is no time to ask: what is queued waits for the next page, which asks first
+  // A beacon is not acknowledged: the events stay queued all the same, and the agent drops those it has already.
   const batch = JSON.stringify([...queue.memory.values()].slice(-BATCH));
-  navigator.sendBeacon(`${DOOR}/events?t=${encodeURIComponent(agent.token)}`, new Blob([batch], { type: 'application/json' }));
+  const query = new URLSearchParams({ t: agent.token, e: epochOf(agent) });
+  navigator.sendBeacon(`${DOOR}/events?${query}`, new Blob([batch], { type: 'application/json' }));
 }
 
 export async function reset() {
   agent = null;
-  if (queue) await queue.clear();
+  clearTimeout(timer);
+  if (queue) queue.close();
+  queue = null;
+  restore(); // what was chosen under the consent that ended
+  await Queue.forget();
 }
 
 // --- visible dwell and scroll depth ---
@@ -144,7 +155,7 @@ export async function reset() {
 const dwell = {
   since: null,
   start() {
-    if (document.visibilityState === 'visible' && this.since === null) this.since = performance.now();
+    if (!twin.shown && document.visibilityState === 'visible' && this.since === null) this.since = performance.now();
   },
   stop() {
     if (this.since === null) return;
@@ -183,8 +194,22 @@ function listen() {
     if (KINDS_ON_CLICK.has(kind)) track(kind, declared(sent.target));
   }, { capture: true, passive: true });
   addEventListener('scroll', () => scroll.measure(), { passive: true });
-  document.addEventListener('visibilitychange', () => (document.visibilityState === 'hidden' ? farewell() : dwell.start()));
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState === 'visible') return returned();
+    settle();
+    if (!leaving) flush();
+  });
   addEventListener('pagehide', farewell);
+  addEventListener('pageshow', (shown) => {
+    leaving = false;
+    if (shown.persisted) returned();
+  });
+}
+
+/** The tab is looked at again: the choice may have been made in another one meanwhile. */
+async function returned() {
+  heardAt = -Infinity;
+  if (await stands()) dwell.start();
 }
 
 export function page() {
@@ -200,7 +225,7 @@ export function page() {
 
 export async function fill() {
   const slots = [...document.querySelectorAll('[data-hs-slot]')];
-  if (!agent || !agent.personalise || !slots.length) return;
+  if (twin.shown || !agent || !agent.personalise || !slots.length) return;
   const abort = new AbortController();
   const late = setTimeout(() => abort.abort(), DECIDE_MS);
   try {
@@ -209,13 +234,10 @@ export async function fill() {
     const answer = await fetch(`${DOOR}/decide`, { method: 'POST', headers: headers(), body, signal: abort.signal });
     if (!answer.ok) return;
     const chosen = (await answer.json()).slots;
+    if (twin.shown) return; // asked for meanwhile
     for (const slot of slots) {
       const shown = chosen[slot.dataset.hsSlot];
-      if (!shown) continue;
-      const template = document.createElement('template');
-      template.innerHTML = shown.html; // sanitised when it was published and again by the agent
-      slot.replaceChildren(template.content);
-      slot.dataset.hsModule = shown.module;
+      if (shown) replace(slot, shown);
     }
   } catch {
     // Too slow or away: the default content stays.
@@ -235,34 +257,45 @@ function ask(notice) {
   text.textContent = notice.paragraphs.join(' ');
   const link = document.createElement('a');
   link.href = notice.page;
-  link.textContent = 'See what it does, and choose';
+  link.textContent = words(notice.language).choose;
+  place.lang = notice.language || 'en';
   place.replaceChildren(title, text, link);
   place.hidden = false;
 }
 
-export async function start() {
-  let notice;
-  try {
-    const answer = await fetch(`${DOOR}/notice`, { headers: { Accept: 'application/json' } });
-    if (!answer.ok) return;
-    notice = await answer.json();
-  } catch {
-    return; // no agent here
-  }
-  if (notice.version !== 1) return;
+function introduce(notice) {
   if (notice.ask) ask(notice);
   for (const link of document.querySelectorAll('[data-hs-choices]')) {
     link.href = notice.page;
     link.hidden = false;
   }
+  twin.offer(changed);
+}
+
+/** The person went over to the page's twin, or back to their own version. */
+async function changed() {
+  if (twin.shown) return settle();
+  if (!(await stands())) return;
+  await fill();
+  page();
+}
+
+export async function start() {
+  const asked = performance.now();
+  const notice = await inquire();
+  if (!notice || notice.version !== 1) return; // no agent here
+  introduce(notice);
   // A GET records nothing, so an opt-out that the agent has not heard of yet goes out with an empty batch.
   if (notice.opt_out) await fetch(`${DOOR}/events`, { method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Hearthside-Token': notice.token }, body: '[]' }).catch(() => {});
-  if (!notice.collect.length || navigator.webdriver === undefined && /bot|crawl|spider/i.test(navigator.userAgent)) return;
+  if (!notice.collect.length) return Queue.forget();
+  if (navigator.webdriver === undefined && /bot|crawl|spider/i.test(navigator.userAgent)) return;
   agent = notice;
-  session = [...crypto.getRandomValues(new Uint8Array(8))].map((b) => b.toString(16).padStart(2, '0')).join('');
+  heardAt = asked;
+  session = hex(8);
   await fill();
-  queue = await Queue.open();
+  queue = await Queue.open(epochOf(notice));
   await queue.load();
+  if (!agent) return reset(); // taken back while the queue was opened
   listen();
   page();
   flush();
