@@ -6,13 +6,15 @@ A transport can be given, so that tests and simulations speak the same bytes wit
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import httpx
 from pydantic import ValidationError
 
+from client_agent.errors import BodyStopped
+from client_agent.streaming import Line, slices, watched
 from models.wire.enrolment import (
     Enrolment,
     EnrolmentRequest,
@@ -31,6 +33,8 @@ from models.wire.rounds import RoundWork, SealedWithdrawal, WithdrawalNotice, Wo
 
 TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _DECISION_SECONDS = 2.0
+_CHOICE_SECONDS = 10.0
+"""How long a choice waits for a service: others wait behind it."""
 MAXIMUM_ANSWER_BYTES = 64 * 1024 * 1024
 _OK = 300
 _NOT_MODIFIED = 304
@@ -40,6 +44,10 @@ _AnyMessage = TypeVar("_AnyMessage", bound=Message)
 def cookieless() -> CookieJar:
     """A jar that keeps nothing: a cookie would tie a poll to a report, or one browser's session to another's."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+
+
+def _always() -> bool:
+    return True
 
 
 class _Connection:
@@ -60,14 +68,14 @@ class _Connection:
         """Close the client's connections."""
         self._client.close()
 
-    def _post(self, path: str, message: Message) -> httpx.Response:
+    def _post(self, path: str, message: Message, **options: Any) -> httpx.Response:
         headers = {"content-type": "application/json"}
-        return self._request("POST", path, content=message.model_dump_json().encode(), headers=headers)
+        return self._request("POST", path, content=message.model_dump_json().encode(), headers=headers, **options)
 
-    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def _request(self, method: str, path: str, client: httpx.Client | None = None, **options: Any) -> httpx.Response:
         try:
-            response = self._client.request(method, path, **options)
-        except httpx.HTTPError as error:
+            response = (client or self._client).request(method, path, **options)
+        except (httpx.HTTPError, BodyStopped) as error:
             raise ProblemError(self._unavailable, f"{self.base_url}: {type(error).__name__}") from None
         if len(response.content) > MAXIMUM_ANSWER_BYTES:
             raise ProblemError("too-large", f"{path} answered with {len(response.content)} bytes")
@@ -86,10 +94,26 @@ class LeaderConnection(_Connection):
 
     def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
         super().__init__(base_url, "leader-unavailable", transport)
+        one = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+        # Reports go over a connection of their own, which is cut when one of them is taken back.
+        self._reporting = httpx.Client(
+            base_url=base_url,
+            transport=transport,
+            timeout=TIMEOUT,
+            follow_redirects=False,
+            cookies=cookieless(),
+            limits=one,
+        )
+        self._line = Line()
         self._etag = ""
         self._work: Work | None = None
         self.unread_rounds = 0
         """Rounds of the last work that this version cannot read: an update of the agent is needed."""
+
+    def close(self) -> None:
+        """Close both clients' connections."""
+        super().close()
+        self._reporting.close()
 
     def enrol(self, enrolments: Sequence[Enrolment]) -> tuple[EnrolmentResult, ...]:
         """Post 1 to 256 enrolments; results in their order."""
@@ -99,7 +123,8 @@ class LeaderConnection(_Connection):
     def submit_receipts(self, receipts: Sequence[SubmittedReceipt]) -> tuple[ReceiptResult, ...]:
         """Post 1 to 256 receipts; results in their order."""
         request = ReceiptRequest(receipts=tuple(receipts))
-        return _parse(ReceiptResponse, self._post("/v1/receipts", request)).results
+        response = self._post("/v1/receipts", request, timeout=_CHOICE_SECONDS)
+        return _parse(ReceiptResponse, response).results
 
     def work(self) -> Work:
         """What is to be done; unchanged work is not transferred again."""
@@ -114,10 +139,28 @@ class LeaderConnection(_Connection):
         """The bytes of a model by the hex digest; the caller compares the digest."""
         return self._request("GET", f"/v1/models/{model_hash}").content
 
-    def post_reports(self, encoded: Sequence[bytes]) -> tuple[str, ...]:
-        """Post 1 to 256 serialised reports; one word each: ``accepted`` or a problem code."""
-        headers = {"content-type": REPORTS_MEDIA_TYPE}
-        response = self._request("POST", "/v1/reports", content=join_reports(encoded), headers=headers)
+    def post_reports(self, encoded: Sequence[bytes], standing: Callable[[], bool] = _always) -> tuple[str, ...]:
+        """Post 1 to 256 serialised reports; one word each: ``accepted`` or a problem code.
+
+        Args:
+            encoded: the reports.
+            standing: whether they may all still be sent; asked before each slice of the body, and all the while from
+                another thread. The connection is cut once they may not.
+
+        Raises:
+            ProblemError: the leader cannot be reached, or they may not be sent any more: ask ``standing``.
+        """
+        body = join_reports(encoded)
+        headers = {"content-type": REPORTS_MEDIA_TYPE, "content-length": str(len(body))}
+        with watched(self._line, standing):
+            response = self._request(
+                "POST",
+                "/v1/reports",
+                client=self._reporting,
+                content=slices(body, standing),
+                headers=headers,
+                extensions={"trace": self._line.trace},
+            )
         results = _parse(ReportResponse, response).results
         if len(results) != len(encoded):
             raise ProblemError("malformed", f"expected {len(encoded)} results, got {len(results)}")

@@ -13,6 +13,7 @@
     ├── PersonRefused            nobody of this name is here, or they cannot be what was asked
     │   └── PinRefused           another PIN, or too soon after too many wrong ones
     ├── AnswerFailed             an answer could not be computed; the null goes out
+    ├── BodyStopped              a request was ended in the middle, because a report in it was taken back
     └── ReportFixed              a fixed report cannot be replaced: its bytes are the only ones ever sent
 """
 
@@ -99,6 +100,10 @@ class PinRefused(PersonRefused):
 
 class AnswerFailed(AgentError):
     """A device's answer could not be computed; what failed is not told, for it may quote the data."""
+
+
+class BodyStopped(AgentError):
+    """A request was ended in the middle of its body: a report in it was taken back."""
 
 
 class ReportFixed(AgentError):

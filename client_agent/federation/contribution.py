@@ -154,7 +154,12 @@ def may_contribute(
     participant: Participant, found: VerifiedRound, now_seconds: int, signals: Signals = NO_SIGNALS
 ) -> bool:
     """The gate: whether this person's consent lets anything at all be sent for the study's purpose."""
-    return decide("contribute", found.study.purpose, participant.consent, signals, now_seconds).allowed
+    return may_send(participant, found.study.purpose, now_seconds, signals)
+
+
+def may_send(participant: Participant, purpose: str, now_seconds: int, signals: Signals = NO_SIGNALS) -> bool:
+    """The same gate by the purpose: it is asked again when a report leaves, be its round long forgotten here."""
+    return decide("contribute", purpose, participant.consent, signals, now_seconds).allowed
 
 
 def granted_of(

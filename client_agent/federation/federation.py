@@ -26,6 +26,7 @@ from client_agent.federation.contribution import (
     Slots,
     flip,
     may_contribute,
+    may_send,
     offer,
     replace_null,
     reserve,
@@ -231,8 +232,17 @@ class Federation:
         Returns:
             What became of them. With ``unreachable`` the rest is sent by a later call.
         """
+        return send(self.store, self.leader, self._clock.now_ms() if now_ms is None else now_ms, self._may_leave)
+
+    def _may_leave(self, participant_id: str, purpose: str) -> bool:
+        """Asked when a report is about to leave: a grant may have ended, or a purpose changed, since it was made."""
         self.roster.refresh_consent()
-        return send(self.store, self.leader, self._clock.now_ms() if now_ms is None else now_ms)
+        member = self.roster.get(participant_id)
+        return member is not None and may_send(member, purpose, self.now_seconds())
+
+    def stands(self, reservation: Reservation) -> bool:
+        """Whether a reservation's participant is still here and consents: else nothing is computed for it either."""
+        return bool(self._standing(reservation.found, [reservation]))
 
     def next_slot_ms(self) -> int | None:
         """When the next report is due."""
@@ -293,7 +303,12 @@ class Federation:
         price = self._price(verified)
         with self.store.transaction():
             fresh = self.store.reports.open_round(
-                verified.key, verified.opening_digest, verified.study.purpose, verified.opening.closes_at_ms
+                verified.key,
+                verified.opening_digest,
+                verified.study.purpose,
+                verified.opening.closes_at_ms,
+                verified.study.study_id,
+                verified.study.title,
             )
         if fresh:
             self._rounds[verified.key], self._prices[verified.key] = verified, price

@@ -10,6 +10,7 @@ from pathlib import Path
 from client_agent.errors import StoreUnreadable
 from client_agent.keys import Keyring, open_keyring
 from client_agent.store.consents import Consents, StoredReceipt
+from client_agent.store.contributions import OUTCOMES, Contribution, Contributions
 from client_agent.store.database import STORE_KEY_BYTES, Database
 from client_agent.store.events import Events
 from client_agent.store.facts import Facts, Tallies
@@ -17,15 +18,17 @@ from client_agent.store.ledgers import CONTRACT, LedgerRow, Ledgers
 from client_agent.store.outbox import Farewell, Outbox
 from client_agent.store.participants import ParticipantRecord, Participants
 from client_agent.store.people import BrowserRecord, Browsers, People, PersonRecord
+from client_agent.store.personal import Personal
 from client_agent.store.reports import Reports, RoundKey, StoredReport
-from client_agent.store.schema import PERSONAL_TABLES
 from consent import verify_receipt
 from privacy.crypto import SigningKey
 
 __all__ = [
     "CONTRACT",
+    "OUTCOMES",
     "AgentStore",
     "BrowserRecord",
+    "Contribution",
     "Farewell",
     "LedgerRow",
     "ParticipantRecord",
@@ -60,8 +63,10 @@ class AgentStore:
         ledgers: budget rows, heads and their mirror.
         outbox: withdrawals of people who were erased.
         reports: rounds and reports.
+        contributions: what became of each report, for the person to see: ``contributions.releases_of``.
         events: raw events.
         facts: named values.
+        personal: everything about a person, table by table.
         tallies: statistics that stay here.
     """
 
@@ -74,8 +79,10 @@ class AgentStore:
         self.ledgers = Ledgers(self._database, keyring)
         self.outbox = Outbox(self._database)
         self.reports = Reports(self._database)
+        self.contributions = Contributions(self._database)
         self.events = Events(self._database)
         self.facts = Facts(self._database)
+        self.personal = Personal(self._database)
         self.tallies = Tallies(self._database)
         self._database.before_commit = self.ledgers.before_commit
         self._database.after_commit = self.ledgers.after_commit
@@ -104,8 +111,7 @@ class AgentStore:
             self.consents.note_change()
             self.reports.bar_rounds()
             self._keep_withdrawal(participant_id)
-            for table in PERSONAL_TABLES:
-                self._database.run(f"DELETE FROM {table} WHERE participant_id = ?", (participant_id,))  # noqa: S608 - constants
+            self.personal.delete(participant_id)
 
     def _keep_withdrawal(self, participant_id: str) -> None:
         """The last withdrawal says all: whatever it does not list as granted has ended."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from client_agent.store.contributions import Contributions
 from client_agent.store.database import Database
 
 ReportState = Literal["reserved", "final", "sent"]
@@ -63,18 +64,42 @@ class TakenReport:
     seal: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class DueReport:
+    """A final report whose slot has come.
+
+    Attributes:
+        participant_id: whose.
+        purpose: its study's purpose.
+        study_hash: its study (32 bytes).
+        round: its round.
+        report_id: SHA-256 of the seal (32 bytes).
+        frame: the bytes to send.
+    """
+
+    participant_id: str
+    purpose: str
+    study_hash: bytes
+    round: int
+    report_id: bytes
+    frame: bytes = field(repr=False)
+
+
 class Reports:
     """The tables of rounds and reports."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._contributions = Contributions(database)
 
-    def open_round(self, key: RoundKey, opening: bytes, purpose: str, closes_at_ms: int) -> bool:
+    def open_round(
+        self, key: RoundKey, opening: bytes, purpose: str, closes_at_ms: int, study_id: str = "", title: str = ""
+    ) -> bool:
         """Remember a round at first sight; False if it is known with another opening or was closed here."""
         self._database.run(
-            "INSERT INTO rounds (study_hash, round, opening, purpose, closes_at_ms) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT DO NOTHING",
-            (*key, opening, purpose, closes_at_ms),
+            "INSERT INTO rounds (study_hash, round, opening, purpose, closes_at_ms, study_id, title)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (*key, opening, purpose, closes_at_ms, study_id, title),
         )
         known = self._database.fetch("SELECT opening, closed FROM rounds WHERE study_hash = ? AND round = ?", key)
         return (known[0][0], known[0][1]) == (opening, 0)
@@ -104,8 +129,12 @@ class Reports:
         )
 
     def answered(self, key: RoundKey) -> set[str]:
-        """Participants that have a report in a round."""
-        rows = self._database.fetch("SELECT participant_id FROM reports WHERE study_hash = ? AND round = ?", key)
+        """Participants that have a report in a round, or had one that they took back: there is no second one."""
+        rows = self._database.fetch(
+            "SELECT participant_id FROM reports WHERE study_hash = ? AND round = ?"
+            " UNION SELECT participant_id FROM contributions WHERE study_hash = ? AND round = ?",
+            (*key, *key),
+        )
         return {row[0] for row in rows}
 
     def replace(self, reports: Iterable[StoredReport]) -> None:
@@ -128,45 +157,78 @@ class Reports:
         """Make all reserved reports final: at a start, whatever a crash left is sent as its null."""
         self._database.run("UPDATE reports SET state = 'final' WHERE state = 'reserved'")
 
-    def due(self, now_ms: int, limit: int) -> list[tuple[int, str, bytes, bytes]]:
-        """(row, purpose, study digest, frame) of final reports whose slot has come, in the order of slots."""
+    def due(self, now_ms: int, limit: int) -> list[DueReport]:
+        """Final reports whose slot has come, in the order of slots."""
         rows = self._database.fetch(
-            "SELECT reports.rowid, purpose, reports.study_hash, frame"
+            "SELECT participant_id, purpose, study_hash, round, report_id, frame"
             " FROM reports JOIN rounds USING (study_hash, round)"
             " WHERE state = 'final' AND slot_ms <= ? ORDER BY slot_ms LIMIT ?",
             (now_ms, limit),
         )
-        return [(row[0], row[1], row[2], row[3]) for row in rows]
+        return [DueReport(*row) for row in rows]
+
+    def leaving(self, now_ms: int, limit: int, may_leave: Callable[[str, str], bool]) -> list[DueReport]:
+        """What is due and may leave, noted as sent; what may not leave any more is taken back. One transaction.
+
+        Whoever withdraws before it finds nothing noted, and the report has never left; whoever withdraws after it
+        shows the token to the helper, whether the bytes were on their way or not.
+
+        Args:
+            now_ms: Unix milliseconds.
+            limit: most reports to read.
+            may_leave: asks the gate for (participant id, purpose).
+        """
+        with self._database.transaction():
+            found = self.due(now_ms, limit)
+            allowed = {key: may_leave(*key) for key in {(item.participant_id, item.purpose) for item in found}}
+            going = [item for item in found if allowed[item.participant_id, item.purpose]]
+            self._contributions.note_sending(
+                [(r.participant_id, r.study_hash, r.round, r.report_id) for r in going], now_ms
+            )
+            for item in found:
+                if not allowed[item.participant_id, item.purpose]:
+                    self._take_back("report_id = ?", (item.report_id,))
+        return going
+
+    def all_there(self, report_ids: Iterable[bytes]) -> bool:
+        """Whether none of these reports was taken back."""
+        wanted = list(report_ids)
+        marks = ", ".join("?" * len(wanted))
+        query = f"SELECT count(*) FROM reports WHERE report_id IN ({marks})"  # noqa: S608 - question marks
+        return int(self._database.fetch(query, wanted)[0][0]) == len(wanted)
 
     def next_slot_ms(self) -> int | None:
         """When the next final report is due; None if none waits."""
         found = self._database.fetch("SELECT min(slot_ms) FROM reports WHERE state = 'final'")[0][0]
         return None if found is None else int(found)
 
-    def mark_sent(self, rows: Sequence[int]) -> None:
-        """Note that the leader took reports in."""
-        self._database.run_many("UPDATE reports SET state = 'sent' WHERE rowid = ?", [(row,) for row in rows])
+    def mark_sent(self, report_ids: Iterable[bytes]) -> None:
+        """Note that the leader took reports in. By id: a row that was taken back may be another report's now."""
+        self._database.run_many(
+            "UPDATE reports SET state = 'sent' WHERE report_id = ?", [(name,) for name in report_ids]
+        )
 
-    def drop(self, rows: Sequence[int]) -> None:
+    def drop(self, report_ids: Iterable[bytes]) -> None:
         """Never send reports again that the leader refused. Their tokens stay: it may have kept what it refused."""
         self._database.run_many(
-            "UPDATE reports SET state = 'sent', frame = x'' WHERE rowid = ?", [(row,) for row in rows]
+            "UPDATE reports SET state = 'sent', frame = x'' WHERE report_id = ?", [(name,) for name in report_ids]
         )
 
     def take_back(self, participant_id: str, purposes: Iterable[str]) -> list[TakenReport]:
         """Delete a participant's reports for some purposes, and note what the helper has to be shown for each."""
-        taken: list[TakenReport] = []
-        for purpose in purposes:
-            of_purpose = (
-                "participant_id = ? AND EXISTS (SELECT 1 FROM rounds WHERE rounds.study_hash = reports.study_hash"
-                " AND rounds.round = reports.round AND purpose = ?)"
-            )
-            values = (participant_id, purpose)
-            taken += [
-                TakenReport(*row)
-                for row in self._database.fetch(f"SELECT {_TAKEN} FROM reports WHERE {of_purpose}", values)  # noqa: S608 - constants
-            ]
-            self._database.run(f"DELETE FROM reports WHERE {of_purpose}", values)  # noqa: S608 - a constant
+        of_purpose = (
+            "participant_id = ? AND EXISTS (SELECT 1 FROM rounds WHERE rounds.study_hash = reports.study_hash"
+            " AND rounds.round = reports.round AND purpose = ?)"
+        )
+        return [taken for purpose in purposes for taken in self._take_back(of_purpose, (participant_id, purpose))]
+
+    def _take_back(self, which: str, values: tuple[object, ...]) -> list[TakenReport]:
+        rows = self._database.fetch(f"SELECT participant_id, {_TAKEN} FROM reports WHERE {which}", values)  # noqa: S608 - constants
+        self._database.run(f"DELETE FROM reports WHERE {which}", values)  # noqa: S608 - constants
+        taken = [TakenReport(*row[1:]) for row in rows]
+        self._contributions.note_taken_back(
+            (row[0], t.study_hash, t.round, t.report_id) for row, t in zip(rows, taken, strict=True)
+        )
         self._database.run_many(
             f"INSERT OR IGNORE INTO taken_back ({_TAKEN}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - a constant
             [(t.study_hash, t.round, t.report_id, t.token, t.seal) for t in taken],

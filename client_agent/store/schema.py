@@ -134,8 +134,37 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) WITHOUT ROWID;
     CREATE INDEX browsers_of ON browsers (person);
     """,
+    """
+    ALTER TABLE rounds ADD COLUMN study_id TEXT NOT NULL DEFAULT '';
+    ALTER TABLE rounds ADD COLUMN title TEXT NOT NULL DEFAULT '';
+    CREATE INDEX reports_by_id ON reports (report_id);
+    CREATE TABLE contributions (
+        participant_id TEXT NOT NULL,
+        study_hash BLOB NOT NULL,
+        round INTEGER NOT NULL,
+        report_id BLOB NOT NULL,
+        sent_at_ms INTEGER,
+        taken_back INTEGER NOT NULL DEFAULT 0,
+        helper TEXT CHECK (helper IN ('kept', 'late')),
+        confirmation TEXT,
+        removal TEXT,
+        PRIMARY KEY (participant_id, study_hash, round)
+    ) WITHOUT ROWID;
+    CREATE INDEX contributions_by_report ON contributions (report_id);
+    CREATE INDEX contributions_by_round ON contributions (study_hash, round);
+    INSERT INTO contributions (participant_id, study_hash, round, report_id, sent_at_ms)
+        SELECT participant_id, study_hash, round, report_id, slot_ms FROM reports WHERE state <> 'reserved';
+    """,
 )
 """Statement blocks; block i takes a store from version i to version i + 1."""
 
-PERSONAL_TABLES: Final = ("receipts", "consent_rows", "consent_changes", "reports", "events", "participants")
+PERSONAL_TABLES: Final = (
+    "receipts",
+    "consent_rows",
+    "consent_changes",
+    "reports",
+    "contributions",
+    "events",
+    "participants",
+)
 """What erasing a participant empties. Ledger rows stay: erasure keeps the spend counter. So does the outbox."""

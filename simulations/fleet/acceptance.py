@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from client_agent.connection import LeaderConnection
 from client_agent.federation.contribution import Reservation
@@ -29,9 +29,9 @@ class WatchedLeader(LeaderConnection):
             if reservation.real:
                 self._real[_digest(reservation.stored().frame)] = reservation.found.study.purpose
 
-    def post_reports(self, encoded: Sequence[bytes]) -> tuple[str, ...]:
+    def post_reports(self, encoded: Sequence[bytes], standing: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
         """Post reports; of those that are accepted, count the real ones, each once."""
-        results = super().post_reports(encoded)
+        results = super().post_reports(encoded, standing)
         for frame, result in zip(encoded, results, strict=True):
             if result == ACCEPTED and (purpose := self._real.pop(_digest(frame), None)) is not None:
                 self._accepted[purpose] += 1

@@ -50,7 +50,7 @@ def test_null_and_real_reports_are_of_one_size(world, store):
     federation = federate(world, store)
     world.open_round(world.study())
     take_part(world, federation, only_round(federation))
-    assert len({len(frame) for _, _, _, frame in store.reports.due(START_MS + 10_000, 256)}) == 1
+    assert len({len(item.frame) for item in store.reports.due(START_MS + 10_000, 256)}) == 1
 
 
 def test_a_choice_in_the_middle_of_a_round_does_not_tell_heads_from_tails(world, store):
@@ -414,7 +414,7 @@ def test_a_dead_leader_loses_nothing(world, store):
     federation = federate(world, store)
     world.open_round(world.study())
     take_part(world, federation, only_round(federation))
-    frames = [frame for _, _, _, frame in store.reports.due(world.clock.ms, 256)]
+    frames = [item.frame for item in store.reports.due(world.clock.ms, 256)]
     world.down = True
     delivery = federation.send_due()
     assert delivery.accepted == 0

@@ -99,7 +99,7 @@ def test_a_final_report_is_never_replaced(store):
     store.reports.reserve([null])
     store.reports.fix(key, ["p"])
     store.reports.replace([StoredReport(*key, "p", b"j" * 32, b"u" * 32, "reserved", 5, b"real")])
-    assert [frame for _, _, _, frame in store.reports.due(10, 256)] == [b"null"]
+    assert [item.frame for item in store.reports.due(10, 256)] == [b"null"]
 
 
 def test_the_key_file_is_readable_by_its_owner_only(tmp_path):

@@ -84,7 +84,10 @@ def traced(folder, heads, vector=VECTOR):
     federation = Federation(store, leader, helper, world.pins, world.clock, entropy, CONTRACT)
     work, post, commit = leader.work, leader.post_reports, store._database.before_commit
     leader.work = lambda: (trace.append(("poll", world.clock.ms)), work())[1]
-    leader.post_reports = lambda frames: (trace.append(("send", world.clock.ms, *map(len, frames))), post(frames))[1]
+    leader.post_reports = lambda frames, standing: (
+        trace.append(("send", world.clock.ms, *map(len, frames))),
+        post(frames, standing),
+    )[1]
     store._database.before_commit = lambda: (trace.append(("commit", world.clock.ms)), commit())[1]
     item = world.open_round(world.study(plan=BY_COIN))
     computing = Ready(trace, vector)
