@@ -51,6 +51,11 @@ def decision_for(visitor: Visitor, signals: Signals, context: Mapping[str, Any] 
     prepared = visitor.bundle()
     if prepared is None or not may_personalise(visitor.consent(), signals, now_ms):
         return None
-    moment = dt.datetime.fromtimestamp(now_ms / 1_000, dt.UTC)
-    facts = {"hour": moment.hour, "weekend": moment.isoweekday() > 5, **(context or {})}  # noqa: PLR2004 - Saturday is 6
+    facts = {**moment_of(now_ms), **(context or {})}
     return decide_content(prepared, features_of(visitor.events(), prepared.bundle, now_ms, facts))
+
+
+def moment_of(now_ms: int) -> dict[str, Any]:
+    """The facts about a moment that rules may use: its hour, and whether it is at a weekend (UTC)."""
+    moment = dt.datetime.fromtimestamp(now_ms / 1_000, dt.UTC)
+    return {"hour": moment.hour, "weekend": moment.isoweekday() > 5}  # noqa: PLR2004 - Saturday is 6

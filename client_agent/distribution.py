@@ -128,13 +128,7 @@ class BundleSource:
 
         Its bytes are held against the metadata that was verified then.
         """
-        try:
-            metadata: Metadata[Targets] = Metadata.from_bytes((self._folder / "targets.json").read_bytes())
-            data = (self._folder / BUNDLE_TARGET).read_bytes()
-            metadata.signed.targets[BUNDLE_TARGET].verify_length_and_hashes(data)
-            return self._parsed(data)
-        except (OSError, RepositoryError, KeyError, ValueError, ProblemError):
-            return None
+        return stored_bundle(self._folder, self._site)
 
     def _verified(self, now: dt.datetime) -> Bundle | None:
         updater = Updater(
@@ -155,13 +149,25 @@ class BundleSource:
         path = str(self._folder / BUNDLE_TARGET)
         if updater.find_cached_target(entry, path) is None:
             updater.download_target(entry, path)
-        return self._parsed(Path(path).read_bytes())
+        return _parsed(Path(path).read_bytes(), self._site)
 
-    def _parsed(self, data: bytes) -> Bundle:
-        bundle = parse_bundle(data)
-        if bundle.site != self._site:
-            raise ProblemError("bundle-invalid", f"expected a bundle of {self._site!r}, got one of {bundle.site!r}")
-        return bundle
+
+def stored_bundle(folder: Path, site: str) -> Bundle | None:
+    """The bundle that a ``BundleSource`` of this folder and site would give without a network."""
+    try:
+        metadata: Metadata[Targets] = Metadata.from_bytes((folder / "targets.json").read_bytes())
+        data = (folder / BUNDLE_TARGET).read_bytes()
+        metadata.signed.targets[BUNDLE_TARGET].verify_length_and_hashes(data)
+        return _parsed(data, site)
+    except (OSError, RepositoryError, KeyError, ValueError, ProblemError):
+        return None
+
+
+def _parsed(data: bytes, site: str) -> Bundle:
+    bundle = parse_bundle(data)
+    if bundle.site != site:
+        raise ProblemError("bundle-invalid", f"expected a bundle of {site!r}, got one of {bundle.site!r}")
+    return bundle
 
 
 def pin_root(data: bytes, officers: Collection[VerifyKey]) -> bytes:

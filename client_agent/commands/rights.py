@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
 from client_agent.commands.options import DEFAULT_PERSON, HOME, Folder, Person, people_named
 
+if TYPE_CHECKING:
+    from client_agent.rights import Export
 
-def export(person: Person = DEFAULT_PERSON, folder: Folder = HOME) -> None:
-    """Everything about a person as JSON: events, receipts, what left. Coins and null counts are not in it."""
+Format = Literal["json", "csv", "text"]
+
+
+def export(
+    person: Person = DEFAULT_PERSON,
+    folder: Folder = HOME,
+    *,
+    form: Annotated[
+        Format, typer.Option("--format", help="json; csv: a zip of CSV files; text: for a person to read.")
+    ] = "json",
+    out: Annotated[Path | None, typer.Option("--out", help="A file to write instead of printing.")] = None,
+) -> None:
+    """Everything that is held about a person, offline: as JSON, as CSV files, or to read. Coins are not in it."""
     from client_agent.agent import open_agent
+    from client_agent.clocks import SystemClock
+    from client_agent.distribution import stored_bundle
+    from client_agent.rights import gather
+    from models.personalisation import prepare
 
+    if form == "csv" and out is None and sys.stdout.isatty():
+        raise typer.BadParameter("expected --out FILE.zip: a zip is not for a terminal", param_hint="--format")
     agent = open_agent(folder)
-    records = people_named(agent, person)
-    document = {
-        "person": person,
-        "sites": [
-            {
-                "site": record.site,
-                "pseudonym": record.participant_id,
-                "events": [json.loads(body) for _, body in agent.store.events_of(record.participant_id)],
-                "receipts": [receipt.jws for receipt in agent.store.consents.receipts_of(record.participant_id)],
-            }
-            for record in records
-        ],
-    }
-    print(json.dumps(document, indent=2))
+    people_named(agent, person)
+    bundle = stored_bundle(agent.folder / "tuf", agent.pins.site)
+    prepared = prepare(bundle) if bundle is not None else None
+    found = gather(agent.store, agent.pins, person, SystemClock(), addresses=agent.addresses, bundle=prepared)
+    if out is None:
+        _write(found, form, sys.stdout.buffer)
+        return
+    handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it is personal: for its owner's eyes
+    with os.fdopen(handle, "wb") as file:
+        _write(found, form, file)
 
 
 def erase(
@@ -54,3 +71,14 @@ def erase(
             f"still to be delivered: {left.withdrawals} withdrawal(s) to the leader, {left.reports} report(s) to be"
             " taken back at the helper; hearthside-agent run delivers them, and nothing else of you is kept"
         )
+
+
+def _write(found: Export, form: Format, file: BinaryIO) -> None:
+    from client_agent.exporting import csv_zip_pieces, json_pieces, text_pieces
+
+    if form == "csv":
+        file.writelines(csv_zip_pieces(found))
+    else:
+        pieces = json_pieces(found) if form == "json" else text_pieces(found)
+        file.writelines(piece.encode("utf-8", "replace") for piece in pieces)
+    file.flush()

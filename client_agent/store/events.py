@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from client_agent.store.database import Database
+
+_CHUNK_ROWS: Final = 1_000
 
 
 class Events:
@@ -28,6 +31,28 @@ class Events:
             (participant_id, since_ms),
         )
         return [(row[0], row[1]) for row in rows]
+
+    def stream(self, participant_id: str) -> Iterator[tuple[int, str]]:
+        """All of a participant's events, as ``of`` gives them, a chunk at a time, however many there are."""
+        last = 0
+        while rows := self._database.fetch(
+            "SELECT sequence, at_ms, body FROM events WHERE participant_id = ? AND sequence > ?"
+            " ORDER BY sequence LIMIT ?",
+            (participant_id, last, _CHUNK_ROWS),
+        ):
+            yield from ((row[1], row[2]) for row in rows)
+            last = rows[-1][0]
+
+    def stream_by_time(self, participant_id: str, since_ms: int) -> Iterator[tuple[int, str]]:
+        """A participant's events from a time on, in the order of their times, a chunk at a time."""
+        at_ms, last = since_ms, 0
+        while rows := self._database.fetch(
+            "SELECT sequence, at_ms, body FROM events WHERE participant_id = ? AND (at_ms, sequence) > (?, ?)"
+            " ORDER BY at_ms, sequence LIMIT ?",
+            (participant_id, at_ms, last, _CHUNK_ROWS),
+        ):
+            yield from ((row[1], row[2]) for row in rows)
+            last, at_ms = rows[-1][0], rows[-1][1]
 
     def erase(self, participant_id: str, before_ms: int | None = None) -> int:
         """Delete a participant's events, all or those before a time (retention); returns how many."""

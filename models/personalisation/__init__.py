@@ -5,7 +5,13 @@ The leader uses ``publishable_bundle``; the agent uses ``prepare``, ``features_o
 
 from models.personalisation.decisions import Decision, PreparedBundle, Reason, decide, prepare
 from models.personalisation.errors import BundleInvalid, ExpressionInvalid, PersonalisationError, TemplateInvalid
-from models.personalisation.features import PersonFeatures, categories_of, features_of, profile_facts
+from models.personalisation.features import (
+    PersonFeatures,
+    categories_of,
+    features_of,
+    features_of_profile,
+    profile_facts,
+)
 from models.personalisation.publishing import publishable_bundle
 
 __all__ = [
@@ -20,6 +26,7 @@ __all__ = [
     "categories_of",
     "decide",
     "features_of",
+    "features_of_profile",
     "prepare",
     "profile_facts",
     "publishable_bundle",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.events import Event, Profile, build_profile, profile_vector, session_features, sessionise
+from models.events import Event, Profile, Session, build_profile, profile_vector, session_features, sessionise
 from models.events.features import DWELL_PREFIX
 from models.queries.answers import event_features
 from models.queries.errors import NothingToReport
@@ -56,12 +56,18 @@ def features_of(
         now_ms: the present, ms since 1970.
         context: facts about the page and the moment.
     """
-    categories = categories_of(bundle)
-    profile = build_profile(events, now_ms)
+    begun = [session for session in sessionise(events) if session.started_ms <= now_ms]
+    return features_of_profile(build_profile(events, now_ms), begun[-1] if begun else None, bundle, context)
+
+
+def features_of_profile(
+    profile: Profile, running: Session | None, bundle: Bundle, context: Mapping[str, Any] | None = None
+) -> PersonFeatures:
+    """As ``features_of``, from a profile that was summed up elsewhere and the last visit that has begun, if any."""
     return PersonFeatures(
-        profile=profile_facts(profile, categories),
-        profile_vector=_profile_vector(profile, bundle) if events else None,
-        session_vector=_session_vector(events, bundle, now_ms) if events else None,
+        profile=profile_facts(profile, categories_of(bundle)),
+        profile_vector=_profile_vector(profile, bundle) if running is not None else None,
+        session_vector=_session_vector(running, bundle) if running is not None else None,
         context=dict(context or {}),
     )
 
@@ -92,11 +98,10 @@ def _profile_vector(profile: Profile, bundle: Bundle) -> NDArray[np.float64] | N
         return None
 
 
-def _session_vector(events: Sequence[Event], bundle: Bundle, now_ms: int) -> NDArray[np.float64] | None:
+def _session_vector(running: Session, bundle: Bundle) -> NDArray[np.float64] | None:
     if bundle.intent is None:
         return None
-    running = [session for session in sessionise(events) if session.started_ms <= now_ms]
     try:
-        return session_features(running[-1], event_features(bundle.intent.features)) if running else None
+        return session_features(running, event_features(bundle.intent.features))
     except (NothingToReport, ValueError):
         return None

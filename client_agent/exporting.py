@@ -1,0 +1,182 @@
+"""The right to portability: one export as JSON, as a zip of CSV files, or as text to read. Offline, row by row.
+
+The CSV files follow RFC 4180 (comma, double quote, CRLF), in UTF-8 *with* a byte-order mark: they are for spreadsheet
+programs, which read letters beyond ASCII wrongly without it, while programs name the encoding (``utf-8-sig``). A text
+that a spreadsheet would take for a formula is written with an apostrophe before it; the JSON holds it unchanged.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+import zipfile
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from client_agent.export_columns import instant
+from client_agent.rights import FORMAT, FORMAT_VERSION, Export, Section, Value
+
+_CHUNK_CHARACTERS: Final = 65_536
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet may take for the start of a formula: OWASP's list, and the full-width forms."""
+_SHOWN_ROWS: Final = 12
+_SHOWN_CHARACTERS: Final = 72
+
+
+class TextFile(Protocol):
+    """Where text goes."""
+
+    def write(self, text: str, /) -> object:
+        """Write a text."""
+        ...
+
+
+class BytesFile(Protocol):
+    """Where bytes go; it need not seek."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write bytes."""
+        ...
+
+
+def write_json(export: Export, file: TextFile) -> None:
+    """Write an export as one JSON object: ``format``, ``version``, ``person``, the time, then a list a section."""
+    for piece in json_pieces(export):
+        file.write(piece)
+
+
+def write_csv_zip(export: Export, file: BytesFile) -> None:
+    """Write an export as a zip of CSV files and a README.txt that explains every column."""
+    for piece in csv_zip_pieces(export):
+        file.write(piece)
+
+
+def write_text(export: Export, file: TextFile) -> None:
+    """Write an export for a person to read: short sections whole, of long ones the first rows and their number."""
+    for piece in text_pieces(export):
+        file.write(piece)
+
+
+def text_pieces(export: Export) -> Iterator[str]:
+    """The lines that ``write_text`` writes."""
+    yield f"Everything that this agent holds about {export.person}, {instant(export.at_ms)}\n"
+    for section in export.sections:
+        yield f"\n{section.name}: {section.about}\n"
+        rows = 0
+        for row in section.rows():
+            rows += 1
+            if rows <= _SHOWN_ROWS:
+                cells = (f"{c.name}: {_short(value)}" for c, value in zip(section.columns, row, strict=True))
+                yield f"  - {'; '.join(cells)}\n"
+        if rows == 0:
+            yield "  nothing\n"
+        elif rows > _SHOWN_ROWS:
+            yield f"  ... {rows - _SHOWN_ROWS:,} more of {rows:,}; the JSON and the CSV have them all\n"
+
+
+def json_pieces(export: Export) -> Iterator[str]:
+    """The JSON text in pieces of about 64 kB, for a response that is sent while it is read."""
+    head: dict[str, Value] = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "person": export.person,
+        "exported_at_ms": export.at_ms,
+        "exported_at": instant(export.at_ms),
+    }
+    piece = json.dumps(head, indent=2, ensure_ascii=False).removesuffix("\n}")
+    for section in export.sections:
+        piece += f",\n  {json.dumps(section.name)}: ["
+        names, separator = [column.name for column in section.columns], "\n    "
+        for row in section.rows():
+            piece += separator + json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False)
+            separator = ",\n    "
+            if len(piece) > _CHUNK_CHARACTERS:
+                yield piece
+                piece = ""
+        piece += "]" if separator == "\n    " else "\n  ]"
+    yield piece + "\n}\n"
+
+
+def csv_zip_pieces(export: Export) -> Iterator[bytes]:
+    """The zip's bytes in pieces, for a response that is sent while it is read."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for section in export.sections:
+            yield from _csv(export, section, archive, sink)
+        archive.writestr(_entry(export, "README.txt"), readme(export).encode())
+    yield sink.take()
+
+
+def readme(export: Export) -> str:
+    """What is in the zip: every file and column in plain words."""
+    lines = [
+        f"Everything that this agent holds about {export.person}, written at {instant(export.at_ms)}, offline.",
+        f"Format {FORMAT}, version {FORMAT_VERSION}. CSV after RFC 4180, UTF-8 with a byte-order mark.",
+        "A text that a spreadsheet would take for a formula has an apostrophe before it; the JSON has it as it is.",
+    ]
+    for section in export.sections:
+        lines += ["", f"{section.name}.csv: {section.about}"]
+        lines += [f"  {column.name}: {column.about}" for column in section.columns]
+    return "\r\n".join([*lines, ""])
+
+
+def _csv(export: Export, section: Section, archive: zipfile.ZipFile, sink: _Sink) -> Iterator[bytes]:
+    with archive.open(_entry(export, f"{section.name}.csv"), "w", force_zip64=True) as raw:
+        text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="", write_through=False)
+        writer = csv.writer(text)  # the module's own dialect is RFC 4180's: comma, double quote, CRLF
+        writer.writerow([column.name for column in section.columns])
+        for row in section.rows():
+            writer.writerow([_cell(value) for value in row])
+            if sink.held_bytes > _CHUNK_CHARACTERS:
+                yield sink.take()
+        text.flush()
+        text.detach()
+    yield sink.take()
+
+
+def _entry(export: Export, name: str) -> zipfile.ZipInfo:
+    moment = time.gmtime(min(max(export.at_ms // 1_000, 315_532_800), 4_354_819_198))  # zip knows 1980 to 2107
+    entry = zipfile.ZipInfo(name, moment[:6])
+    entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o600 << 16
+    return entry
+
+
+def _cell(value: Value) -> str | int | float:
+    """A cell of a CSV file: texts that would start a formula are made plain, structures are JSON."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return ""
+    if isinstance(value, (dict, list)):
+        value = json.dumps(value, ensure_ascii=False)
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _short(value: Value) -> str:
+    text = value if isinstance(value, str) else "-" if value is None else json.dumps(value, ensure_ascii=False)
+    plain = "".join(character if character.isprintable() else "?" for character in text)
+    return plain if len(plain) <= _SHOWN_CHARACTERS else f"{plain[: _SHOWN_CHARACTERS - 3]}..."
+
+
+class _Sink(io.RawIOBase):
+    """A file that cannot seek and gives away what was written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: list[bytes] = []
+        self.held_bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]  # zipfile hands over bytes, never another buffer
+        self._held.append(bytes(data))
+        self.held_bytes += len(data)
+        return len(data)
+
+    def take(self) -> bytes:
+        """What was written since the last call."""
+        taken, self._held, self.held_bytes = b"".join(self._held), [], 0
+        return taken

@@ -1,0 +1,140 @@
+"""What the agent holds, as data: each table, named value, keyring entry and file, and what becomes of it.
+
+Three rights are drawn from this one list. *Access*: every column of a personal table is exported, or withheld for the
+reason given here. *Erasure*: every personal table is emptied of the person. *Honesty*: what is not personal says why.
+A test walks a store that was really used, and fails on whatever is not listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Literal
+
+Whose = Literal["participant_id", "person", "name"]
+"""The column that says whom a row is about: one person on one site by its id, or a person by their local name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One table of personal data.
+
+    Attributes:
+        table: its name.
+        columns: what an export holds of it.
+        whose: the column that says whom a row is about.
+        withheld: columns that no export holds, each with the reason.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    whose: Whose = "participant_id"
+    withheld: Mapping[str, str] = field(default_factory=dict)
+
+
+_LINK: Final = "a number that orders rows within this store; it says nothing about the person"
+_TOKEN: Final = "a secret that takes this report back at the helper; who has it can do so in the person's place"  # noqa: S105 - a reason
+_PIN: Final = "from it a PIN of a few digits could be tried out"
+_COOKIE: Final = "what a browser proves itself with; who has it is taken for that browser"
+_OUTCOME: Final = "exported in words, as the outcome"
+_BYTES: Final = "masked bytes, random to everybody without the helper's share; their size is exported instead"
+
+PERSONAL: Final[tuple[Holding, ...]] = (
+    Holding(
+        "receipts",
+        ("participant_id", "digest", "jws", "countersignature", "state"),
+        withheld={"sequence": _LINK},
+    ),
+    Holding("consent_rows", ("participant_id", "position", "body")),
+    Holding("consent_changes", (), withheld={"participant_id": _LINK, "change": _LINK}),
+    Holding(
+        "reports",
+        ("participant_id", "study_hash", "round", "report_id", "state", "slot_ms"),
+        withheld={"token": _TOKEN, "frame": _BYTES, "seal": _BYTES},
+    ),
+    Holding(
+        "contributions",
+        ("participant_id", "study_hash", "round", "report_id", "sent_at_ms", "removal", "confirmation"),
+        withheld={"taken_back": _OUTCOME, "helper": _OUTCOME},
+    ),
+    Holding("events", ("participant_id", "at_ms", "body"), withheld={"sequence": _LINK, "event_id": "part of body"}),
+    Holding(
+        "participants",
+        ("participant_id", "person", "site", "leader", "device_id", "enrolled_at_ms"),
+        withheld={"seed": "the secret signing key; the export says that it exists, and gives its public part"},
+    ),
+    Holding(
+        "people",
+        ("name", "kind", "failures", "failed_at_ms"),
+        whose="name",
+        withheld={"pin_salt": _PIN, "pin_digest": _PIN},
+    ),
+    Holding(
+        "browsers",
+        ("person", "lasting", "created_at_ms", "used_at_ms", "opened_at_ms"),
+        whose="person",
+        withheld={"page": _COOKIE, "site": _COOKIE},
+    ),
+)
+"""What is about a person: exported to them, and emptied by an erasure, in this order."""
+
+_COIN: Final = (
+    "exports leave the budget out: a charge that is missing beside a report, or a budget that was used up, would say"
+    " which reports were null. It is shown on the agent's own page and by the status command"
+)
+KEPT: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "ledger_rows": f"the spend counter, under a pseudonym; erasure keeps it, or budget could be minted; {_COIN}",
+        "ledger_heads": "the ends of the spend counters, under the same pseudonyms",
+        "tallies": "this device's own counts by purpose, of everybody behind it together; sent reports are exported",
+        "rounds": "which questions this device has seen, whoever answered them",
+        "taken_back": "reports to be taken back at the helper: no name, no person; deleted once it has heard of them",
+        "outbox": "signed withdrawals of people who were erased, without name or key; deleted once they are confirmed",
+        "facts": "named values; see FACTS",
+        "sqlite_sequence": "SQLite's own",
+    }
+)
+"""Tables that no erasure empties, and why."""
+
+FACTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "pins": "keys of leader, helper and officers; the same for everybody, exported as context",
+        "addresses": "where the services are; the same for everybody, exported as context",
+        "tuf-root": "the pinned root of the bundle; the same for everybody",
+        "consents-change": "a counter of changes",
+        "participants-change": "a counter of changes",
+        "contract": "terms of the budget; installed",
+        "quotas": "shares of the budget by purpose; installed",
+        "local-contracts": "terms of studies' local layers; the studies', not a person's",
+        "elapsed": "the device's running time",
+        "signed-seconds": "the latest time that the helper signed",
+        "ledger-lost": "when a loss of the ledgers was noticed",
+        "ledger-owners": "the secret behind the pseudonyms of spend counters",
+        "ignored-stops": "a counter of stops that no officer signed",
+        "unscrubbed": "that something was deleted whose traces in the file have yet to be overwritten",
+    }
+)
+"""Named values in the store, none of them about a person, and why."""
+
+KEYRING: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "store-key": "opens the store; replaced after an erasure",
+        "store-key-next": "the key that replaces it, while it does",
+        "ledger-mirror": "a digest over the ends of all spend counters",
+    }
+)
+"""Entries of the keyring, none of them about a person."""
+
+FILES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "agent.db": "the encrypted store",
+        "agent.db-wal": "its write-ahead log, encrypted; emptied by an erasure",
+        "agent.db-shm": "the index of that log: page numbers, no content",
+        "agent.db-journal": "pages under the old key, while the key is being replaced",
+        "keys.json": "the keyring's entries where the system has no keyring",
+        "keys.new": "the same file while it is being replaced",
+        "tuf": "the bundle and its metadata; the same for everybody",
+    }
+)
+"""Files in the agent's folder. What is about a person is in the first two alone."""
