@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from aggregator.leader.coverage import CoverageEstimate, CoverageShown, beside, coverage_releases, latest
 from aggregator.leader.desk import Desk
 from aggregator.leader.studies import require_study
 from aggregator.storage.leader import Record
@@ -66,10 +67,12 @@ class RoundResult(Message):
 
 
 class StudyResults(StudyState):
-    """Every release of a study, and its final model (flat little-endian float32, base64), if it has ended."""
+    """Every release of a study, its final model (flat little-endian float32, base64) if it has ended, its coverage."""
 
     rounds: tuple[RoundResult, ...]
     model: Base64 | None
+    coverage: CoverageShown
+    """Who is missing from this result, as estimated under differential privacy; or why that is not known."""
 
 
 async def account(desk: Desk, study_id: str) -> StudyAccount:
@@ -109,11 +112,20 @@ async def results(desk: Desk, study_id: str) -> StudyResults:
     study = Study.model_validate_json(row.body)
     async with desk.database.reading() as connection:
         rounds = await desk.store.rounds(connection, row.study_hash)
+        releases = await coverage_releases(desk, connection)
+    released = [item for item in rounds if item.total is not None]
     return StudyResults(
         **_names(row),
-        rounds=tuple(_result(item, study) for item in rounds if item.total is not None),
+        rounds=tuple(_result(item, study) for item in released),
         model=None if row.final_model is None else to_base64(row.final_model),
+        coverage=beside(releases, study, min((item.released_at_ms for item in released), default=None)),
     )
+
+
+async def coverages(desk: Desk) -> list[CoverageEstimate]:
+    """The newest coverage of every purpose that a coverage study of this site has asked about."""
+    async with desk.database.reading() as connection:
+        return latest(await coverage_releases(desk, connection))
 
 
 async def states(desk: Desk) -> list[StudyState]:

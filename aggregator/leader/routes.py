@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from aggregator.leader import answers, bundles, enrolments, receipts, reports, studies
+from aggregator.leader.coverage import CoverageEstimate
 from aggregator.leader.desk import desk_of
 from aggregator.service import binary_schema, require_media_type
 from models.wire.enrolment import EnrolmentRequest, EnrolmentResponse, ReceiptRequest, ReceiptResponse
@@ -110,8 +111,13 @@ def study_routes() -> APIRouter:
 
     @router.get("/v1/studies/{study_id}/results", tags=["studies"])
     async def results(request: Request, study_id: StudyName) -> answers.StudyResults:
-        """What was released."""
+        """What was released, and who is missing from it."""
         return await answers.results(desk_of(request), study_id)
+
+    @router.get("/v1/coverage", tags=["studies"])
+    async def coverage(request: Request) -> list[CoverageEstimate]:
+        """The newest coverage of every purpose: who takes part in its studies, by how much they use the site."""
+        return await answers.coverages(desk_of(request))
 
     @router.post("/v1/studies/{study_id}/start", status_code=202, tags=["studies"])
     async def start(request: Request, study_id: StudyName) -> answers.StudyState:

@@ -12,12 +12,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from consent.purposes import PURPOSES
 from models.learning.errors import LearningError, PlanInvalid
 from models.learning.nets import Net, initial
 from models.learning.plans import LocalPlan, local_contract, local_events
 from models.learning.server_optimisers import FedAdam, FedAvg, KMeans, ServerOptimiser, mean_update
 from models.queries.answers import coverage_question, first_centroids, measurement_question, persona_question
-from models.queries.errors import QueryError
+from models.queries.errors import QueryError, QuestionInvalid
 from models.wire.problems import ProblemError
 from models.wire.studies import CoverageQuery, PersonasQuery, Query, Study, TrainQuery, TransitionsQuery
 from privacy.accounting.errors import AccountingError
@@ -183,6 +184,8 @@ def check_study(study: Study) -> None:
         replace(study.plan.event(), count=study.rounds)
         if isinstance(study.query, TrainQuery):
             _check_local(study.query, study)
+        if isinstance(study.query, CoverageQuery):
+            _check_purposes(study.query)
     except (ValueError, LearningError, QueryError, SecureSumError, AccountingError) as error:
         raise ProblemError("invalid-study", str(error)) from error
     if study.plan.dimension != step.dimension:
@@ -191,6 +194,16 @@ def check_study(study: Study) -> None:
         raise ProblemError(
             "invalid-study", f"expected a clipping norm of at least {step.norm:.6g}, got {study.plan.clip_norm:.6g}"
         )
+
+
+def _check_purposes(query: CoverageQuery) -> None:
+    """Only what is declared, and leaves the device, has studies whose coverage means anything.
+
+    Not in the message itself: a stored study stays readable when a later registry drops a purpose.
+    """
+    leaving = {purpose.id for purpose in PURPOSES if purpose.leaves != "nothing"}
+    if not leaving.issuperset(query.purposes):
+        raise QuestionInvalid(f"expected purposes of {sorted(leaving)}, got {list(query.purposes)}")
 
 
 def _check_local(query: TrainQuery, study: Study) -> None:

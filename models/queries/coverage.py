@@ -247,11 +247,11 @@ def _estimated(pair: NoisyPair, sampling_rate: float, deviations: float) -> Shar
 
 
 def _weight(overall: Share, band: Share) -> Share:
-    lowest = overall.interval.low / band.interval.high if band.interval.high > 0 else math.inf
+    if not (overall.interval.told and band.interval.told and band.interval.high > 0):
+        return Share(None, Interval(0.0, math.inf, told=False))
     highest = overall.interval.high / band.interval.low if band.interval.low > 0 else math.inf
-    told = overall.interval.told and band.interval.told
     estimate = overall.estimate / band.estimate if overall.estimate is not None and band.estimate else None
-    return Share(estimate, Interval(lowest, highest, told) if told else Interval(0.0, math.inf, told=False))
+    return Share(estimate, Interval(overall.interval.low / band.interval.high, highest))
 
 
 def _named(low: int, high: int) -> str:

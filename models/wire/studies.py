@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from consent.purposes import INTENT, MEASUREMENT, PERSONA, PURPOSES
+from consent.purposes import INTENT, MEASUREMENT, PERSONA
 from models.wire.limits import LONGEST_WINDOW_SECONDS
 from models.wire.message import Hex32, Message, Milliseconds, Slug, Text
 from privacy.accounting import SumEvent
@@ -97,15 +97,14 @@ class CoverageQuery(Message):
 
     question: Literal["coverage"] = "coverage"
     purposes: Annotated[tuple[Name, ...], Field(min_length=1, max_length=16)]
-    """What is asked about: other purposes than measurement, for which something leaves the device."""
+    """What is asked about. Measurement is not: whoever counts itself granted it."""
     visit_edges: Annotated[tuple[Annotated[int, Field(ge=1, le=100_000)], ...], Field(max_length=31)] = (2, 4, 10)
     """Least visits of every band but the first, increasing."""
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> CoverageQuery:
-        leaving = {purpose.id for purpose in PURPOSES if purpose.leaves != "nothing"} - {MEASUREMENT}
-        if not leaving.issuperset(self.purposes) or len(set(self.purposes)) != len(self.purposes):
-            raise ValueError(f"expected purposes of {sorted(leaving)}, each once, got {list(self.purposes)}")
+        if MEASUREMENT in self.purposes or len(set(self.purposes)) != len(self.purposes):
+            raise ValueError(f"expected purposes other than {MEASUREMENT}, each once, got {list(self.purposes)}")
         if any(b <= a for a, b in pairwise(self.visit_edges)):
             raise ValueError(f"expected visit edges in increasing order, got {list(self.visit_edges)}")
         cells = (len(self.visit_edges) + 1) * (len(self.purposes) + 1)
