@@ -1,7 +1,9 @@
 """Consent receipts: one act of choice, signed by the device.
 
-A receipt is a JSON-LD document in W3C DPV terms, after ISO/IEC TS 27560:2023 (identifier, schema version, data
-subject, controller, notice and language, purposes, legal basis, events with time and duration), carried as a JWS.
+A receipt is a JSON-LD document in terms of the W3C Data Privacy Vocabulary (DPV), after ISO/IEC TS 27560:2023 and its
+DPV profile (``dpv-27560#receipt``), carried as a JWS. What the standard asks for and the notice or the registry says
+already (categories of data, recipients, storage) is given by reference: the notice's hash binds every word that was
+shown, and a purpose's id and version name its declaration. docs/consent-receipts.md maps every field.
 
 Two things are said apart, because a lost message must never widen consent:
 
@@ -41,11 +43,14 @@ _STATUS: Final[dict[Kind, str]] = {
 }
 _KIND_OF: Final = {status: kind for kind, status in _STATUS.items()}
 _NOTICE: Final = "urn:hearthside:notice:"
+_PROFILE: Final = "https://w3id.org/dpv/schema/dpv-27560#receipt"
+_WITHDRAWAL: Final = "the agent's own page, or: hearthside-agent consent withdraw"
 _CONTEXT: Final = {
     "dct": "http://purl.org/dc/terms/",
     "dpv": "https://w3id.org/dpv#",
     "eu-gdpr": "https://w3id.org/dpv/legal/eu/gdpr#",
     "hearthside": "urn:hearthside:terms:1:",
+    "loc": "https://w3id.org/dpv/loc#",
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
 }
 
@@ -102,6 +107,7 @@ class Receipt:
         chosen, granted = set(self.chosen), set(self.granted)
         names = (self.leader, self.site, self.person)
         return (
+            ("a yes or a no on Global Privacy Control", isinstance(self.gpc, bool)),
             (f"receipt version {RECEIPT_VERSION}", self.version == RECEIPT_VERSION),
             (f"a kind in {KINDS}", self.kind in KINDS),
             ("at least one chosen purpose", bool(chosen)),
@@ -129,38 +135,55 @@ class Receipt:
         """Unix seconds from which a grant in this receipt no longer holds."""
         return self.issued_at + self.valid_days * DAY_SECONDS
 
+    @property
+    def identifier(self) -> str:
+        """The record's id. A grant or withdrawal has its epoch to itself; refusals in one second differ in purposes."""
+        refused = f":{'+'.join(self.chosen)}" if self.kind == "refusal" else ""
+        return f"urn:hearthside:receipt:{self.device_key.fingerprint}:{self.epoch}:{self.issued_at}{refused}"
+
     def document(self) -> dict[str, Any]:
         """The JSON-LD document that is signed."""
         versions = dict(self.purpose_versions)
-        fingerprint = self.device_key.fingerprint
         return {
             "@context": dict(_CONTEXT),
             "@type": "dpv:ConsentReceipt",
-            "dct:conformsTo": f"urn:hearthside:receipt:{self.version}",
-            "dct:identifier": f"urn:hearthside:receipt:{fingerprint}:{self.epoch}:{self.issued_at}",
+            "dct:conformsTo": [{"@id": _PROFILE}, {"@id": f"urn:hearthside:receipt:{self.version}"}],
+            "dct:identifier": self.identifier,
             "dpv:hasDataSubject": {
                 "@type": "dpv:DataSubject",
                 "dct:identifier": self.person,
-                "hearthside:deviceKey": {"fingerprint": fingerprint, "raw": _b64(self.device_key.raw)},
+                "hearthside:deviceKey": {
+                    "hearthside:fingerprint": self.device_key.fingerprint,
+                    "hearthside:raw": _b64(self.device_key.raw),
+                },
             },
-            "dpv:hasDataController": {"@type": "dpv:DataController", "dct:identifier": self.leader},
+            "dpv:hasDataController": {
+                "@type": "dpv:DataController",
+                "dct:identifier": self.leader,
+                "dpv:hasContact": self.site,
+            },
             "dpv:hasService": {"@type": "dpv:Service", "dct:identifier": self.site},
             "dpv:hasNotice": {
+                "@id": f"{_NOTICE}{self.notice_hash.hex()}",
                 "@type": "dpv:ConsentNotice",
-                "dct:identifier": f"{_NOTICE}{self.notice_hash.hex()}",
                 "dct:language": self.language,
             },
-            "dpv:hasLegalBasis": "eu-gdpr:A6-1-a",
-            "dpv:hasProcess": [_process(purpose, versions[purpose]) for purpose in self.chosen],
+            "dpv:hasLegalBasis": {"@id": "eu-gdpr:A6-1-a"},
+            "dpv:hasJurisdiction": {"@id": "loc:EU"},
+            "dpv:hasConsentControl": {"@type": "dpv:WithdrawConsent", "dpv:isExercisedAt": _WITHDRAWAL},
+            "dpv:hasProcess": [
+                {"@type": "dpv:Process", "dpv:hasPurpose": _purpose(purpose, versions[purpose])}
+                for purpose in self.chosen
+            ],
             "dpv:hasConsentStatus": {
                 "@type": _STATUS[self.kind],
                 "dpv:isIndicatedAtTime": write_instant(self.issued_at),
-                "dpv:isIndicatedBy": "dpv:DataSubject",
+                "dpv:isIndicatedBy": {"@id": "dpv:DataSubject"},
                 "dpv:hasDuration": {"@type": "dpv:TemporalDuration", "rdf:value": f"P{self.valid_days}D"},
             },
             "hearthside:epoch": self.epoch,
             "hearthside:gpc": self.gpc,
-            "hearthside:standing": [_process(purpose, versions[purpose]) for purpose in self.granted],
+            "hearthside:standing": [_purpose(purpose, versions[purpose]) for purpose in self.granted],
         }
 
     @classmethod
@@ -223,10 +246,10 @@ def _read(document: dict[str, Any]) -> Receipt:
         document["dpv:hasConsentStatus"],
         document["dpv:hasNotice"],
     )
-    chosen = [_read_process(process) for process in document["dpv:hasProcess"]]
-    standing = [_read_process(process) for process in document["hearthside:standing"]]
+    chosen = [_read_purpose(process["dpv:hasPurpose"]) for process in document["dpv:hasProcess"]]
+    standing = [_read_purpose(purpose) for purpose in document["hearthside:standing"]]
     return Receipt(
-        device_key=VerifyKey(base64.urlsafe_b64decode(subject["hearthside:deviceKey"]["raw"] + "=")),
+        device_key=VerifyKey(base64.urlsafe_b64decode(subject["hearthside:deviceKey"]["hearthside:raw"] + "=")),
         leader=document["dpv:hasDataController"]["dct:identifier"],
         site=document["dpv:hasService"]["dct:identifier"],
         person=subject["dct:identifier"],
@@ -234,21 +257,21 @@ def _read(document: dict[str, Any]) -> Receipt:
         chosen=tuple(purpose for purpose, _ in chosen),
         granted=tuple(purpose for purpose, _ in standing),
         purpose_versions=tuple(sorted({**dict(chosen), **dict(standing)}.items())),
-        notice_hash=bytes.fromhex(notice["dct:identifier"].removeprefix(_NOTICE)),
+        notice_hash=bytes.fromhex(notice["@id"].removeprefix(_NOTICE)),
         language=notice["dct:language"],
         epoch=document["hearthside:epoch"],
         issued_at=parse_instant(status["dpv:isIndicatedAtTime"]),
-        gpc=document["hearthside:gpc"] is True,
+        gpc=document["hearthside:gpc"],
         valid_days=int(status["dpv:hasDuration"]["rdf:value"][1:-1]),
     )
 
 
-def _process(purpose: str, version: int) -> dict[str, Any]:
-    return {"@type": "dpv:Purpose", "dct:identifier": purpose, "dct:hasVersion": version}
+def _purpose(purpose: str, version: int) -> dict[str, Any]:
+    return {"@type": "dpv:Purpose", "dct:identifier": purpose, "hearthside:version": version}
 
 
-def _read_process(process: dict[str, Any]) -> tuple[str, int]:
-    return process["dct:identifier"], process["dct:hasVersion"]
+def _read_purpose(purpose: dict[str, Any]) -> tuple[str, int]:
+    return purpose["dct:identifier"], purpose["hearthside:version"]
 
 
 def _sorted_once(names: tuple[str, ...]) -> bool:

@@ -44,7 +44,7 @@ def test_a_receipt_is_linked_data_in_the_vocabulary_of_the_standard():
     assert {"dct:identifier", "dct:conformsTo"} <= set(document)
     assert document["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentGiven"
     assert document["dpv:hasConsentStatus"]["dpv:isIndicatedAtTime"] == "2026-05-28T20:26:40Z"
-    assert [p["dct:identifier"] for p in document["dpv:hasProcess"]] == [INTENT, PERSONA]
+    assert [p["dpv:hasPurpose"]["dct:identifier"] for p in document["dpv:hasProcess"]] == [INTENT, PERSONA]
 
 
 def test_a_receipt_of_another_key_is_refused():
@@ -96,18 +96,22 @@ def test_another_type_of_document_is_no_receipt():
         lambda d: d.update(extra=1),
         lambda d: d.pop("hearthside:gpc"),
         lambda d: d.update({"hearthside:gpc": 1}),
+        lambda d: d.update({"hearthside:gpc": 0}),
         lambda d: d.update({"hearthside:epoch": "1"}),
         lambda d: d.update({"hearthside:epoch": True}),
         lambda d: d.update({"dpv:hasProcess": []}),
         lambda d: d.update({"dpv:hasProcess": 7}),
-        lambda d: d["dpv:hasProcess"].append({"@type": "dpv:Purpose", "dct:identifier": "x", "dct:hasVersion": 1}),
+        lambda d: d["dpv:hasProcess"].append(d["dpv:hasProcess"][0]),
+        lambda d: d["dpv:hasProcess"][0].update({"dpv:hasPurpose": {}}),
+        lambda d: d["dpv:hasDataController"].update({"dpv:hasContact": "https://elsewhere.example"}),
         lambda d: d["dpv:hasConsentStatus"].update({"@type": "dpv:ConsentRefused"}),
         lambda d: d["dpv:hasConsentStatus"].update({"dpv:isIndicatedAtTime": "2026-05-28T20:26:40+00:00"}),
         lambda d: d["dpv:hasConsentStatus"]["dpv:hasDuration"].update({"rdf:value": "P9999D"}),
         lambda d: d["dpv:hasNotice"].update({"dct:language": "fr"}),
         lambda d: d["dpv:hasDataSubject"].update({"dct:identifier": ["person-1"]}),
         lambda d: d.update({"@context": {}}),
-        lambda d: d.update({"dct:conformsTo": "urn:hearthside:receipt:2"}),
+        lambda d: d["dct:conformsTo"].pop(0),
+        lambda d: d["dct:conformsTo"][1].update({"@id": "urn:hearthside:receipt:2"}),
     ],
 )
 def test_a_signed_document_of_another_shape_is_refused(edit):
