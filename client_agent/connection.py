@@ -29,7 +29,7 @@ from models.wire.enrolment import (
 from models.wire.frames import REPORTS_MEDIA_TYPE, ReportResponse, join_reports
 from models.wire.message import CompactJws, Message
 from models.wire.problems import Problem, ProblemError, problem_code
-from models.wire.rounds import RoundWork, SealedWithdrawal, WithdrawalNotice, Work
+from models.wire.rounds import RoundWork, SealedWithdrawal, WithdrawalAnswer, WithdrawalNotice, Work
 
 TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _DECISION_SECONDS = 2.0
@@ -190,9 +190,9 @@ class HelperConnection(_Connection):
             raise
         return _parse(_SignedDecision, response).jws
 
-    def withdraw(self, notice: SealedWithdrawal | WithdrawalNotice) -> None:
-        """Tell the helper not to count a report."""
-        self._post("/v1/withdrawals", notice)
+    def withdraw(self, notice: SealedWithdrawal | WithdrawalNotice) -> WithdrawalAnswer:
+        """Tell the helper not to count a report; what it signs is for the caller to check."""
+        return _parse(WithdrawalAnswer, self._post("/v1/withdrawals", notice, timeout=_CHOICE_SECONDS))
 
 
 def _read_work(body: bytes) -> tuple[Work, int]:

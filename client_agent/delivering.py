@@ -1,15 +1,19 @@
 """Delivering choices: both services hear of a withdrawal as soon as they answer, and what they answer is checked.
 
 The leader hears by the signed receipts (it deletes what it holds of open rounds), the helper directly, with the tokens
-that the seals commit to, for a leader that does not. A withdrawal that an erasure overtook waits in the outbox, without
-its person, until the leader has confirmed it.
+that the seals commit to, for a leader that does not. Neither is waited for before the other hears. What they sign is
+verified and kept with the contribution that it is about; what does not verify is no confirmation. A withdrawal that an
+erasure overtook waits in the outbox, without its person, until the leader has confirmed it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from client_agent.clocks import Clock
+from client_agent.confirmations import read_removal, read_withdrawn
 from client_agent.connection import HelperConnection, LeaderConnection
 from client_agent.consenting import ConsentKeeper, TakenBack
 from client_agent.enrolment import Pins
@@ -21,7 +25,9 @@ from consent import ConsentError, Row, confirm, receipt_digest, verify_countersi
 from models.wire.enrolment import BATCH_MAXIMUM, ReceiptResult, SubmittedReceipt
 from models.wire.message import to_base64
 from models.wire.problems import PROBLEM_TYPES, ProblemError, problem_code
-from models.wire.rounds import SealedWithdrawal, WithdrawalNotice
+from models.wire.rounds import SealedWithdrawal, WithdrawalAnswer, WithdrawalNotice
+
+_log = logging.getLogger(__name__)
 
 
 class Courier:
@@ -40,6 +46,21 @@ class Courier:
         self._keeper = ConsentKeeper(store, pins, clock)
         self._refused_farewells: set[int] = set()
 
+    def tell_both(self, leader: LeaderConnection, helper: HelperConnection) -> list[ProblemError]:
+        """Tell the leader and the helper at the same time; what could not be delivered waits in the store.
+
+        Returns:
+            The problems that there were: with none, both have heard everything.
+        """
+        problems = []
+        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="delivering") as beside:
+            for told in [beside.submit(self.tell_helper, helper), beside.submit(self.deliver, leader)]:
+                try:
+                    told.result()
+                except ProblemError as problem:
+                    problems.append(problem)
+        return problems
+
     def deliver(self, leader: LeaderConnection) -> int:
         """Send waiting receipts, 256 a request; verify and keep the countersignatures. Returns how many are confirmed.
 
@@ -54,6 +75,7 @@ class Courier:
             if not waiting:
                 return confirmed + self._deliver_farewells(leader)
             results = _submit(leader, [(name, item.jws) for name, item in zip(devices, waiting, strict=True)])
+            self._keep_removals(list(zip(devices, waiting, results, strict=True)))
             confirmed += self._settle(waiting, results)
 
     def tell_helper(self, helper: HelperConnection, taken_back: TakenBack | None = None) -> int:
@@ -71,25 +93,56 @@ class Courier:
                 other notice up. The leader's deletion stands all the same.
         """
         notices = self._store.reports.taken_back() if taken_back is None else taken_back
-        heard: list[bytes] = []
+        heard: list[tuple[TakenReport, WithdrawalAnswer | None]] = []
         problem: ProblemError | None = None
-        try:
-            for taken in notices:
-                try:
-                    helper.withdraw(_notice(taken))
-                except ProblemError as error:
-                    if error.problem_type.retry:
-                        raise
-                    if error.code != "report-invalid":  # else the helper's key of the round is another one by now
-                        problem = error
-                        continue
-                heard.append(taken.report_id)
-        finally:
-            with self._store.transaction():
-                self._store.reports.told(heard)
+        for taken in notices:
+            try:
+                heard.append((taken, self._show(helper, taken)))
+            except ProblemError as error:
+                if error.code == "report-invalid":  # the helper's key of the round is another one by now
+                    heard.append((taken, None))
+                    continue
+                problem = error
+                if error.code == "helper-unavailable":
+                    break
+        with self._store.transaction():
+            for taken, answer in heard:
+                if answer is not None and answer.confirmation is not None:
+                    self._store.contributions.note_confirmation(taken.report_id, answer.status, answer.confirmation)
+            self._store.reports.told(taken.report_id for taken, _ in heard)
         if problem is not None:
             raise problem
         return len(heard)
+
+    def _show(self, helper: HelperConnection, taken: TakenReport) -> WithdrawalAnswer:
+        """Show the helper one report, and check what it signs; the old form, without a seal, gets no signed word."""
+        answer = helper.withdraw(_notice(taken))
+        if not taken.seal:
+            return WithdrawalAnswer(status=answer.status)
+        if answer.confirmation is None:
+            raise ProblemError("bad-signature", "expected the helper's signed word on a withdrawal, got none")
+        word = read_withdrawn(
+            answer.confirmation, self._pins.helper_key, taken.study_hash, taken.round, taken.report_id
+        )
+        return WithdrawalAnswer(status=word.outcome, confirmation=answer.confirmation)
+
+    def _keep_removals(self, answers: Sequence[tuple[bytes, StoredReceipt, ReceiptResult]]) -> None:
+        """Keep what the leader signed to have taken out; a word that does not verify is left out."""
+        with self._store.transaction():
+            for device_id, item, result in answers:
+                if result.removal is not None:
+                    self._keep_removal(device_id, item, result.removal)
+
+    def _keep_removal(self, device_id: bytes, item: StoredReceipt, removal: str) -> None:
+        try:
+            word = read_removal(removal, self._pins.leader_key, device_id, item.digest)
+        except ProblemError as problem:
+            _log.warning("no confirmation of what the leader took out: %s", problem)
+            return
+        said = {(bytes.fromhex(r.study_hash), r.round): r.report_id for r in word.reports}
+        mine = self._store.contributions.rounds_of(item.participant_id)
+        gone = [(study, number) for study, number, name in mine if said.get((study, number), "") in {None, name.hex()}]
+        self._store.contributions.note_removal(item.participant_id, gone, removal)
 
     def _deliver_farewells(self, leader: LeaderConnection) -> int:
         """Send what erased people left behind. What the leader will not confirm stays, for the next start to try."""
@@ -114,7 +167,7 @@ class Courier:
         problem: ProblemError | None = None
         for item, result in zip(tried, results, strict=True):
             if result.countersignature is not None:
-                self._check_farewell(item, result.countersignature)
+                self._check(item.jws, result.countersignature)
                 done.append(item.sequence)
             elif result.problem is not None and PROBLEM_TYPES[problem_code(result.problem)].retry:
                 problem = ProblemError(problem_code(result.problem), result.problem.detail)
@@ -124,13 +177,13 @@ class Courier:
             self._store.outbox.confirmed(done)
         return len(done), problem
 
-    def _check_farewell(self, item: Farewell, countersignature: str) -> None:
+    def _check(self, jws: str, countersignature: str) -> None:
         try:
             confirmed = verify_countersignature(countersignature, self._pins.leader_key)
         except ConsentError as error:
             raise ProblemError("bad-signature", str(error)) from None
-        if confirmed.receipt != receipt_digest(item.jws):
-            raise ProblemError("bad-signature", "expected a confirmation of this withdrawal, got another's")
+        if confirmed.receipt != receipt_digest(jws):
+            raise ProblemError("bad-signature", "expected a confirmation of this choice, got another's")
 
     def _settle(self, waiting: Sequence[StoredReceipt], results: Sequence[ReceiptResult]) -> int:
         settled: list[tuple[str, bytes, str | None, ReceiptState]] = []
@@ -138,7 +191,11 @@ class Courier:
         problem: ProblemError | None = None
         for item, result in zip(waiting, results, strict=True):
             if result.countersignature is not None:
-                row = self._confirmation(item, result.countersignature)
+                try:
+                    row = self._confirmation(item, result.countersignature)
+                except ProblemError as bad:  # no confirmation; it holds nobody else's up
+                    problem = bad
+                    continue
                 if row is not None:
                     rows[item.participant_id] = row
                 settled.append((item.participant_id, item.digest, result.countersignature, "confirmed"))
@@ -155,7 +212,12 @@ class Courier:
         return sum(state == "confirmed" for _, _, _, state in settled)
 
     def _confirmation(self, item: StoredReceipt, countersignature: str) -> Row | None:
-        """The ledger row that keeps a countersignature; None if a later choice, or an erasure, has overtaken it."""
+        """The ledger row that keeps a countersignature; None if a later choice, or an erasure, has overtaken it.
+
+        Raises:
+            ProblemError: ``bad-signature``: it does not confirm this choice, whether that was overtaken or not.
+        """
+        self._check(item.jws, countersignature)
         try:
             state = self._keeper.state_of(item.participant_id)
         except NotEnrolled:

@@ -18,7 +18,6 @@ from client_agent.errors import NotEnrolled
 from client_agent.federation.budgets import forget_rounds
 from client_agent.store import AgentStore, ParticipantRecord
 from consent import PURPOSES
-from models.wire.problems import ProblemError
 from privacy.crypto import VerifyKey
 
 
@@ -64,14 +63,7 @@ def deliver_farewells(
     store: AgentStore, pins: Pins, clock: Clock, leader: LeaderConnection, helper: HelperConnection
 ) -> Undelivered:
     """Tell both services now; what cannot be delivered waits for the resident's next poll. Returns what waits."""
-    courier = Courier(store, pins, clock)
-    try:
-        try:
-            courier.deliver(leader)
-        finally:  # neither service waits for the other
-            courier.tell_helper(helper)
-    except ProblemError:
-        pass  # what waits says enough: it is counted below
+    Courier(store, pins, clock).tell_both(leader, helper)  # what waits says enough: it is counted here
     return Undelivered(len(store.outbox), len(store.reports.taken_back()))
 
 

@@ -1,6 +1,7 @@
 """The resident agent: light, always there; it never loads torch, Flower or dp-accounting.
 
-It keeps consent delivered and the bundle fresh, and starts the short-lived worker when there is a round.
+It keeps consent delivered and the bundle fresh, and starts the short-lived worker when there is a round. Choices have
+two lanes of their own, one to each service: neither waits for the other, nor for anything else that is done here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import httpx
 
@@ -24,6 +25,49 @@ from models.wire.problems import ProblemError
 
 _log = logging.getLogger(__name__)
 _NOT_FOUND = 404
+_STOP_SECONDS = 1.0
+
+
+class Lane:
+    """A thread that does one thing: at once when it is woken, and at every poll.
+
+    Args:
+        name: the thread's.
+        act: the thing; a service's problem waits for the next time.
+        poll_seconds: the longest time between two times.
+    """
+
+    def __init__(self, name: str, act: Callable[[], object], poll_seconds: float) -> None:
+        self._act = act
+        self._poll_seconds = poll_seconds
+        self._wake = threading.Event()
+        self._stopping = False
+        # A daemon: what it says may wait for a service that hangs, and the process ends without it. The store keeps it.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Act now, or again right after what is being done."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Do nothing more; waits a moment for what is being done."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._act()
+            except ProblemError as problem:
+                _log.info("the next poll tries again: %s", problem)
+            self._wake.wait(self._poll_seconds)
+            self._wake.clear()
 
 
 class Resident:
@@ -40,8 +84,12 @@ class Resident:
         self._agent = agent
         self._poll_seconds = poll_seconds
         self._worker_options = tuple(worker_options)
-        self._leader, self._helper = agent.leader(), agent.helper()
-        self._courier = Courier(agent.store, agent.pins, clock)
+        self._leader = agent.leader()
+        courier, leader, helper = Courier(agent.store, agent.pins, clock), agent.leader(), agent.helper()
+        self._lanes = (
+            Lane("choices to the helper", lambda: courier.tell_helper(helper), poll_seconds),
+            Lane("choices to the leader", lambda: courier.deliver(leader), poll_seconds),
+        )
         self._worker: subprocess.Popen[bytes] | None = None
         self._wake = threading.Event()
         self._stopping = False
@@ -56,10 +104,13 @@ class Resident:
 
     def chosen(self) -> None:
         """Wake up: a choice was recorded, and both services are to hear of it now."""
-        self._wake.set()
+        for lane in self._lanes:
+            lane.wake()
 
     def loop(self) -> None:
-        """Step until stopped; run on a thread of its own."""
+        """Step until stopped; run on a thread of its own. The lanes run beside it."""
+        for lane in self._lanes:
+            lane.start()
         while not self._stopping:
             self.step()
             self._wake.wait(self._poll_seconds)
@@ -69,15 +120,15 @@ class Resident:
         """End the loop and the worker."""
         self._stopping = True
         self._wake.set()
+        for lane in self._lanes:
+            lane.stop()
         if self._worker is not None and self._worker.poll() is None:
             self._worker.terminate()
             self._worker.wait()
 
     def step(self) -> None:
-        """Deliver consent, look at the work, start the worker or fetch the bundle where there is something new."""
+        """Look at the work, start the worker or fetch the bundle where there is something new."""
         try:
-            self._courier.deliver(self._leader)
-            self._courier.tell_helper(self._helper)
             work = self._leader.work()
             if work.rounds:
                 self._start_worker()

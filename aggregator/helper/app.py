@@ -36,7 +36,7 @@ from aggregator.storage.vault import KeyVault
 from models.wire.enrolment import ServiceIdentity
 from models.wire.frames import SEALS_MEDIA_TYPE
 from models.wire.message import CompactJws, Message
-from models.wire.rounds import OpeningRequest, SealedWithdrawal, ShareAnswer, WithdrawalNotice
+from models.wire.rounds import OpeningRequest, SealedWithdrawal, ShareAnswer, WithdrawalAnswer, WithdrawalNotice
 from models.wire.studies import Study
 
 SHARE_PATH = re.compile(r"/v1/rounds/[0-9a-f]{64}/[0-9]{1,5}/share")
@@ -244,9 +244,9 @@ def _add_round_routes(router: APIRouter) -> None:
         return Response(answer, media_type="application/json")
 
     @router.post("/v1/withdrawals", status_code=202, tags=["rounds"])
-    async def withdraw(request: Request, notice: SealedWithdrawal | WithdrawalNotice) -> dict[str, str]:
+    async def withdraw(request: Request, notice: SealedWithdrawal | WithdrawalNotice) -> WithdrawalAnswer:
         """A device takes a report back: its seal, and the token that the seal commits to. ``late``: it was counted."""
         if isinstance(notice, WithdrawalNotice):
             await withdrawals.withdraw_unsealed(office_of(request), notice)
-            return {"status": "kept"}
-        return {"status": await withdrawals.withdraw(office_of(request), notice)}
+            return WithdrawalAnswer(status="kept")
+        return await withdrawals.withdraw(office_of(request), notice)

@@ -3,7 +3,8 @@
 Only a seal that opens under the round's key is kept, so that a list holds nothing but reports. Whoever knows the
 round's public key can seal, the leader too: a list that runs over its round's maximum cohort and a margin ends the
 round, key and all, so that nobody shuts a withdrawal out and has the sum as well. A notice counts if it is durable
-before the helper marks the round's batch; one that comes later is answered ``late``.
+before the helper marks the round's batch; one that comes later is answered ``late``. The answer is signed, so that the
+device can show it; a notice that comes again, because its answer was lost, is answered as it counted.
 
 There is no limit on the rate: opening a seal costs less than the request that brings it, and a limit would be a way to
 keep others out.
@@ -17,39 +18,66 @@ import hmac
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Final, Literal
 
 from aggregator.errors import KeyGone
 from aggregator.helper.office import Office
 from aggregator.helper.spool import Spooled
 from aggregator.storage.database import Change
 from aggregator.storage.helper import Record
-from aggregator.storage.helper_tables import OPEN, OVERRUN
+from aggregator.storage.helper_tables import EXPIRED, OPEN, OVERRUN, REFUSED
 from aggregator.storage.vault import ROUND_KEY
 from models.wire.frames import read_seals
 from models.wire.message import from_base64
 from models.wire.problems import ProblemError
-from models.wire.rounds import SealedWithdrawal, WithdrawalNotice, sum_context
+from models.wire.rounds import (
+    WITHDRAWN_TYPE,
+    SealedWithdrawal,
+    WithdrawalAnswer,
+    WithdrawalNotice,
+    Withdrawn,
+    sum_context,
+)
 from models.wire.studies import Study
-from privacy.crypto import CryptoError, SealPrivateKey
+from privacy.crypto import CryptoError, SealPrivateKey, sign_document
 from privacy.secure_sum import SecureSumError, Span, SumContext
 from privacy.secure_sum.reports import SealedPayload, seal_info
 
-KEPT, LATE = "kept", "late"
+Status = Literal["kept", "late"]
+KEPT: Final = "kept"
+LATE: Final = "late"
+_SUMLESS: Final = (REFUSED, EXPIRED, OVERRUN)
+"""States that a round ends in without any sum, for ever."""
 _PAGE = 1_000
 
 
-async def withdraw(office: Office, notice: SealedWithdrawal) -> str:
-    """Keep a notice until its round is over. Returns ``kept``, or ``late`` where the round is over.
+async def withdraw(office: Office, notice: SealedWithdrawal) -> WithdrawalAnswer:
+    """Keep a notice until its round is over, and sign that it is ``kept``, or ``late`` where the round is over.
 
     Raises:
         ProblemError: ``report-invalid`` for a seal that is none of this round's, or another token than the seal's.
     """
-    study_hash, seal, token = bytes.fromhex(notice.study_hash), _seal(notice), bytes.fromhex(notice.token)
+    seal = _seal(notice)
+    status: Status = await _keep(office, notice, seal)
+    word = Withdrawn(
+        study_hash=notice.study_hash,
+        round=notice.round,
+        report_id=hashlib.sha256(seal).hexdigest(),
+        outcome=status,
+        at_ms=office.clock.now_ms(),
+    )
+    return WithdrawalAnswer(status=status, confirmation=sign_document(office.key, WITHDRAWN_TYPE, word.document()))
+
+
+async def _keep(office: Office, notice: SealedWithdrawal, seal: bytes) -> Status:
+    study_hash, token = bytes.fromhex(notice.study_hash), bytes.fromhex(notice.token)
     async with office.database.reading() as connection:
         known = await office.store.round(connection, study_hash, notice.round)
         proposal = await office.store.proposal(connection, study_hash)
-    if known is None or proposal is None or not _is_open(known):
+    if known is None or proposal is None:
         return LATE
+    if not _is_open(known):
+        return await _afterwards(office, known, seal, token)
     study = Study.model_validate_json(proposal.body)
     try:
         await asyncio.to_thread(_check, office, known, study, seal, token)
@@ -57,10 +85,10 @@ async def withdraw(office: Office, notice: SealedWithdrawal) -> str:
         return LATE
     most = study.plan.maximum_cohort + office.settings.withdrawal_margin
 
-    async def act(change: Change) -> str:
+    async def act(change: Change) -> Status | None:
         now = await office.store.round(change.connection, study_hash, notice.round)
         if now is None or not _is_open(now):
-            return LATE
+            return None
         report_id = hashlib.sha256(seal).digest()
         store, connection, at_ms = office.store, change.connection, office.clock.now_ms()
         if await store.add_withdrawal(connection, report_id, token, at_ms, known.round_id):
@@ -71,7 +99,19 @@ async def withdraw(office: Office, notice: SealedWithdrawal) -> str:
                 office.log.error("withdrawals overran", study=study.study_id, round=notice.round, most=most)
         return KEPT
 
-    return await office.database.change(act)
+    return await office.database.change(act) or await _keep(office, notice, seal)  # None: it is over by now
+
+
+async def _afterwards(office: Office, known: Record, seal: bytes, token: bytes) -> Status:
+    """Where the round is over: whether the notice had come in time, or the round never has a sum."""
+    if known.state in _SUMLESS:
+        return KEPT
+    if known.withdrawal_horizon is None:
+        return LATE
+    async with office.database.reading() as connection:
+        report_id = hashlib.sha256(seal).digest()
+        counted = await office.store.was_noticed(connection, known.withdrawal_horizon, report_id, token)
+    return KEPT if counted else LATE
 
 
 async def withdraw_unsealed(office: Office, notice: WithdrawalNotice) -> None:

@@ -14,11 +14,20 @@ from aggregator.storage.database import Change
 from consent.acceptance import Accepted, Refused, accept
 from consent.errors import ReceiptInvalid
 from consent.policy import decide
-from consent.receipts import verify_receipt
+from consent.receipts import receipt_digest, verify_receipt
 from consent.signals.facts import NO_SIGNALS
 from consent.state import ConsentState
-from models.wire.enrolment import ReceiptRequest, ReceiptResponse, ReceiptResult, SubmittedReceipt
+from models.wire.enrolment import (
+    REMOVAL_TYPE,
+    ReceiptRequest,
+    ReceiptResponse,
+    ReceiptResult,
+    Removal,
+    RemovedReport,
+    SubmittedReceipt,
+)
 from models.wire.problems import ProblemError
+from privacy.crypto import sign_document
 
 
 async def take_receipts(desk: Desk, request: ReceiptRequest) -> ReceiptResponse:
@@ -67,10 +76,9 @@ class _Recording:
         if isinstance(outcome, Refused):
             problem = ProblemError("receipt-refused", f"{outcome.code}: {outcome.reason}").body()
             return ReceiptResult(problem=problem, last_epoch=outcome.last_epoch)
-        if outcome.row is None:
-            return ReceiptResult(countersignature=outcome.countersignature)
-        dropped = await self._record(device, outcome, now)
-        return ReceiptResult(countersignature=outcome.countersignature, dropped_reports=dropped)
+        dropped = 0 if outcome.row is None else await self._record(device, outcome, now)
+        removal = await self._removal(device, item.receipt)
+        return ReceiptResult(countersignature=outcome.countersignature, dropped_reports=dropped, removal=removal)
 
     async def _record(self, device: Device, accepted: Accepted, now: int) -> int:
         before, state, row = self._state_of(device, accepted.receipt.person), accepted.state, accepted.row
@@ -95,6 +103,24 @@ class _Recording:
                 dropped += 1
             self._change.then(item.changed.set)
         return dropped
+
+    async def _removal(self, device: Device, receipt: str) -> str | None:
+        """The signed word on the open rounds that this device was taken out of; the same receipt again gets it too."""
+        desk, gone = self._desk, []
+        for item in desk.open_rounds:
+            for row in await desk.store.taken_back(self._change.connection, item.round_id, [device.device_id], []):
+                name = None if row.report_id is None else row.report_id.hex()
+                study_hash = item.context.study_hash.hex()
+                gone.append(RemovedReport(study_hash=study_hash, round=item.number, report_id=name))
+        if not gone:
+            return None
+        removal = Removal(
+            device_id=device.device_id.hex(),
+            receipt=receipt_digest(receipt).hex(),
+            reports=tuple(gone),
+            at_ms=desk.clock.now_ms(),
+        )
+        return sign_document(desk.key, REMOVAL_TYPE, removal.document())
 
     def _state_of(self, device: Device, person: str) -> ConsentState:
         return self._states.get(device.device_id) or self._desk.register.consent_of(device, person)

@@ -137,6 +137,12 @@ class HelperStore:
         )
         return True
 
+    async def was_noticed(self, connection: AsyncConnection, horizon: int, report_id: bytes, token: bytes) -> bool:
+        """Whether a notice with this token counted: it was there when the batch was marked."""
+        here = (withdrawals.c.report_id == report_id) & (withdrawals.c.token == token)
+        query = select(withdrawals.c.withdrawal_id).where(here, withdrawals.c.withdrawal_id <= horizon)
+        return (await connection.execute(query)).first() is not None
+
     async def withdrawal_count(self, connection: AsyncConnection, round_id: int | None) -> int:
         """Notices of a round, or of the old form."""
         query = select(func.count()).select_from(withdrawals).where(withdrawals.c.round_id == round_id)

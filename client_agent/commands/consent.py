@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from client_agent.commands.options import DEFAULT_PERSON, HOME, AsJson, Folder, Person, people_named, say
-from models.wire.problems import ProblemError
 
 app = typer.Typer(
     rich_markup_mode=None, help="Show, grant and withdraw consent, purpose by purpose.", no_args_is_help=True
@@ -88,8 +87,5 @@ def _deliver(folder: Path) -> None:
 
     agent = open_agent(folder)
     courier = Courier(agent.store, agent.pins, SystemClock())
-    try:
-        courier.deliver(agent.leader())
-        courier.tell_helper(agent.helper())
-    except ProblemError as problem:
+    for problem in courier.tell_both(agent.leader(), agent.helper()):
         typer.echo(f"in force here; the services will hear of it later ({problem})", err=True)

@@ -88,12 +88,40 @@ class ReceiptRequest(Message):
     receipts: Annotated[tuple[SubmittedReceipt, ...], Field(min_length=1, max_length=BATCH_MAXIMUM)]
 
 
+REMOVAL_TYPE = "hearthside-removal+jwt"
+"""JWS type of the leader's word on reports that it took out of open rounds."""
+
+
+class RemovedReport(Message):
+    """A round that a device was taken out of, and its report there; None where none had come, and none is let in."""
+
+    study_hash: Hex32
+    round: Annotated[int, Field(ge=1)]
+    report_id: Hex32 | None
+
+
+class Removal(Message):
+    """What the leader signs (JWS of type ``REMOVAL_TYPE``) with a receipt: these rounds hold nothing of this device.
+
+    A leader that signs this and hands the report in all the same is shown to lie by the word itself and the batch.
+    """
+
+    version: Literal[1] = 1
+    device_id: Hex16
+    receipt: Hex32
+    """Digest of the receipt that it answers."""
+    reports: tuple[RemovedReport, ...]
+    at_ms: Milliseconds
+
+
 class ReceiptResult(Message):
     """The leader's countersignature, or why the receipt was refused; in the order of the request."""
 
     countersignature: CompactJws | None = None
     dropped_reports: Annotated[int, Field(ge=0)] = 0
     """Reports of open rounds that this withdrawal removed."""
+    removal: CompactJws | None = None
+    """The leader's signed word (``Removal``) on the open rounds that hold nothing of this device, if there are any."""
     problem: Problem | None = None
     last_epoch: Annotated[int, Field(ge=0, lt=2**53)] | None = None
     """With a refusal: the epoch that stands at the leader. A device that was restored is behind it and signs again."""

@@ -17,6 +17,8 @@ OPENING_TYPE = "hearthside-opening+jwt"
 """JWS type of the helper's round opening."""
 ANSWER_TYPE = "hearthside-answer+jwt"
 """JWS type of the helper's answer to one batch."""
+WITHDRAWN_TYPE = "hearthside-withdrawn+jwt"
+"""JWS type of the helper's word on a report that was taken back."""
 CHECKPOINT_TYPE = "hearthside-checkpoint+jwt"
 """JWS type of the leader's log checkpoint."""
 
@@ -152,6 +154,31 @@ class SealedWithdrawal(Message):
     round: Annotated[int, Field(ge=1)]
     seal: Base64
     token: Hex32
+
+
+class Withdrawn(Message):
+    """What the helper signs (JWS of type ``WITHDRAWN_TYPE``) about a notice, once what it says is durable.
+
+    ``kept``: the report is in no sum of this round. A helper that then counts it, or a leader whose release holds it,
+    is shown to lie by this word together with the round's signed answer, which names every seal that was left out.
+    ``late``: the round's batch was fixed before the notice came, or the helper does not know the round any more; the
+    report may be in the sum.
+    """
+
+    version: Literal[1] = 1
+    study_hash: Hex32
+    round: Annotated[int, Field(ge=1)]
+    report_id: Hex32
+    outcome: Literal["kept", "late"]
+    at_ms: Milliseconds
+
+
+class WithdrawalAnswer(Message):
+    """The helper's answer to a notice; the old form, which names no round, gets no signed word."""
+
+    version: Literal[1] = 1
+    status: Literal["kept", "late"]
+    confirmation: CompactJws | None = None
 
 
 class WithdrawalNotice(Message):

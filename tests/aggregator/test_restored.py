@@ -64,7 +64,7 @@ async def test_a_withdrawal_notice_outlives_a_restored_back_up(world):
         reports = [world.report(d, study, opening, v) for d, v in zip(devices, vectors(8), strict=True)]
     backup = world.back_up()
     async with world.helper_up():
-        assert (await world.take_back(study, reports[0], devices[0].token)).json() == {"status": "kept"}
+        assert (await world.take_back(study, reports[0], devices[0].token)).json()["status"] == "kept"
     world.restore(backup)
     async with world.helper_up() as app:
         assert code(await world.share(study, [report.seal for report in reports])) == "stale"

@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+import time
 
 import pytest
 from typer.testing import CliRunner
@@ -179,13 +181,21 @@ def test_the_residents_next_poll_delivers_what_was_left_behind(world, store, mon
     monkeypatch.setattr("client_agent.agent.HelperConnection", lambda _: world.connections()[1])
     folder = store._database.path.parent
     agent = set_up(folder, world.pins, Addresses("http://l", "http://h"), FileKeyring(folder))
-    resident = Resident(agent, world.clock, 1.0)
+    resident = Resident(agent, world.clock, 0.02)
     world.down = True
     erase_person(store, world.pins, "person-0", world.clock)
-    resident.step()
-    assert accepts(world, device)
-    world.down = False
-    resident.step()
+    loop = threading.Thread(target=resident.loop)
+    loop.start()
+    try:
+        time.sleep(0.1)
+        assert accepts(world, device)
+        world.down = False
+        deadline = time.monotonic() + 30
+        while len(store.outbox) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        resident.stop()
+        loop.join()
     assert not accepts(world, device)
     assert len(store.outbox) == 0
 

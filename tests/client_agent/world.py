@@ -35,12 +35,15 @@ from models.wire.problems import ProblemError
 from models.wire.rounds import (
     CHECKPOINT_TYPE,
     OPENING_TYPE,
+    WITHDRAWN_TYPE,
     Checkpoint,
     Inclusion,
     Opening,
     RoundWork,
     SealedWithdrawal,
+    WithdrawalAnswer,
     WithdrawalNotice,
+    Withdrawn,
     Work,
     model_hash,
     study_entry,
@@ -258,6 +261,7 @@ class World:
     def _withdraw(self, body: bytes) -> httpx.Response:
         """As the helper: the seal must open under its round's key and commit to the token; the old form needs none."""
         notice = TypeAdapter(SealedWithdrawal | WithdrawalNotice).validate_json(body)
+        confirmation = None
         if isinstance(notice, SealedWithdrawal):
             if notice.round in self.deaf_rounds:
                 return _problem(ProblemError("malformed"))
@@ -267,10 +271,15 @@ class World:
             payload = SealedPayload.parse(self.round_keys[context.digest].open(seal, seal_info(context)))
             if payload.withdrawal_hash != hashlib.sha256(token).digest():
                 return _problem(ProblemError("report-invalid"))
-            notice = WithdrawalNotice(report_id=hashlib.sha256(seal).hexdigest(), token=notice.token)
+            word = Withdrawn(
+                study_hash=notice.study_hash, round=notice.round, report_id=hashlib.sha256(seal).hexdigest(),
+                outcome="kept", at_ms=self.clock.now_ms(),
+            )  # fmt: skip
+            confirmation = sign_document(self.helper, WITHDRAWN_TYPE, word.document())
+            notice = WithdrawalNotice(report_id=word.report_id, token=notice.token)
             self.sealed += 1
         self.withdrawals.append(notice)
-        return httpx.Response(202)
+        return _json(WithdrawalAnswer(status="kept", confirmation=confirmation))
 
     def _identity(self, role, key, officers=()) -> ServiceIdentity:
         fingerprint = key.verify_key.fingerprint
