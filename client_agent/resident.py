@@ -20,12 +20,14 @@ from client_agent.clocks import Clock
 from client_agent.connection import cookieless
 from client_agent.delivering import Courier
 from client_agent.distribution import BundleSource, pin_root
+from models.events import PROFILE_DAYS
 from models.personalisation import PersonalisationError, PreparedBundle, prepare
 from models.wire.problems import ProblemError
 
 _log = logging.getLogger(__name__)
 _NOT_FOUND = 404
 _STOP_SECONDS = 1.0
+_DAY_SECONDS = 86_400
 
 
 class Lane:
@@ -70,6 +72,11 @@ class Lane:
             self._wake.clear()
 
 
+def _kept_since_ms(clock: Clock) -> int:
+    """Events of before it have been kept for as long as the notice says, and go; the process may run for months."""
+    return clock.now_ms() - PROFILE_DAYS * _DAY_SECONDS * 1_000
+
+
 class Resident:
     """What the resident process does besides serving.
 
@@ -89,6 +96,7 @@ class Resident:
         self._lanes = (
             Lane("choices to the helper", lambda: courier.tell_helper(helper), poll_seconds),
             Lane("choices to the leader", lambda: courier.deliver(leader), poll_seconds),
+            Lane("retention", lambda: agent.store.events.erase_before(_kept_since_ms(clock)), _DAY_SECONDS),
         )
         self._worker: subprocess.Popen[bytes] | None = None
         self._wake = threading.Event()

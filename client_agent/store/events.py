@@ -62,3 +62,8 @@ class Events:
             return self._database.run(
                 "DELETE FROM events WHERE participant_id = ? AND at_ms < ?", (participant_id, before_ms)
             )
+
+    def erase_before(self, before_ms: int) -> int:
+        """Delete everybody's events of before a time, when their retention is over; returns how many."""
+        with self._database.transaction():
+            return self._database.run("DELETE FROM events WHERE at_ms < ?", (before_ms,))
