@@ -5,7 +5,7 @@ the leader; a hash-chained ledger; and one policy function that every gate asks.
 clock.
 
 Read in this order: ``registry``, ``purposes``, ``notices``, ``receipts``, ``choices``, ``countersignatures``,
-``state``, ``rows``, ``ledger``, ``policy``, ``acceptance``.
+``state``, ``rows``, ``ledger``, ``policy``, ``acceptance``, ``records``.
 """
 
 from consent.acceptance import Accepted, Refused, accept
@@ -18,6 +18,7 @@ from consent.errors import (
     CountersignatureInvalid,
     LedgerFaulty,
     ReceiptInvalid,
+    RecordInvalid,
     RefusalCode,
     RegistryInvalid,
 )
@@ -35,7 +36,9 @@ from consent.purposes import (
     PURPOSES,
     registry_hash,
 )
+from consent.proofs import ProvenReceipt, RecordFault, Verified
 from consent.receipts import Receipt, receipt_digest, sign_receipt, verify_receipt
+from consent.records import make_record, verify_record, write_record
 from consent.registry import LANGUAGES, Language, Purpose, PurposeText, Registry
 from consent.rows import Row
 from consent.signals import NO_SIGNALS, Signals, read_gpc, well_known_gpc
@@ -70,10 +73,13 @@ __all__ = [
     "Mode",
     "Notice",
     "Parties",
+    "ProvenReceipt",
     "Purpose",
     "PurposeText",
     "Receipt",
     "ReceiptInvalid",
+    "RecordFault",
+    "RecordInvalid",
     "RefusalCode",
     "Refused",
     "Registry",
@@ -81,6 +87,7 @@ __all__ = [
     "Row",
     "Rule",
     "Signals",
+    "Verified",
     "accept",
     "ask_again",
     "confirm",
@@ -88,6 +95,7 @@ __all__ = [
     "decide",
     "decline",
     "grant",
+    "make_record",
     "notice",
     "notice_hashes",
     "observe_gpc",
@@ -102,7 +110,9 @@ __all__ = [
     "sign_receipt",
     "verify_countersignature",
     "verify_receipt",
+    "verify_record",
     "well_known_gpc",
     "what_leaves",
     "withdraw_all",
+    "write_record",
 ]

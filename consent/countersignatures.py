@@ -5,13 +5,16 @@ Grants and withdrawals of grants are countersigned. Refusals stay on the device 
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 from consent.errors import CountersignatureInvalid
+from consent.instants import LATEST_SECONDS
 from consent.receipts import receipt_digest
 from privacy.crypto import CryptoError, SigningKey, VerifyKey, sign_document, verify_document
 
 COUNTERSIGNATURE_TYP: Final = "hearthside-countersignature+jwt"
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _FIELDS: Final = {"receipt", "accepted_at"}
 
 
@@ -45,9 +48,8 @@ def verify_countersignature(jws: str, leader_key: VerifyKey) -> Countersignature
     except (CryptoError, RecursionError) as error:  # a hostile header may nest deeper than the parser goes
         raise CountersignatureInvalid(str(error)) from None
     receipt, at = document.get("receipt"), document.get("accepted_at")
-    if set(document) != _FIELDS or not isinstance(receipt, str) or not isinstance(at, int):
+    if set(document) != _FIELDS or not isinstance(receipt, str) or type(at) is not int:
         raise CountersignatureInvalid(f"expected the fields {sorted(_FIELDS)}, got {sorted(document)}")
-    try:
-        return Countersignature(bytes.fromhex(receipt), at)
-    except ValueError:
-        raise CountersignatureInvalid("expected the receipt's digest in hexadecimal") from None
+    if not _DIGEST.fullmatch(receipt) or not 0 <= at <= LATEST_SECONDS:
+        raise CountersignatureInvalid("expected the receipt's digest in hexadecimal, and a time in Unix seconds")
+    return Countersignature(bytes.fromhex(receipt), at)

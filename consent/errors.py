@@ -7,6 +7,7 @@
     ├── ChoiceInvalid            local misuse: a choice that cannot be put into a receipt
     ├── ReceiptInvalid           a receipt that is refused; ``code`` says why, for machines
     ├── CountersignatureInvalid  a leader's confirmation that does not check out
+    ├── RecordInvalid            a file that is no consent record, or of other parties than expected
     ├── LedgerFaulty             a consent ledger whose chain does not verify: no consent follows from it
     └── SignalError              a signal's string that does not decode (``consent.signals.errors``)
 """
@@ -63,6 +64,10 @@ class ReceiptInvalid(ConsentError):
 
 class CountersignatureInvalid(ConsentError):
     """A countersignature is forged, malformed, or confirms another receipt."""
+
+
+class RecordInvalid(ConsentError):
+    """A consent record that cannot be read or made; what was read and does not verify is no error but a finding."""
 
 
 class LedgerFaulty(ConsentError):

@@ -20,6 +20,8 @@ from privacy.crypto.keys import SigningKey, VerifyKey
 
 _REGISTRY = jws.JWSRegistry(algorithms=["Ed25519"])
 MAXIMUM_JWS_CHARACTERS = 262_144
+_HEADER = {"alg", "typ", "kid"}
+"""Nothing else is taken: an extension ("crit", "b64") would change how the rest is read, in another library's code."""
 
 
 def sign_document(key: SigningKey, typ: str, document: dict[str, Any]) -> str:
@@ -54,11 +56,13 @@ def _verified(token: str, typ: str, accepted: tuple[VerifyKey, ...]) -> tuple[by
         header = parts.headers()
     except (JoseError, ValueError, KeyError):
         raise SignatureInvalid("not a compact JWS") from None
-    if header.get("typ") != typ:
-        raise SignatureInvalid(f"expected a signed document of type {typ!r}, got {header.get('typ')!r}")
-    signer = next((key for key in accepted if key.fingerprint == header.get("kid")), None)
+    if set(header) != _HEADER:
+        raise SignatureInvalid(f"expected a header of {sorted(_HEADER)} and nothing else")
+    if header["typ"] != typ:
+        raise SignatureInvalid(f"expected a signed document of type {typ!r}, got {header['typ']!r}")
+    signer = next((key for key in accepted if key.fingerprint == header["kid"]), None)
     if signer is None:
-        raise SignatureInvalid(f"signer {header.get('kid')!r} is not among the {len(accepted)} accepted keys")
+        raise SignatureInvalid(f"signer {header['kid']!r} is not among the {len(accepted)} accepted keys")
     try:
         if not jws.validate_compact(parts, _public_jwk(signer), registry=_REGISTRY):
             raise BadSignatureError  # as ``deserialize_compact`` does, which would parse everything a second time

@@ -131,6 +131,26 @@ class TestDocuments:
             with pytest.raises(SignatureInvalid):
                 verify_document(text, typ, [key.verify_key])
 
+    @pytest.mark.parametrize(
+        "extra",
+        [
+            {"crit": None},
+            {"crit": [1]},
+            {"crit": ["b64"], "b64": False},
+            {"jwk": {}},
+            {"alg": ["Ed25519"]},
+            {"kid": None},
+        ],
+        ids=json.dumps,
+    )
+    def test_a_header_of_another_form_is_refused(self, extra):
+        """An extension, a key of its own, a value of another type: refused in one way, before the library reads it."""
+        header = {"alg": "Ed25519", "typ": "t", "kid": KEY.verify_key.fingerprint, **extra}
+        parts = [base64.urlsafe_b64encode(part).rstrip(b"=") for part in (json.dumps(header).encode(), b"{}")]
+        proof = base64.urlsafe_b64encode(KEY.sign(b".".join(parts))).rstrip(b"=")
+        with pytest.raises(SignatureInvalid):
+            verify_document(b".".join([*parts, proof]).decode(), "t", (KEY.verify_key,))
+
     @pytest.mark.parametrize("algorithm", ["none", "HS256", "ES256"])
     def test_the_header_does_not_choose_the_algorithm(self, algorithm):
         """A token that asks for no signature, or for the public key as a shared secret, is refused."""

@@ -39,8 +39,10 @@ PUBLIC = {
     "receipt.device_key != key.verify_key": "public keys",
     "receipt.device_key != device_key": "public keys",
     "receipt.leader != parties.leader_key.fingerprint": "fingerprints of public keys",
+    "key.verify_key != parties.device_key": "public keys",
+    "key.fingerprint != fingerprint": "fingerprints of public keys",
     "key.fingerprint == found['keyid']": "fingerprints of public keys, to choose which to verify with",
-    "key.fingerprint == header.get('kid')": "fingerprints of public keys, to choose which to verify with",
+    "key.fingerprint == header['kid']": "fingerprints of public keys, to choose which to verify with",
     "key.fingerprint == head.keyid": "fingerprints of public keys, to choose which to verify with",
 }
 """Comparisons that name something like a secret and compare what everybody may know."""
