@@ -11,7 +11,6 @@ Read in this order: ``registry``, ``purposes``, ``notices``, ``receipts``, ``cho
 from consent.acceptance import Accepted, Refused, accept
 from consent.choices import decline, grant, withdraw_all
 from consent.countersignatures import Countersignature, countersign, verify_countersignature
-from consent.documents import purposes_page
 from consent.errors import (
     ChoiceInvalid,
     ConsentError,
@@ -25,6 +24,7 @@ from consent.errors import (
 from consent.ledger import confirm, observe_gpc, open_ledger, record, replay, restart
 from consent.notices import Notice, notice, notice_hashes, what_leaves
 from consent.policy import GATES, RULES, Decision, Gate, Rule, ask_again, decide
+from consent.proofs import ProvenReceipt, RecordFault, Verified
 from consent.purposes import (
     CHURN,
     EXPERIMENTS,
@@ -36,7 +36,6 @@ from consent.purposes import (
     PURPOSES,
     registry_hash,
 )
-from consent.proofs import ProvenReceipt, RecordFault, Verified
 from consent.receipts import Receipt, receipt_digest, sign_receipt, verify_receipt
 from consent.records import make_record, verify_record, write_record
 from consent.registry import LANGUAGES, Language, Purpose, PurposeText, Registry
@@ -100,7 +99,6 @@ __all__ = [
     "notice_hashes",
     "observe_gpc",
     "open_ledger",
-    "purposes_page",
     "read_gpc",
     "receipt_digest",
     "record",

@@ -3,7 +3,8 @@
 ::
 
     ConsentError
-    ├── RegistryInvalid          a purpose that is declared twice, without a language or without a form
+    ├── RegistryInvalid          a purpose that is declared twice, or lacks what a person must be told
+    ├── FactsInvalid             an operator's fact for the documents that is missing or not of its kind
     ├── ChoiceInvalid            local misuse: a choice that cannot be put into a receipt
     ├── ReceiptInvalid           a receipt that is refused; ``code`` says why, for machines
     ├── CountersignatureInvalid  a leader's confirmation that does not check out
@@ -42,6 +43,10 @@ class ConsentError(Exception):
 
 class RegistryInvalid(ConsentError):
     """The declared purposes contradict each other or lack a text."""
+
+
+class FactsInvalid(ConsentError):
+    """A fact that the documents need is missing, unknown or not of its kind; the message names the field."""
 
 
 class ChoiceInvalid(ConsentError):

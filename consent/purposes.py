@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from consent.registry import Leaves, Purpose, PurposeText, Registry
+from consent.categories import BROWSING, CHOICES, CONCLUSIONS, PURCHASES, SHOWN, VISITS
+from consent.registry import DPV, RECIPIENTS_OF, RECORDS_OF, DataCategory, Leaves, Purpose, PurposeText, Registry
 
 PERSONA: Final = "persona"
 INTENT: Final = "intent"
@@ -23,9 +24,11 @@ _MASKED_EN = (
     "sees the total."
 )
 _MASKED_DE = (
-    "Das Gerät verlässt dies nur maskiert und mit den Werten vieler anderer aufsummiert; zwei getrennte Dienste fügen "
-    "jeweils Rauschen hinzu, bevor jemand die Summe sieht."
+    "Er verlässt das Gerät nur maskiert und mit denen vieler anderer aufsummiert; zwei getrennte Dienste fügen jeweils "
+    "Rauschen hinzu, bevor jemand die Summe sieht."
 )
+_NO_EN = "Nothing changes for you."
+_NO_DE = "Für Sie ändert sich nichts."
 _BROWSING = ("page_view", "product_view", "click", "scroll", "dwell", "session")
 
 
@@ -38,8 +41,21 @@ def _purpose(
     signals: tuple[str, ...],
     leaves: Leaves,
     days: int,
+    categories: tuple[DataCategory, ...],
+    vocabulary: str,
 ) -> Purpose:
-    return Purpose(purpose_id, version, (("en", en), ("de", de)), signals, leaves, days)
+    return Purpose(
+        purpose_id,
+        version,
+        (("en", en), ("de", de)),
+        signals,
+        leaves,
+        days,
+        categories,
+        vocabulary=DPV + vocabulary,
+        recipients=RECIPIENTS_OF[leaves],
+        records=RECORDS_OF[leaves],
+    )
 
 
 PURPOSES: Final = Registry(
@@ -53,6 +69,7 @@ PURPOSES: Final = Registry(
                 "Pages and products you viewed, clicks, scrolling, time spent and purchases on this site.",
                 "Nothing is sent for this. But what a page shows you is visible to that page, and the site can guess "
                 "from it which group you were counted to.",
+                "You see the site's usual pages. Nothing else changes.",
             ),
             de=PurposeText(
                 "Diese Website an Sie anpassen, auf Ihrem Gerät",
@@ -60,10 +77,13 @@ PURPOSES: Final = Registry(
                 "Angesehene Seiten und Produkte, Klicks, Scrollen, Verweildauer und Käufe auf dieser Website.",
                 "Dafür wird nichts gesendet. Was eine Seite Ihnen zeigt, sieht jedoch auch diese Seite; daraus lässt "
                 "sich schließen, welcher Gruppe Sie zugeordnet wurden.",
+                "Sie sehen die üblichen Seiten der Website. Sonst ändert sich nichts.",
             ),
             signals=(*_BROWSING, "cart", "purchase"),
             leaves="nothing",
             days=30,
+            categories=(BROWSING, PURCHASES, CONCLUSIONS),
+            vocabulary="ServicePersonalisation",
         ),
         _purpose(
             PERSONA,
@@ -73,16 +93,20 @@ PURPOSES: Final = Registry(
                 "Helps to describe a few typical kinds of visitors, so that pages can be made for each kind.",
                 "A summary of the kinds of pages and products you viewed and how long you stayed.",
                 f"Your share of the averages of each kind. {_MASKED_EN}",
+                _NO_EN,
             ),
             de=PurposeText(
                 "Typische Besuchergruppen finden",
                 "Hilft, einige typische Arten von Besuchern zu beschreiben, damit es für jede passende Seiten gibt.",
                 "Eine Zusammenfassung der Arten von Seiten und Produkten, die Sie ansahen, und wie lange Sie blieben.",
                 f"Ihr Anteil an den Mittelwerten jeder Gruppe. {_MASKED_DE}",
+                _NO_DE,
             ),
             signals=_BROWSING,
             leaves="masked_sum",
             days=30,
+            categories=(BROWSING, CONCLUSIONS),
+            vocabulary="Personalisation",
         ),
         _purpose(
             INTENT,
@@ -92,17 +116,21 @@ PURPOSES: Final = Registry(
                 "Your device helps to train a small shared model that estimates whether a visit leads to a purchase.",
                 "A summary of each visit: kinds of pages, time spent, and whether you bought something.",
                 f"A change to the shared model, learned on your device. {_MASKED_EN}",
+                _NO_EN,
             ),
             de=PurposeText(
                 "Kaufabsicht erkennen lernen",
                 "Ihr Gerät hilft, ein kleines gemeinsames Modell zu trainieren, das schätzt, ob ein Besuch zu einem "
                 "Kauf führt.",
                 "Eine Zusammenfassung jedes Besuchs: Arten von Seiten, Verweildauer und ob Sie etwas gekauft haben.",
-                f"Eine auf Ihrem Gerät gelernte Änderung des gemeinsamen Modells. {_MASKED_DE}",
+                f"Ihr Beitrag zum gemeinsamen Modell, auf Ihrem Gerät gelernt. {_MASKED_DE}",
+                _NO_DE,
             ),
             signals=(*_BROWSING, "cart", "purchase"),
             leaves="masked_sum",
             days=30,
+            categories=(BROWSING, PURCHASES),
+            vocabulary="OptimisationForController",
         ),
         _purpose(
             CHURN,
@@ -112,16 +140,20 @@ PURPOSES: Final = Registry(
                 "Your device helps to train a small shared model that estimates whether a visitor will return.",
                 "When you visited this site, and a summary of those visits.",
                 f"A change to the shared model, learned on your device. {_MASKED_EN}",
+                _NO_EN,
             ),
             de=PurposeText(
                 "Lernen, wann Besucher nicht wiederkommen",
                 "Ihr Gerät hilft, ein kleines gemeinsames Modell zu trainieren, das schätzt, ob jemand wiederkommt.",
                 "Wann Sie diese Website besucht haben, und eine Zusammenfassung dieser Besuche.",
-                f"Eine auf Ihrem Gerät gelernte Änderung des gemeinsamen Modells. {_MASKED_DE}",
+                f"Ihr Beitrag zum gemeinsamen Modell, auf Ihrem Gerät gelernt. {_MASKED_DE}",
+                _NO_DE,
             ),
             signals=("session", "page_view", "dwell", "purchase"),
             leaves="masked_sum",
             days=30,
+            categories=(VISITS, PURCHASES),
+            vocabulary="CustomerRelationshipManagement",
         ),
         _purpose(
             NEXT_ACTION,
@@ -131,36 +163,50 @@ PURPOSES: Final = Registry(
                 "Your device helps to train a small shared model of which kind of page usually follows which.",
                 "The order of the kinds of pages you viewed within a visit.",
                 f"A change to the shared model, learned on your device. {_MASKED_EN}",
+                _NO_EN,
             ),
             de=PurposeText(
                 "Lernen, welcher Schritt meist folgt",
                 "Ihr Gerät hilft, ein kleines gemeinsames Modell zu trainieren, welche Art von Seite meist auf welche "
                 "folgt.",
                 "Die Reihenfolge der Arten von Seiten, die Sie während eines Besuchs ansahen.",
-                f"Eine auf Ihrem Gerät gelernte Änderung des gemeinsamen Modells. {_MASKED_DE}",
+                f"Ihr Beitrag zum gemeinsamen Modell, auf Ihrem Gerät gelernt. {_MASKED_DE}",
+                _NO_DE,
             ),
             signals=("page_view", "product_view", "click", "session"),
             leaves="masked_sum",
             days=30,
+            categories=(BROWSING,),
+            vocabulary="OptimiseUserInterface",
         ),
         _purpose(
             MEASUREMENT,
-            version=1,
+            version=2,
             en=PurposeText(
                 "Count how the site is used",
-                "Helps to count how visitors move between kinds of pages, and how long they stay.",
-                "The kinds of pages you viewed, in which order, and the time spent on each.",
-                f"Your part of the counts. {_MASKED_EN}",
+                "Helps to count how visitors move between kinds of pages, how long they stay, and who is missing from "
+                "the results.",
+                "The kinds of pages you viewed, in which order, and the time spent on each; how much you use this "
+                "site; and which of the uses on this page you said yes to.",
+                "Your part of the counts (also of which of these uses people say yes to, by how much they use the "
+                f"site). {_MASKED_EN}",
+                _NO_EN,
             ),
             de=PurposeText(
                 "Zählen, wie die Website genutzt wird",
-                "Hilft zu zählen, wie Besucher zwischen Arten von Seiten wechseln und wie lange sie bleiben.",
-                "Die Arten von Seiten, die Sie ansahen, deren Reihenfolge und die jeweilige Verweildauer.",
-                f"Ihr Anteil an den Zählungen. {_MASKED_DE}",
+                "Hilft zu zählen, wie Besucher zwischen Arten von Seiten wechseln, wie lange sie bleiben und wer in "
+                "den Ergebnissen fehlt.",
+                "Die Arten von Seiten, die Sie ansahen, deren Reihenfolge und die jeweilige Verweildauer; wie viel Sie "
+                "diese Website nutzen; und zu welchen der Nutzungen auf dieser Seite Sie Ja gesagt haben.",
+                "Ihr Anteil an den Zählungen (auch daran, zu welchen dieser Nutzungen Menschen Ja sagen, je nachdem "
+                f"wie viel sie die Website nutzen). {_MASKED_DE}",
+                _NO_DE,
             ),
             signals=("page_view", "product_view", "scroll", "dwell", "session"),
             leaves="masked_sum",
             days=30,
+            categories=(BROWSING, VISITS, CHOICES),
+            vocabulary="ServiceUsageAnalytics",
         ),
         _purpose(
             EXPERIMENTS,
@@ -170,6 +216,7 @@ PURPOSES: Final = Registry(
                 "Helps to learn which of two or more variants of a page works better. Your device draws the variant.",
                 "Which variant you were shown, and what you did afterwards on this site.",
                 f"Your part of each variant's counts. {_MASKED_EN}",
+                _NO_EN,
             ),
             de=PurposeText(
                 "Fassungen einer Seite vergleichen",
@@ -177,10 +224,13 @@ PURPOSES: Final = Registry(
                 "Fassung aus.",
                 "Welche Fassung Ihnen gezeigt wurde und was Sie danach auf dieser Website taten.",
                 f"Ihr Anteil an den Zählungen jeder Fassung. {_MASKED_DE}",
+                _NO_DE,
             ),
             signals=("exposure", "page_view", "click", "cart", "purchase"),
             leaves="masked_sum",
             days=30,
+            categories=(BROWSING, PURCHASES, SHOWN),
+            vocabulary="ImproveExistingProductsAndServices",
         ),
     )
 )

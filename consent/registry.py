@@ -7,7 +7,7 @@ seal are generated. It is a value: tests and later versions build their own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, get_args
 
 from consent.errors import RegistryInvalid
@@ -19,8 +19,28 @@ LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 Leaves = Literal["nothing", "masked_sum"]
 """In what form anything leaves the device: not at all, or as a masked share of a noisy sum over many devices."""
 
+Recipient = Literal["leader", "helper"]
+"""Who receives anything: the leader (the site's operator) and the helper (the privacy office). Nobody else exists."""
+RECIPIENTS_OF: Final[dict[Leaves, tuple[Recipient, ...]]] = {
+    "nothing": ("leader",),  # the signed choice alone
+    "masked_sum": ("leader", "helper"),
+}
+
+ServerRecord = Literal["receipt", "masked_report", "released_sum"]
+"""What a server may hold for a purpose: the signed choice; a masked share, until its round is over; the noisy sum."""
+RECORDS_OF: Final[dict[Leaves, tuple[ServerRecord, ...]]] = {
+    "nothing": ("receipt",),
+    "masked_sum": ("receipt", "masked_report", "released_sum"),
+}
+
 LegalBasis = Literal["consent"]
-"""GDPR Art. 6(1)(a), and Art. 5(3) of the ePrivacy Directive for reading and storing on the device."""
+LegalReference = Literal["GDPR Art. 6(1)(a)", "ePrivacy Directive Art. 5(3)"]
+LEGAL_REFERENCES: Final[tuple[LegalReference, ...]] = get_args(LegalReference)
+"""Consent to the processing, and consent to reading and storing on the device."""
+
+DPV: Final = "https://w3id.org/dpv/2.0#"
+DPV_PERSONAL_DATA: Final = "https://w3id.org/dpv/2.0/pd#"
+"""Namespaces of the W3C Data Privacy Vocabulary, with the version: a later one may move a term, this one stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +52,31 @@ class PurposeText:
         explanation: what it is for.
         reads: what is read on the device.
         leaves: what leaves the device, and in what form.
+        refusal: what follows from saying no.
     """
 
     title: str
     explanation: str
     reads: str
     leaves: str
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataCategory:
+    """A kind of personal data, as a vocabulary and as a person calls it.
+
+    Attributes:
+        iri: its term in the Data Privacy Vocabulary.
+        words: a few words for each language, in the order of ``LANGUAGES``.
+    """
+
+    iri: str
+    words: tuple[tuple[Language, str], ...]
+
+    def text(self, language: Language) -> str:
+        """The words in one language."""
+        return dict(self.words)[language]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +89,14 @@ class Purpose:
         texts: one per language, in the order of ``LANGUAGES``.
         signals: the kinds of event that it reads.
         leaves: the form in which anything leaves the device.
-        retention_days: how long the device keeps what it derived for this purpose.
+        retention_days: how long the device keeps what it recorded and derived for this purpose.
+        categories: the kinds of personal data that it uses.
+        vocabulary: the purpose's term in the Data Privacy Vocabulary.
+        recipients: who receives anything at all.
+        records: what a server may hold.
         legal_basis: consent, always.
+        legal_references: where the law says so.
+        automated_decision: whether a decision with legal or similarly significant effect is automated: never.
         default: off, always.
     """
 
@@ -61,28 +106,45 @@ class Purpose:
     signals: tuple[str, ...]
     leaves: Leaves
     retention_days: int
+    categories: tuple[DataCategory, ...]
+    vocabulary: str
+    recipients: tuple[Recipient, ...]
+    records: tuple[ServerRecord, ...]
     legal_basis: LegalBasis = "consent"
+    legal_references: tuple[LegalReference, ...] = LEGAL_REFERENCES
+    automated_decision: Literal[False] = False
     default: Literal[False] = False
 
     def text(self, language: Language) -> PurposeText:
         """The wording in one language."""
         return dict(self.texts)[language]
 
-    def document(self) -> dict[str, Any]:
-        """Everything about the purpose as JSON: the input of the registry's hash."""
+    def meaning(self) -> dict[str, Any]:
+        """All that is promised, without the words: it changes with a new version only."""
         return {
-            "id": self.id,
-            "version": self.version,
-            "texts": {
-                language: {"title": t.title, "explanation": t.explanation, "reads": t.reads, "leaves": t.leaves}
-                for language, t in self.texts
-            },
             "signals": list(self.signals),
             "leaves": self.leaves,
             "retention_days": self.retention_days,
+            "categories": [category.iri for category in self.categories],
+            "vocabulary": self.vocabulary,
+            "recipients": list(self.recipients),
+            "records": list(self.records),
             "legal_basis": self.legal_basis,
+            "legal_references": list(self.legal_references),
+            "automated_decision": self.automated_decision,
             "default": self.default,
         }
+
+    def wording(self) -> dict[str, Any]:
+        """All that is said, by language."""
+        return {
+            language: {**asdict(text), "categories": [category.text(language) for category in self.categories]}
+            for language, text in self.texts
+        }
+
+    def document(self) -> dict[str, Any]:
+        """Everything about the purpose as JSON: the input of the registry's hash."""
+        return {"id": self.id, "version": self.version, "texts": self.wording(), **self.meaning()}
 
 
 class Registry:
@@ -98,7 +160,7 @@ class Registry:
         """Check and index the purposes.
 
         Raises:
-            RegistryInvalid: an id declared twice, a missing language, or an impossible version or retention.
+            RegistryInvalid: an id declared twice, or a purpose that lacks anything a person must be told; it says what.
         """
         self.purposes: Final = tuple(purposes)
         for purpose in self.purposes:
@@ -129,10 +191,46 @@ class Registry:
 
 
 def _check(purpose: Purpose) -> None:
-    languages = tuple(language for language, _ in purpose.texts)
-    if languages != LANGUAGES:
-        raise RegistryInvalid(f"purpose {purpose.id!r}: expected texts in {LANGUAGES}, got {languages}")
-    if any(not part for _, t in purpose.texts for part in (t.title, t.explanation, t.reads, t.leaves)):
-        raise RegistryInvalid(f"purpose {purpose.id!r}: expected every text to be filled in")
-    if purpose.version < 1 or purpose.retention_days < 1 or not purpose.signals:
-        raise RegistryInvalid(f"purpose {purpose.id!r}: expected version and retention of at least 1, and a signal")
+    for expected, holds in _expectations(purpose):
+        if not holds:
+            raise RegistryInvalid(f"purpose {purpose.id!r}: expected {expected}")
+
+
+def _expectations(purpose: Purpose) -> Iterator[tuple[str, bool]]:
+    """What must hold, in this order: a later line may rely on an earlier one."""
+    spoken = (purpose.texts, *(category.words for category in purpose.categories))
+    yield f"texts in {LANGUAGES}", all(tuple(language for language, _ in part) == LANGUAGES for part in spoken)
+    yield "an id", bool(purpose.id)
+    yield "every text to be filled in", all(map(str.strip, _words(purpose)))
+    yield "a version of at least 1", purpose.version >= 1
+    yield "a retention of at least one day", purpose.retention_days >= 1
+    yield "a signal that it reads", bool(purpose.signals)
+    yield "a category of personal data", bool(purpose.categories)
+    yield f"categories from {DPV_PERSONAL_DATA} or {DPV}", all(_is_term(c.iri) for c in purpose.categories)
+    yield f"a purpose's term from {DPV}", _is_term(purpose.vocabulary, DPV)
+    yield "a form in which it leaves", purpose.leaves in RECIPIENTS_OF
+    yield (
+        f"the recipients {RECIPIENTS_OF[purpose.leaves]} of this form",
+        purpose.recipients == RECIPIENTS_OF[purpose.leaves],
+    )
+    yield (
+        f"the servers' records {RECORDS_OF[purpose.leaves]} of this form",
+        purpose.records == RECORDS_OF[purpose.leaves],
+    )
+    yield "consent as the legal basis", purpose.legal_basis == "consent"
+    yield f"the references {LEGAL_REFERENCES}", purpose.legal_references == LEGAL_REFERENCES
+    yield "no automated decision with legal effect", purpose.automated_decision is False
+    yield "to be off until granted", purpose.default is False
+
+
+def _words(purpose: Purpose) -> Iterator[str]:
+    for _, text in purpose.texts:
+        yield from asdict(text).values()
+    for category in purpose.categories:
+        yield from dict(category.words).values()
+
+
+def _is_term(iri: str, *namespaces: str) -> bool:
+    return any(
+        iri.startswith(space) and iri.removeprefix(space).isalnum() for space in namespaces or (DPV, DPV_PERSONAL_DATA)
+    )

@@ -19,6 +19,7 @@ class Wording:
     introduction: tuple[str, ...]
     modes: tuple[tuple[Mode, str], ...]
     gpc: str
+    signal_rule: str
     withdrawal: str
     rights: str
     accept_all: str
@@ -52,9 +53,12 @@ WORDING: Final[dict[Language, Wording]] = {
             ("site_edge", "The agent runs on a box of the site itself; you have to trust the site with that box."),
         ),
         gpc="Your browser sends Global Privacy Control. It counts as no to everything here, unless you say yes below.",
+        signal_rule="If your browser sends Global Privacy Control, it counts as no to everything here, and takes back "
+        "what you allowed without it. A yes that you give afterwards for this site wins.",
         withdrawal="You can take back any choice at any time, in one step, on the agent's own page. From then on "
         "nothing more leaves. What is already part of a published sum cannot be taken out of it again.",
-        rights="You can see everything the agent knows about you, take it with you, and erase it.",
+        rights="You can see everything the agent knows about you, take it with you, and erase it. You can complain to "
+        "a data protection authority.",
         accept_all="Yes to all",
         decline_all="No to all",
         save_selection="Save my selection",
@@ -89,10 +93,13 @@ WORDING: Final[dict[Language, Wording]] = {
             ),
         ),
         gpc="Ihr Browser sendet Global Privacy Control. Das gilt hier als Nein zu allem, außer Sie sagen unten Ja.",
+        signal_rule="Sendet Ihr Browser Global Privacy Control, gilt das hier als Nein zu allem und nimmt zurück, was "
+        "Sie ohne das Signal erlaubt haben. Ein Ja, das Sie danach für diese Website geben, geht vor.",
         withdrawal="Sie können jede Entscheidung jederzeit in einem Schritt auf der eigenen Seite des Agenten "
         "zurücknehmen. Ab dann verlässt nichts mehr das Gerät. Was schon in einer veröffentlichten Summe steckt, lässt "
         "sich nicht wieder herausnehmen.",
-        rights="Sie können alles sehen, was der Agent über Sie weiß, es mitnehmen und löschen.",
+        rights="Sie können alles sehen, was der Agent über Sie weiß, es mitnehmen und löschen. Sie können sich bei "
+        "einer Datenschutzbehörde beschweren.",
         accept_all="Ja zu allem",
         decline_all="Nein zu allem",
         save_selection="Auswahl speichern",

@@ -27,6 +27,10 @@ class _LazyGroup(typer.core.TyperGroup):
             "Attack the private sum; fail where a bound exceeds the claimed epsilon.",
         ),
         "signal": ("simulations.commands.signal", "Decode a consent signal: TCF, GPP, us_privacy or GPC."),
+        "documents": (
+            "simulations.commands.documents",
+            "Write or check what people and regulators read about consent.",
+        ),
         "bench": ("simulations.commands.bench", "Measure speed here and now, peers beside us."),
     }
 

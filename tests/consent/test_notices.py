@@ -1,11 +1,15 @@
 """The notice and the table of what leaves."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
-from consent import LANGUAGES, PURPOSES, notice, notice_hashes, purposes_page, what_leaves
-from tests.conftest import ROOT
+from consent import LANGUAGES, PURPOSES, notice, notice_hashes, what_leaves
+from consent.explanations import EXPLANATIONS
+from consent.notices import MODES
+from consent.registry import RECIPIENTS_OF, RECORDS_OF
+from consent.wording import WORDING
 from tests.consent.scenes import SITE, next_version
 
 
@@ -62,6 +66,71 @@ def test_only_personalisation_leaves_nothing():
     assert set(forms.values()) == {"nothing", "masked_sum"}
 
 
-def test_the_committed_page_of_purposes_is_the_generated_one():
-    """A drift between registry and documents fails here; write ``purposes_page()`` to the file to renew it."""
-    assert (ROOT / "docs" / "consent-purposes.md").read_text(encoding="utf-8") == purposes_page()
+def shape(value):
+    """A value without its words: keys, lengths and the names that both languages share."""
+    if isinstance(value, dict):
+        return {key: shape(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [shape(part) for part in value]
+    return type(value).__name__
+
+
+def words(value, place=""):
+    """Every text of a value with its place."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from words(part, f"{place}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, part in enumerate(value):
+            yield from words(part, f"{place}.{index}")
+    elif isinstance(value, str):
+        yield place, value
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("gpc", [False, True])
+def test_both_languages_show_the_same_notice(mode, gpc):
+    """Whoever reads German is told as much as whoever reads English, in every mode, with and without the signal."""
+    english, german = (notice(SITE, language, mode=mode, gpc=gpc).document() for language in LANGUAGES)
+    assert shape(english) == shape(german)
+    assert [p["id"] for p in english["purposes"]] == [p["id"] for p in german["purposes"]]
+    for one, other in zip(english["paragraphs"], german["paragraphs"], strict=True):
+        assert one != other
+
+
+@pytest.mark.parametrize("told", [WORDING, EXPLANATIONS], ids=["wording", "explanations"])
+def test_both_languages_explain_the_same_things(told):
+    """Same parts in the same order, none empty, the same figures to fill in, and no sentence left in English."""
+    english, german = (asdict(told[language]) for language in LANGUAGES)
+    assert shape(english) == shape(german)
+    for (place, one), (_, other) in zip(words(english), words(german), strict=True):
+        assert one.strip(), place
+        assert other.strip(), place
+        assert sorted(part for part in one.split() if "{" in part and "receipts" in part) == sorted(
+            part for part in other.split() if "{" in part and "receipts" in part
+        ), place
+        assert one != other or " " not in one, f"{place} is the same in both languages: {one}"
+
+
+def test_every_recipient_record_and_right_has_words():
+    """What the registry can name, a person can read."""
+    for language in LANGUAGES:
+        told = EXPLANATIONS[language]
+        assert set(dict(told.recipients)) == {each for form in RECIPIENTS_OF.values() for each in form}
+        assert set(dict(told.records)) == {each for form in RECORDS_OF.values() for each in form}
+        assert {right.id for right in told.rights} == {
+            "withdraw",
+            "access",
+            "portability",
+            "erasure",
+            "objection",
+            "rectification",
+            "restriction",
+        }
+
+
+def test_the_explanations_say_what_is_not_protected():
+    """That the page sees what it shows, and that both servers together could read, is said where rights are."""
+    for language in LANGUAGES:
+        viewers = {sight.viewer for sight in EXPLANATIONS[language].sights}
+        assert {"page", "both", "network"} <= viewers

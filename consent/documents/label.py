@@ -1,0 +1,299 @@
+"""The privacy label: one card that says what is recorded, what leaves, how long, the budget, and who sees what.
+
+As HTML without a script and as JSON, from the same values. Made to be shown beside the choice and printed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Final
+
+from consent.documents.facts import Facts
+from consent.documents.pages import COLOURS
+from consent.documents.words import number, small
+from consent.explanations import EXPLANATIONS
+from consent.purposes import PURPOSES
+from consent.registry import Language, Leaves, Purpose, Registry
+
+LABEL_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LabelWords:
+    """The label's phrases in one language."""
+
+    title: str
+    description: str
+    off: str
+    off_more: str
+    raw: str
+    raw_more: str
+    budget: str
+    budget_more: str
+    kept: str
+    kept_more: str
+    uses: str
+    use: str
+    leaves: str
+    days: str
+    forms: tuple[tuple[Leaves, str], ...]
+    recorded: str
+    sights: str
+    servers: str
+    decided: str
+    asked: str
+    source: str
+
+
+WORDS: Final[dict[Language, LabelWords]] = {
+    "en": LabelWords(
+        title="Privacy label",
+        description="What Hearthside records, what leaves the device, how long anything is kept, and who sees what.",
+        off="Off",
+        off_more="until you say yes",
+        raw="None",
+        raw_more="of the raw data leaves",
+        budget="ε {epsilon}",
+        budget_more="privacy budget per device in any {days} days (zero-out), δ {delta}",
+        kept="{days} days",
+        kept_more="kept on the device",
+        uses="Uses that you can allow, each alone",
+        use="use",
+        leaves="leaves the device",
+        days="kept",
+        forms=(("nothing", "nothing"), ("masked_sum", "masked, in a noisy sum")),
+        recorded="Recorded on the device, after a yes",
+        sights="Who sees what",
+        servers="Kept by the servers",
+        decided="Automated decisions",
+        asked="Questions: {contact}. Complaints: {authority}.",
+        source="{controller}, {date}. Made from the registry of purposes {hash}.",
+    ),
+    "de": LabelWords(
+        title="Datenschutz auf einen Blick",
+        description="Was Hearthside aufzeichnet, was das Gerät verlässt, wie lange etwas bleibt und wer was sieht.",
+        off="Aus",
+        off_more="bis Sie Ja sagen",
+        raw="Keine",
+        raw_more="Rohdaten verlassen das Gerät",
+        budget="ε {epsilon}",
+        budget_more="Budget je Gerät in beliebigen {days} Tagen (zero-out), δ {delta}",
+        kept="{days} Tage",
+        kept_more="auf dem Gerät aufbewahrt",
+        uses="Nutzungen, die Sie einzeln erlauben können",
+        use="Nutzung",
+        leaves="verlässt das Gerät",
+        days="bleibt",
+        forms=(("nothing", "nichts"), ("masked_sum", "maskiert, in verrauschter Summe")),
+        recorded="Auf dem Gerät aufgezeichnet, nach einem Ja",
+        sights="Wer sieht was",
+        servers="Bei den Diensten aufbewahrt",
+        decided="Automatische Entscheidungen",
+        asked="Fragen: {contact}. Beschwerden: {authority}.",
+        source="{controller}, {date}. Erzeugt aus dem Verzeichnis der Zwecke {hash}.",
+    ),
+}
+
+
+def label_document(facts: Facts, language: Language, registry: Registry = PURPOSES) -> dict[str, Any]:
+    """The label for machines. Epsilon and delta are the device's (zero-out), for any ``days`` days."""
+    told = EXPLANATIONS[language]
+    return {
+        "version": LABEL_VERSION,
+        "language": language,
+        "site": facts.site,
+        "updated": facts.updated.isoformat(),
+        "controller": {"name": facts.controller_name, "contact": facts.controller_contact},
+        "authority": {"name": facts.authority_name, "contact": facts.authority_contact},
+        "mode": facts.mode,
+        "raw_data_leaves": False,
+        "budget": {
+            "epsilon": facts.budget_epsilon,
+            "delta": facts.budget_delta,
+            "days": facts.budget_days,
+            "unit": "device",
+            "neighbours": "zero-out",
+        },
+        "purposes": [_purpose(purpose, language) for purpose in registry],
+        "servers": {name: words.format(receipts_days=facts.receipts_days) for name, words in told.records},
+        "sights": {sight.viewer: {"name": sight.name, "sees": sight.sees} for sight in told.sights},
+        "automated_decisions": told.automated,
+        "policy_hash": registry.hash.hex(),
+    }
+
+
+def label_json(facts: Facts, language: Language, registry: Registry = PURPOSES) -> str:
+    """``label_document`` as text."""
+    return json.dumps(label_document(facts, language, registry), indent=2, ensure_ascii=False) + "\n"
+
+
+def label_html(facts: Facts, language: Language, registry: Registry = PURPOSES) -> str:
+    """The label as one HTML file: no script, nothing loaded."""
+    words, told = WORDS[language], EXPLANATIONS[language]
+    servers = [text.format(receipts_days=facts.receipts_days) for _, text in told.records]
+    authority = f"{facts.authority_name}, {facts.authority_contact}"
+    return _DOCUMENT.format(
+        language=language,
+        title=escape(words.title),
+        page_title=escape(f"{words.title}: {facts.site}"),
+        site=escape(facts.site.partition("://")[2] or facts.site),
+        description=escape(words.description),
+        style=COLOURS + _STYLE,
+        figures="\n".join(_figure(big, more) for big, more in _figures(facts, language, registry)),
+        uses=_uses(language, registry),
+        recorded=_section(words.recorded, _list(_recorded(language, registry))),
+        sights=_section(words.sights, _sights(language)),
+        servers=_section(words.servers, _list(servers)),
+        decided=_section(words.decided, f"<p>{escape(told.automated)}</p>"),
+        asked=escape(words.asked.format(contact=facts.controller_contact, authority=authority)),
+        source=escape(
+            words.source.format(
+                controller=facts.controller_name, date=facts.updated.isoformat(), hash=registry.hash.hex()[:12]
+            )
+        ),
+    )
+
+
+def _purpose(purpose: Purpose, language: Language) -> dict[str, Any]:
+    text = purpose.text(language)
+    return {
+        "id": purpose.id,
+        "version": purpose.version,
+        "title": text.title,
+        "vocabulary": purpose.vocabulary,
+        "categories": [{"iri": each.iri, "words": each.text(language)} for each in purpose.categories],
+        "signals": list(purpose.signals),
+        "leaves": purpose.leaves,
+        "retention_days": purpose.retention_days,
+        "recipients": list(purpose.recipients),
+        "legal_references": list(purpose.legal_references),
+        "default": purpose.default,
+    }
+
+
+def _figures(facts: Facts, language: Language, registry: Registry) -> tuple[tuple[str, str], ...]:
+    words = WORDS[language]
+    days = sorted({purpose.retention_days for purpose in registry})
+    kept = str(days[0]) if len(days) == 1 else f"{days[0]}-{days[-1]}"
+    figures = {
+        "epsilon": number(facts.budget_epsilon, language),
+        "delta": small(facts.budget_delta, language),
+        "days": facts.budget_days,
+    }
+    return (
+        (words.off, words.off_more),
+        (words.raw, words.raw_more),
+        (words.kept.format(days=kept), words.kept_more),
+        (words.budget.format(**figures), words.budget_more.format(**figures)),
+    )
+
+
+def _figure(big: str, more: str) -> str:
+    return f"<li><b>{escape(big)}</b> <span>{escape(more)}</span></li>"
+
+
+def _uses(language: Language, registry: Registry) -> str:
+    words, forms = WORDS[language], dict(WORDS[language].forms)
+    rows = "\n".join(
+        f'<tr><th scope="row">{escape(purpose.text(language).title)}</th>'
+        f'<td class="{purpose.leaves}">{escape(forms[purpose.leaves])}</td>'
+        f"<td>{escape(words.kept.format(days=purpose.retention_days))}</td></tr>"
+        for purpose in registry
+    )
+    heads = "".join(f'<th scope="col">{escape(each)}</th>' for each in (words.use, words.leaves, words.days))
+    return (
+        f"<table><caption>{escape(words.uses)}</caption><thead><tr>{heads}</tr></thead>"
+        f"<tbody>\n{rows}\n</tbody></table>"
+    )
+
+
+def _recorded(language: Language, registry: Registry) -> list[str]:
+    """Every category that any purpose uses, once, in the registry's order."""
+    return list(dict.fromkeys(each.text(language) for purpose in registry for each in purpose.categories))
+
+
+def _sights(language: Language) -> str:
+    pairs = (
+        f"<div><dt>{escape(sight.name)}</dt><dd>{escape(sight.sees)}</dd></div>"
+        for sight in EXPLANATIONS[language].sights
+    )
+    return f"<dl>{''.join(pairs)}</dl>"
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+
+
+def _list(items: list[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+
+
+_STYLE: Final = """* { box-sizing: border-box; }
+body { margin: 0; padding: 1.5rem 1rem; background: var(--paper); color: var(--ink);
+  font: .95rem/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
+article { max-width: 40rem; margin: 0 auto; background: var(--card); border: 2px solid var(--ink);
+  border-radius: .9rem; padding: 1.4rem 1.6rem 1.1rem; }
+header { border-bottom: .5rem solid var(--ink); padding-bottom: .7rem; }
+h1 { font-size: clamp(1.9rem, 7vw, 2.6rem); line-height: 1.05; letter-spacing: -.03em; font-weight: 800; margin: 0; }
+header p { margin: .35rem 0 0; color: var(--quiet); } header p b { color: var(--ember); }
+.figures { list-style: none; margin: 0; padding: 0; display: grid; grid-template-columns: repeat(4, auto);
+  border-bottom: 1px solid var(--ink); }
+.figures li { padding: .8rem .9rem .8rem 0; }
+.figures li + li { border-left: 1px solid var(--line); padding-left: .9rem; }
+.figures b { display: block; font-size: 1.45rem; line-height: 1.2; letter-spacing: -.02em; white-space: nowrap; }
+.figures span { display: block; color: var(--quiet); font-size: .82rem; line-height: 1.35; }
+table { border-collapse: collapse; width: 100%; border-bottom: .25rem solid var(--ink); }
+caption, h2 { text-align: left; font-size: 1rem; font-weight: 750; margin: 0; padding: .8rem 0 .2rem; }
+thead th { font-weight: 500; color: var(--quiet); font-size: .82rem; }
+th, td { text-align: left; vertical-align: top; padding: .38rem .8rem .38rem 0; }
+tbody th { font-weight: 500; } tbody tr { border-top: 1px solid var(--line); }
+td { white-space: nowrap; font-variant-numeric: tabular-nums; } td:last-child, th:last-child { padding-right: 0; }
+td.nothing { color: var(--good); font-weight: 650; }
+section { border-bottom: 1px solid var(--line); padding-bottom: .7rem; }
+ul { margin: 0; padding-left: 1.1rem; } section p { margin: 0; }
+dl { margin: 0; } dl div { display: grid; grid-template-columns: 11rem 1fr; gap: 0 .9rem; padding: .22rem 0; }
+dt { font-weight: 500; } dd { margin: 0; color: var(--quiet); }
+footer { font-size: .82rem; color: var(--quiet); padding-top: .7rem; } footer p { margin: .15rem 0; }
+@media (max-width: 36rem) {
+  article { padding: 1.1rem; } .figures { grid-template-columns: 1fr 1fr; }
+  .figures li:nth-child(3) { border-left: 0; padding-left: 0; }
+  .figures li:nth-child(n + 3) { border-top: 1px solid var(--line); }
+  td { white-space: normal; } dl div { grid-template-columns: 1fr; padding: .35rem 0; } }
+@media print { body { padding: 0; } }"""
+_DOCUMENT: Final = """<!doctype html>
+<html lang="{language}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{page_title}</title>
+<meta name="description" content="{description}">
+<style>
+{style}
+</style>
+</head>
+<body>
+<main>
+<article aria-labelledby="label" aria-describedby="about">
+<header>
+<h1 id="label">{title}</h1>
+<p id="about"><b>{site}</b> · {description}</p>
+</header>
+<ul class="figures">
+{figures}
+</ul>
+{uses}
+{recorded}
+{sights}
+{servers}
+{decided}
+<footer>
+<p>{asked}</p>
+<p>{source}</p>
+</footer>
+</article>
+</main>
+</body>
+</html>
+"""

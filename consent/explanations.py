@@ -1,0 +1,281 @@
+"""What a person may want to know beyond the choice itself: who can see what, and each right with the way to use it.
+
+The privacy notice, the label and the agent's own page take their words from here, so that they say the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from consent.registry import Language, Recipient, ServerRecord
+
+Viewer = Literal["device", "page", "leader", "helper", "both", "reader", "network"]
+"""Who might see anything: the last but two is leader and helper together."""
+RightId = Literal["withdraw", "access", "portability", "erasure", "objection", "rectification", "restriction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one party can see.
+
+    Attributes:
+        viewer: which party.
+        name: what a person calls it.
+        sees: everything that it sees, in a sentence or two.
+    """
+
+    viewer: Viewer
+    name: str
+    sees: str
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One right, and how it is used here.
+
+    Attributes:
+        id: which right.
+        title: its name in plain words.
+        article: where the law gives it.
+        how: where the button or the command is, and what happens.
+    """
+
+    id: RightId
+    title: str
+    article: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanations:
+    """All explanations in one language. ``{receipts_days}`` in a record's words is the operator's figure."""
+
+    sights: tuple[Sight, ...]
+    recipients: tuple[tuple[Recipient, str], ...]
+    records: tuple[tuple[ServerRecord, str], ...]
+    rights: tuple[Right, ...]
+    complaint: str
+    refusal: str
+    automated: str
+    undone: str
+    children: str
+    guests: str
+    private_window: str
+
+
+EXPLANATIONS: Final[dict[Language, Explanations]] = {
+    "en": Explanations(
+        sights=(
+            Sight("device", "Your device", "Everything. What it recorded never leaves it in readable form."),
+            Sight(
+                "page",
+                "The page that you look at",
+                "What you do on it, and what it shows you. It can guess from that which group you were counted to.",
+            ),
+            Sight(
+                "leader",
+                "The site's operator",
+                "That your device takes part, when it connects, what you said yes to and took back; masked numbers "
+                "that mean nothing by themselves; the noisy sums.",
+            ),
+            Sight(
+                "helper",
+                "The privacy office",
+                "The random numbers that mask a report, and that one is taken back. Nothing that you did.",
+            ),
+            Sight(
+                "both",
+                "Operator and privacy office together",
+                "If the two pooled what they hold, which they must not, they could read single contributions.",
+            ),
+            Sight("reader", "Whoever reads the results", "Noisy sums over many devices."),
+            Sight(
+                "network",
+                "Whoever watches the network",
+                "That your device talks to the site's server, when and how much.",
+            ),
+        ),
+        recipients=(("leader", "the site's operator"), ("helper", "the privacy office")),
+        records=(
+            (
+                "receipt",
+                "Your signed answers, under a pseudonym: as long as they hold, then {receipts_days} days as proof.",
+            ),
+            (
+                "masked_report",
+                "Masked reports: until their round is released or given up; then they are deleted at both services.",
+            ),
+            ("released_sum", "Released sums: for good. They are noisy sums over many devices and name nobody."),
+        ),
+        rights=(
+            Right(
+                "withdraw",
+                "Take a yes back",
+                "GDPR Art. 7(3)",
+                "On the agent's page, press No beside the use; or `hearthside-agent consent withdraw`. One step, in "
+                "force at once, even without a network.",
+            ),
+            Right(
+                "access",
+                "See what is known about you",
+                "GDPR Art. 15",
+                "The agent's page shows everything that it knows; `hearthside-agent export` writes it down. The "
+                "operator holds your signed answers only, under a pseudonym; show it a receipt to have them looked up.",
+            ),
+            Right(
+                "portability",
+                "Take it with you",
+                "GDPR Art. 20",
+                "`hearthside-agent export` writes JSON and CSV on this device, without a network.",
+            ),
+            Right(
+                "erasure",
+                "Have it erased",
+                "GDPR Art. 17",
+                "Erase on the agent's page, or `hearthside-agent erase`. It takes back every yes as well.",
+            ),
+            Right(
+                "objection",
+                "Object to one use",
+                "GDPR Art. 21",
+                "Say No to that use alone; the others go on as you chose.",
+            ),
+            Right(
+                "rectification",
+                "Have it corrected",
+                "GDPR Art. 16",
+                "What was recorded is what happened on the page, and cannot be edited. You can erase it, and what was "
+                "concluded from it goes with it.",
+            ),
+            Right(
+                "restriction",
+                "Have its use stopped",
+                "GDPR Art. 18",
+                "Say No to the use: it stops at once. For your signed answers, write to the contact above.",
+            ),
+        ),
+        complaint="You can complain to a data protection authority.",
+        refusal="You need not say yes to anything. Saying no has no consequence but the one named with each use.",
+        automated="No decision with legal or similarly significant effect for you is made automatically.",
+        undone="What is part of a released sum cannot be taken out of it again. How much such a sum can say about "
+        "you is limited beforehand, and the agent lists the releases that you may be part of.",
+        children="Nothing is recorded, concluded or sent for a child.",
+        guests="Nothing is recorded, concluded or sent for somebody whom the agent does not know.",
+        private_window="A private window leaves nothing behind: without a yes given in it, nothing is recorded.",
+    ),
+    "de": Explanations(
+        sights=(
+            Sight("device", "Ihr Gerät", "Alles. Was es aufgezeichnet hat, verlässt es nie in lesbarer Form."),
+            Sight(
+                "page",
+                "Die Seite, die Sie ansehen",
+                "Was Sie auf ihr tun und was sie Ihnen zeigt. Daraus kann sie schließen, welcher Gruppe Sie zugeordnet "
+                "wurden.",
+            ),
+            Sight(
+                "leader",
+                "Der Betreiber der Website",
+                "Dass Ihr Gerät teilnimmt, wann es sich meldet, wozu Sie Ja gesagt und was Sie zurückgenommen haben; "
+                "maskierte Zahlen, die allein nichts bedeuten; die verrauschten Summen.",
+            ),
+            Sight(
+                "helper",
+                "Die Datenschutzstelle",
+                "Die Zufallszahlen, die einen Bericht maskieren, und dass einer zurückgenommen wird. Nichts von dem, "
+                "was Sie tun.",
+            ),
+            Sight(
+                "both",
+                "Betreiber und Datenschutzstelle gemeinsam",
+                "Legten beide zusammen, was sie haben (das dürfen sie nicht), könnten sie einzelne Beiträge lesen.",
+            ),
+            Sight("reader", "Wer die Ergebnisse liest", "Verrauschte Summen über viele Geräte."),
+            Sight(
+                "network",
+                "Wer das Netz beobachtet",
+                "Dass Ihr Gerät mit dem Server der Website spricht, wann und wie viel.",
+            ),
+        ),
+        recipients=(("leader", "der Betreiber der Website"), ("helper", "die Datenschutzstelle")),
+        records=(
+            (
+                "receipt",
+                (
+                    "Ihre unterschriebenen Antworten, unter einem Pseudonym: solange sie gelten, danach "
+                    "{receipts_days} Tage als Nachweis."
+                ),
+            ),
+            (
+                "masked_report",
+                (
+                    "Maskierte Berichte: bis ihre Runde veröffentlicht oder aufgegeben ist; dann werden sie bei beiden "
+                    "Diensten gelöscht."
+                ),
+            ),
+            (
+                "released_sum",
+                "Veröffentlichte Summen: dauerhaft. Sie sind verrauscht, gehen über viele Geräte und nennen niemanden.",
+            ),
+        ),
+        rights=(
+            Right(
+                "withdraw",
+                "Ein Ja zurücknehmen",
+                "DSGVO Art. 7 Abs. 3",
+                "Drücken Sie auf der Seite des Agenten Nein neben der Nutzung, oder `hearthside-agent consent "
+                "withdraw`. Ein Schritt, sofort wirksam, auch ohne Netz.",
+            ),
+            Right(
+                "access",
+                "Sehen, was über Sie bekannt ist",
+                "DSGVO Art. 15",
+                "Die Seite des Agenten zeigt alles, was er weiß; `hearthside-agent export` schreibt es auf. Der "
+                "Betreiber hat nur Ihre unterschriebenen Antworten, unter einem Pseudonym; mit einer Quittung kann er "
+                "sie heraussuchen.",
+            ),
+            Right(
+                "portability",
+                "Es mitnehmen",
+                "DSGVO Art. 20",
+                "`hearthside-agent export` schreibt JSON und CSV auf diesem Gerät, ohne Netz.",
+            ),
+            Right(
+                "erasure",
+                "Es löschen lassen",
+                "DSGVO Art. 17",
+                "Löschen Sie auf der Seite des Agenten, oder mit `hearthside-agent erase`. Damit nehmen Sie auch jedes "
+                "Ja zurück.",
+            ),
+            Right(
+                "objection",
+                "Einer Nutzung widersprechen",
+                "DSGVO Art. 21",
+                "Sagen Sie zu dieser einen Nutzung Nein; die anderen laufen weiter, wie Sie es gewählt haben.",
+            ),
+            Right(
+                "rectification",
+                "Es berichtigen lassen",
+                "DSGVO Art. 16",
+                "Aufgezeichnet ist, was auf der Seite geschah; das lässt sich nicht ändern. Sie können es löschen, und "
+                "was daraus geschlossen wurde, verschwindet mit.",
+            ),
+            Right(
+                "restriction",
+                "Die Nutzung anhalten lassen",
+                "DSGVO Art. 18",
+                "Sagen Sie zu der Nutzung Nein: Sie hört sofort auf. Wegen Ihrer unterschriebenen Antworten schreiben "
+                "Sie an die oben genannte Adresse.",
+            ),
+        ),
+        complaint="Sie können sich bei einer Datenschutzbehörde beschweren.",
+        refusal="Sie müssen zu nichts Ja sagen. Ein Nein hat keine Folge außer der, die bei der Nutzung steht.",
+        automated="Es gibt keine automatische Entscheidung mit rechtlicher oder ähnlich erheblicher Wirkung für Sie.",
+        undone="Was in einer veröffentlichten Summe steckt, lässt sich nicht wieder herausnehmen. Wie viel eine solche "
+        "Summe über Sie sagen kann, ist von vornherein begrenzt, und der Agent nennt die Veröffentlichungen, in "
+        "denen Sie stecken können.",
+        children="Für ein Kind wird nichts aufgezeichnet, geschlossen oder gesendet.",
+        guests="Für jemanden, den der Agent nicht kennt, wird nichts aufgezeichnet, geschlossen oder gesendet.",
+        private_window="Ein privates Fenster hinterlässt nichts: Ohne ein Ja in ihm wird nichts aufgezeichnet.",
+    ),
+}
