@@ -152,7 +152,7 @@ class LeaderConnection(_Connection):
         """
         body = join_reports(encoded)
         headers = {"content-type": REPORTS_MEDIA_TYPE, "content-length": str(len(body))}
-        with watched(self._line, standing):
+        with watched(self._line.cut, standing):
             response = self._request(
                 "POST",
                 "/v1/reports",

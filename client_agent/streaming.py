@@ -1,4 +1,4 @@
-"""A request body that can be stopped on its way: given out in slices, over a connection that another thread may cut."""
+"""What stops in the middle when a report is taken back: a request's body, given out in slices, and any other wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DISCARD: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: closing throws away what the kernel has not put on the wire yet."""
 
 Standing = Callable[[], bool]
-"""Whether the body may still be sent."""
+"""Whether what is done may still be done."""
 
 
 class Line:
@@ -52,10 +52,10 @@ def slices(body: bytes, standing: Standing) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def watched(line: Line, standing: Standing) -> Iterator[None]:
-    """Cut the line as soon as the request on it may not be sent any more, whatever its thread waits for."""
+def watched(cut: Callable[[], None], standing: Standing) -> Iterator[None]:
+    """Cut, from another thread, as soon as what is done here does not stand any more, whatever it waits for."""
     done = threading.Event()
-    thread = threading.Thread(target=_watch, args=(line, standing, done), name="withdrawals", daemon=True)
+    thread = threading.Thread(target=_watch, args=(cut, standing, done), name="withdrawals", daemon=True)
     thread.start()
     try:
         yield
@@ -64,12 +64,12 @@ def watched(line: Line, standing: Standing) -> Iterator[None]:
         thread.join()
 
 
-def _watch(line: Line, standing: Standing, done: threading.Event) -> None:
+def _watch(cut: Callable[[], None], standing: Standing, done: threading.Event) -> None:
     while not done.wait(WATCH_SECONDS):
         try:
             stands = standing()
         except AgentError:  # the store is gone: nobody can say that the report stands
             stands = False
         if not stands:
-            line.cut()
+            cut()
             return

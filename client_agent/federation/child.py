@@ -19,10 +19,17 @@ from client_agent.federation.answering import FAILED, VECTOR, Job, read_frame, w
 from client_agent.federation.contribution import Reservation
 from client_agent.federation.trust import VerifiedRound
 from client_agent.store import RoundKey
+from client_agent.streaming import watched
 
 COMMAND: Final = (sys.executable, "-m", "client_agent.federation.answering")
 Events = Callable[[str], Sequence[str]]
 """A participant's raw events as JSON texts, by participant id."""
+Stands = Callable[[RoundKey, str], bool]
+"""Whether a participant's place in a round still stands. Asked from several threads."""
+
+
+def _always(*_: object) -> bool:
+    return True
 
 
 class Computing(Protocol):
@@ -40,6 +47,10 @@ class Computing(Protocol):
         """
         ...
 
+    def forget(self, key: RoundKey, participant_id: str) -> None:
+        """A participant withdrew: nothing is computed for it any more, and what was computed is dropped."""
+        ...
+
     def end(self, key: RoundKey) -> None:
         """A round's last slot is past: whatever is still computed for it is late."""
         ...
@@ -53,18 +64,23 @@ class AnswerProcess:
     """A child that computes one answer after the other. It is told of no coin: nobody has flipped one yet.
 
     A thread writes jobs and reads answers, so that the loop that polls and sends never waits for either. A child that
-    crashed is started again with the next job; one that still computes when a round's last slot is past is ended.
+    crashed is started again with the next job; one that still computes when a round's last slot is past is ended, and
+    so is one that computes on the data of somebody who withdrew.
 
     Args:
         events: a participant's own raw events.
         now_ms: the present, in Unix milliseconds.
         command: the program.
+        stands: asked before a person's data is read, and while it is computed on.
     """
 
-    def __init__(self, events: Events, now_ms: Callable[[], int], command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self, events: Events, now_ms: Callable[[], int], command: Sequence[str] = COMMAND, stands: Stands | None = None
+    ) -> None:
         self._events = events
         self._now_ms = now_ms
         self._command = tuple(command)
+        self._stands = stands or _always
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="answers")
         self._jobs: dict[tuple[RoundKey, str], Future[NDArray[np.float64] | None]] = {}
         self._late: dict[RoundKey, Future[NDArray[np.float64] | None]] = {}
@@ -98,6 +114,12 @@ class AnswerProcess:
             return None
         return job.result()
 
+    def forget(self, key: RoundKey, participant_id: str) -> None:
+        """Begin no job of a participant who withdrew; one that is under way has ended the child by itself."""
+        job = self._jobs.pop((key, participant_id), None)
+        if job is not None:
+            job.cancel()
+
     def end(self, key: RoundKey) -> None:
         """End a child that hangs in a round that is over; the next job starts another."""
         job = self._late.pop(key, None)
@@ -113,15 +135,18 @@ class AnswerProcess:
         self._let_go()
 
     def _ask(self, found: VerifiedRound, participant_id: str, granted: Sequence[str]) -> NDArray[np.float64] | None:
-        """On the thread: one job, one answer."""
+        """On the thread: one job, one answer; none for somebody who withdrew, whose data is not even read."""
+        if not self._stands(found.key, participant_id):
+            return None
         study, now_ms = found.study, self._now_ms()
         job = Job(study.query, study.plan.dimension, found.model, now_ms, self._events(participant_id), granted)
         child = self._running()
         assert child.stdin is not None, "the child was started with pipes"
         assert child.stdout is not None, "the child was started with pipes"
         try:
-            write_frame(child.stdin, job.encode())  # type: ignore[arg-type]  # typeshed: IO[bytes] is a BinaryIO here
-            body = read_frame(child.stdout, job.answer_bytes)  # type: ignore[arg-type]  # the same
+            with watched(self._kill, lambda: self._stands(found.key, participant_id)):
+                write_frame(child.stdin, job.encode())  # type: ignore[arg-type]  # typeshed: IO[bytes] is a BinaryIO here
+                body = read_frame(child.stdout, job.answer_bytes)  # type: ignore[arg-type]  # the same
         except (OSError, ValueError):
             body = None
         if body is None:

@@ -232,6 +232,7 @@ class Federation:
         Returns:
             What became of them. With ``unreachable`` the rest is sent by a later call.
         """
+        self.roster.refresh()
         return send(self.store, self.leader, self._clock.now_ms() if now_ms is None else now_ms, self._may_leave)
 
     def _may_leave(self, participant_id: str, purpose: str) -> bool:
@@ -241,8 +242,12 @@ class Federation:
         return member is not None and may_send(member, purpose, self.now_seconds())
 
     def stands(self, reservation: Reservation) -> bool:
-        """Whether a reservation's participant is still here and consents: else nothing is computed for it either."""
-        return bool(self._standing(reservation.found, [reservation]))
+        """Whether a reservation was not taken back, and its participant is here and consents: else nothing is computed.
+
+        A report that was taken back does not come back with a new grant.
+        """
+        there = self.store.reports.has(reservation.found.key, reservation.participant.participant_id)
+        return there and bool(self._standing(reservation.found, [reservation]))
 
     def next_slot_ms(self) -> int | None:
         """When the next report is due."""

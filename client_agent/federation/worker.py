@@ -63,11 +63,13 @@ class Worker:
         self._poll_seconds = poll_seconds
         self._next_poll_seconds = clock.monotonic_seconds()
         self._waiting: list[Reservation] = []
+        self._consent_change = -1
         self.busy_at_seconds = clock.monotonic_seconds()
         """When there last was something to do."""
 
     def step(self) -> None:
-        """Poll if it is time, have new rounds answered, settle and send what is due."""
+        """Poll if it is time, have new rounds answered, settle and send what is due; nothing for who withdrew."""
+        self._let_go()
         now_seconds = self._clock.monotonic_seconds()
         if now_seconds >= self._next_poll_seconds - _TICK_SECONDS / 2:  # the nearest step: sums of floats are not exact
             self._next_poll_seconds = _after(now_seconds, self._next_poll_seconds, self._poll_seconds)
@@ -93,6 +95,19 @@ class Worker:
                 if reservation.may_be_real:
                     self._computing.submit(reservation)
             self._waiting += reserved
+
+    def _let_go(self) -> None:
+        """Compute and settle nothing more for who withdrew since the last step: what was stored of it is gone."""
+        federation = self._federation
+        change = federation.store.consents.last_change()
+        if change == self._consent_change:
+            return
+        federation.roster.refresh_consent()
+        for reservation in self._waiting:
+            if not federation.stands(reservation):
+                self._computing.forget(reservation.found.key, reservation.participant.participant_id)
+        self._waiting = [reservation for reservation in self._waiting if federation.stands(reservation)]
+        self._consent_change = change
 
     def _settle(self, now_ms: int) -> None:
         """Whose slot has come is answered, flipped and fixed: all of them in one transaction."""
@@ -170,7 +185,9 @@ def _work(options: argparse.Namespace) -> None:
         lowered(options.epsilon),
         quotas=lowered_quotas(options.quota),
     )
-    computing = AnswerProcess(lambda who: event_texts(agent.store, who, clock.now_ms()), clock.now_ms)
+    computing = AnswerProcess(
+        lambda who: event_texts(agent.store, who, clock.now_ms()), clock.now_ms, stands=agent.store.reports.has
+    )
     app = build_answering_app(federation, computing.take)
 
     def answer(reservation: Reservation) -> object:

@@ -190,6 +190,11 @@ class Reports:
                     self._take_back("report_id = ?", (item.report_id,))
         return going
 
+    def has(self, key: RoundKey, participant_id: str) -> bool:
+        """Whether a participant has a report in a round that was not taken back."""
+        statement = "SELECT 1 FROM reports WHERE study_hash = ? AND round = ? AND participant_id = ?"
+        return bool(self._database.fetch(statement, (*key, participant_id)))
+
     def all_there(self, report_ids: Iterable[bytes]) -> bool:
         """Whether none of these reports was taken back."""
         wanted = list(report_ids)

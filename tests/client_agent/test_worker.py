@@ -45,6 +45,9 @@ class Ready:
             raise self.vector
         return self.vector
 
+    def forget(self, _key, participant_id):
+        self.trace.append(("forgotten", participant_id))
+
     def end(self, key):
         self.ended.append(key)
 
