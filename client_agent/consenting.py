@@ -2,49 +2,56 @@
 
 A withdrawal stores the receipt and the ledger row and deletes every report that has not been sent, in one transaction;
 ``client_agent.delivering`` then tells both services.
+
+A ledger that is faulty (``client_agent.standing`` says when) is restarted by the next choice, in the transaction that
+records it: what does not verify is set aside, everything is off, and the choice is signed beyond every epoch that is
+remembered. A device that the leader shows to be behind all the same, because its keyring was restored with its store,
+signs a withdrawal again at once, whatever its age, for that only takes away. It signs a grant again only if the person
+made it in this very process: a grant that was waiting in a restored store may have been taken back since, so instead
+nothing counts until the person chooses again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 from client_agent.clocks import Clock
 from client_agent.enrolment import Pins
+from client_agent.standing import consent_of
 from client_agent.store import AgentStore, ParticipantRecord, StoredReceipt
-from client_agent.store.consents import ReceiptState
+from client_agent.store.consents import ConsentRow, ReceiptState
 from client_agent.store.reports import TakenReport
 from consent import (
     PURPOSES,
+    ConsentError,
     ConsentState,
     Notice,
-    Parties,
     Receipt,
-    Row,
     decline,
     grant,
-    notice,
     observe_gpc,
     receipt_digest,
     record,
-    replay,
+    restart,
     sign_receipt,
+    verify_receipt,
 )
+from consent.choices import EPOCHS_AHEAD, beyond, notice_for
+from consent.registry import Language
+from consent.signals.facts import NO_SIGNALS, Signals
+from consent.wording import Mode
 from privacy.crypto import SigningKey
+
+_log = logging.getLogger(__name__)
 
 TakenBack = list[TakenReport]
 """Reports that a withdrawal deleted here."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Act:
-    """One signed choice, before it is stored."""
-
-    participant_id: str
-    receipt: Receipt
-    jws: str
-    row: Row
+BEHIND = "the leader holds a later choice than this ledger: the store and its keyring are older copies"
+"""Why nothing counts for a participant whose grant, found waiting, was refused for its epoch."""
 
 
 class ConsentKeeper:
@@ -65,18 +72,29 @@ class ConsentKeeper:
         """What stands for a participant."""
         return self._state(*self._keyed(participant_id))
 
-    def notice(self, *, language: str = "en", gpc: bool = False) -> Notice:
-        """The notice of this site, as a command line shows it."""
-        return notice(self._pins.site, "de" if language == "de" else "en", PURPOSES, mode="device", gpc=gpc)
+    def notice(
+        self,
+        participant_id: str,
+        signals: Signals = NO_SIGNALS,
+        *,
+        language: Language = "en",
+        mode: Mode = "device",
+    ) -> Notice:
+        """The notice that a participant is to be shown now (``consent.choices.notice_for``)."""
+        return notice_for(self.state_of(participant_id), signals, language=language, mode=mode)
 
     def grant(self, participant_id: str, purposes: Collection[str], shown: Notice | None = None) -> None:
-        """Grant purposes to one participant; in force here when this returns."""
+        """Grant purposes to one participant; in force here when this returns.
+
+        Raises:
+            ChoiceInvalid: among others, the notice does not tell of Global Privacy Control though the signal was seen.
+        """
         self.grant_many({participant_id: purposes}, shown)
 
     def grant_many(self, choices: Mapping[str, Collection[str]], shown: Notice | None = None) -> None:
-        """Grant purposes by participant, in one transaction."""
-        shown, at = shown or self.notice(), self._now()
-        self._keep([self._act(who, partial(_grant, p, shown, at), at) for who, p in choices.items()])
+        """Grant purposes by participant, in one transaction; each after their own notice unless one is given."""
+        at = self._now()
+        self._keep({who: partial(_grant, purposes, shown, at) for who, purposes in choices.items()}, at)
 
     def decline(
         self, participant_id: str, purposes: Collection[str] | None = None, shown: Notice | None = None
@@ -98,38 +116,92 @@ class ConsentKeeper:
 
     def decline_many(self, choices: Mapping[str, Collection[str]], shown: Notice | None = None) -> TakenBack:
         """Refuse or withdraw purposes by participant, in one transaction."""
-        shown, at = shown or self.notice(), self._now()
-        return self._keep([self._act(who, partial(_decline, p, shown, at), at) for who, p in choices.items()])
+        at = self._now()
+        return self._keep({who: partial(_decline, purposes, shown, at, 0) for who, purposes in choices.items()}, at)
+
+    def withdraw_for_good(self, participant_id: str) -> TakenBack:
+        """Withdraw everything with the last receipt that this key signs: nobody is left to sign it again.
+
+        So it is signed far beyond what the leader can hold, be this store an older copy of itself.
+        """
+        chosen, at = {p.id for p in PURPOSES} | self._granted(participant_id), self._now()
+        return self._keep({participant_id: partial(_decline, chosen, None, at, EPOCHS_AHEAD)}, at)
+
+    def sign_again(self, item: StoredReceipt, last_epoch: int) -> bool:
+        """Sign a choice again that the leader refused because it knows a later epoch. Part of a transaction.
+
+        Nothing is done if a later choice has overtaken it, or if the epoch is not one that this device can have
+        reached: a leader that lies gains nothing, and what was chosen goes on to hold here.
+
+        Args:
+            item: the refused receipt.
+            last_epoch: the epoch that the leader names.
+
+        Returns:
+            Whether another receipt waits now.
+        """
+        participant, key = self._keyed(item.participant_id)
+        state, receipt = self._state(participant, key), verify_receipt(item.jws, key.verify_key)
+        if state.fault is not None or receipt.epoch != state.epoch:
+            return False
+        again = beyond(receipt, last_epoch)
+        if again is None:
+            _log.warning("the leader names epoch %d, which is not followed", last_epoch)
+            return False
+        if receipt.kind == "grant" and item.digest not in self._store.consents.made_here:
+            self._store.consents.distrust(item.participant_id, BEHIND, last_epoch)
+            return False
+        try:
+            self._store_choice(item.participant_id, key, state, again, self._now())
+        except ConsentError as error:  # a grant that has ended meanwhile; a withdrawal always passes
+            _log.warning("a choice cannot be signed again: %s", error)
+            return False
+        return True
 
     def observe_gpc(self, participant_id: str) -> None:
-        """Record that Global Privacy Control is on for this site."""
-        state, row = observe_gpc(self.state_of(participant_id), self._now())
-        if row is not None:
-            with self._store.transaction():
-                self._store.consents.append([(participant_id, row)])
+        """Record that Global Privacy Control is on for this site; takes back what was granted without knowing."""
+        with self._store.transaction():
+            self._store.consents.guard()
+            before = self.state_of(participant_id)
+            if before.fault is not None:
+                return  # nothing is granted that the signal could take back; the next notice tells of it if it is on
+            state, row = observe_gpc(before, self._now())
+            if row is not None:
+                self._store.consents.append([ConsentRow(participant_id, row, state.epoch)])
                 purposes = [purpose.id for purpose in PURPOSES if not _despite(state, purpose.id)]
                 self._store.reports.take_back(participant_id, purposes)
 
-    def _keep(self, acts: Sequence[_Act]) -> TakenBack:
+    def _keep(self, choices: Mapping[str, Callable[[ConsentState], Receipt]], at: int) -> TakenBack:
         taken: TakenBack = []
-        with self._store.transaction():
-            self._store.consents.append((act.participant_id, act.row) for act in acts)
-            self._store.consents.add_receipts(
-                StoredReceipt(act.participant_id, receipt_digest(act.jws), act.jws, None, _first_state(act.receipt))
-                for act in acts
-            )
-            for act in acts:
-                if act.receipt.kind == "withdrawal":
-                    taken += self._store.reports.take_back(act.participant_id, act.receipt.chosen)
+        with self._store.transaction():  # states are read in it: no other process records a choice in between
+            self._store.consents.guard()
+            for participant_id, choose in choices.items():
+                participant, key = self._keyed(participant_id)
+                state = self._restarted(participant_id, self._state(participant, key), at)
+                taken += self._store_choice(participant_id, key, state, choose(state), at)
         return taken
 
-    def _act(self, participant_id: str, choose: Callable[[ConsentState], Receipt], at: int) -> _Act:
-        participant, key = self._keyed(participant_id)
-        state = self._state(participant, key)
-        receipt = choose(state)
+    def _restarted(self, participant_id: str, state: ConsentState, at: int) -> ConsentState:
+        """The ledger that a choice is added to: a faulty one begins anew, with everything off."""
+        if state.fault is None:
+            return state
+        state, row = restart(state, at)
+        self._store.consents.append([ConsentRow(participant_id, row, state.epoch)])
+        return state
+
+    def _store_choice(
+        self, participant_id: str, key: SigningKey, state: ConsentState, receipt: Receipt, at: int
+    ) -> TakenBack:
         jws = sign_receipt(key, receipt)
-        _, row = record(state, jws, at)
-        return _Act(participant_id, receipt, jws, row)
+        after, row = record(state, jws, at)
+        consents = self._store.consents
+        consents.append([ConsentRow(participant_id, row, after.epoch)])
+        stored = StoredReceipt(participant_id, receipt_digest(jws), jws, None, _first_state(receipt))
+        consents.add_receipts([stored], consents.moments.choose(at))
+        ended = {held.purpose for held in state.granted} - {held.purpose for held in after.granted}
+        if receipt.kind == "withdrawal":
+            ended |= set(receipt.chosen)
+        return self._store.reports.take_back(participant_id, ended)
 
     def _granted(self, participant_id: str) -> set[str]:
         return {held.purpose for held in self.state_of(participant_id).granted}
@@ -139,19 +211,19 @@ class ConsentKeeper:
         return participant, SigningKey(participant.seed)
 
     def _state(self, participant: ParticipantRecord, key: SigningKey) -> ConsentState:
-        parties = Parties(key.verify_key, self._pins.leader_key, participant.site, participant.participant_id)
-        return replay(parties, self._store.consents.rows_of(participant.participant_id))
+        return consent_of(self._store, self._pins.leader_key, participant, key)
 
     def _now(self) -> int:
         return self._clock.now_ms() // 1_000
 
 
-def _grant(purposes: Collection[str], shown: Notice, at: int, state: ConsentState) -> Receipt:
-    return grant(state, purposes, notice=shown, issued_at=at)
+def _grant(purposes: Collection[str], shown: Notice | None, at: int, state: ConsentState) -> Receipt:
+    return grant(state, purposes, notice=shown or notice_for(state), issued_at=at)
 
 
-def _decline(purposes: Collection[str], shown: Notice, at: int, state: ConsentState) -> Receipt:
-    return decline(state, purposes, notice=shown, issued_at=at)
+def _decline(purposes: Collection[str], shown: Notice | None, at: int, ahead: int, state: ConsentState) -> Receipt:
+    shown = shown or notice_for(state)
+    return decline(state, purposes, notice=shown, issued_at=at, epoch_after=state.epoch + ahead)
 
 
 def _first_state(receipt: Receipt) -> ReceiptState:

@@ -5,7 +5,8 @@
     AgentError
     ├── StoreError
     │   ├── StoreUnreadable      wrong key, a damaged file, or not a store at all
-    │   └── StoreVersionUnknown  written by a newer agent
+    │   ├── StoreVersionUnknown  written by a newer agent
+    │   └── ConsentOvertaken     a choice was made on what no longer stands; nothing was recorded
     ├── KeyringUnreadable        the keyring, or the file in its place, holds something else than keys
     ├── PinMismatch              a service is not the one whose fingerprint was given out of band
     ├── RoundRefused             an approval, opening, model or log proof does not check out; ``code`` says which
@@ -54,6 +55,10 @@ class StoreUnreadable(StoreError):
 
 class StoreVersionUnknown(StoreError):
     """The store was written by a newer agent."""
+
+
+class ConsentOvertaken(StoreError):
+    """A choice was made on what no longer stands, because another process recorded one meanwhile. Ask again."""
 
 
 class KeyringUnreadable(AgentError):

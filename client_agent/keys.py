@@ -11,6 +11,7 @@ import binascii
 import json
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +36,10 @@ class Keyring(Protocol):
         """Store a secret durably, replacing an older one."""
         ...
 
+    def write_all(self, entries: Mapping[str, bytes]) -> None:
+        """Store secrets by name, in one go where the keyring can."""
+        ...
+
 
 class SystemKeyring:
     """The operating system's keyring; entries are named after the store's folder."""
@@ -55,6 +60,11 @@ class SystemKeyring:
 
         keyring.set_password(SERVICE, f"{self._prefix}:{name}", base64.b64encode(secret).decode("ascii"))
 
+    def write_all(self, entries: Mapping[str, bytes]) -> None:
+        """Store secrets, one after the other: a system's keyring knows no transactions."""
+        for name, secret in entries.items():
+            self.write(name, secret)
+
 
 class FileKeyring:
     """A JSON file with mode 0600, replaced as a whole, so that a crash leaves the old or the new one."""
@@ -69,14 +79,23 @@ class FileKeyring:
 
     def write(self, name: str, secret: bytes) -> None:
         """Store a secret: on the disk when this returns."""
-        entries = self._load() | {name: base64.b64encode(secret).decode("ascii")}
+        self.write_all({name: secret})
+
+    def write_all(self, entries: Mapping[str, bytes]) -> None:
+        """Store secrets in one file write; all of them are on the disk when this returns."""
+        kept = self._load() | {name: base64.b64encode(secret).decode("ascii") for name, secret in entries.items()}
         draft = self._path.with_suffix(".new")
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as file:
-            json.dump(entries, file)
+            json.dump(kept, file)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name too: a store may be encrypted with what was just written
+        finally:
+            os.close(folder)
 
     def _load(self) -> dict[str, str]:
         try:

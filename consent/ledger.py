@@ -2,8 +2,9 @@
 
 A ledger is a chain of rows; a state is what follows from them. ``record`` and its siblings take a state and an event
 and return the next state and the row to store; ``replay`` reads stored rows back and arrives at the same state. No
-clock is read, nothing is written: the caller stores the row durably, then keeps ``state.mirror`` in the keyring, and
-only then acts on the state. The same code keeps the device's ledger and the leader's copy of what it countersigned.
+clock is read, nothing is written: the caller stores the row and ``state.mirror`` durably, binds the mirror to a place
+that no copy of the store brings back (the keyring), and only then acts on the state. The same code keeps the device's
+ledger and the leader's copy of what it countersigned.
 
 The order of choices is the order of rows and epochs, never the order of clock times: turning a clock moves no choice
 before another.
@@ -91,21 +92,34 @@ def replay(parties: Parties, rows: Iterable[Row | bytes], mirror: Mirror | None 
     Args:
         parties: between whom; their genesis must be the chain's first link.
         rows: stored rows in order, parsed or as bytes.
-        mirror: what the keyring keeps. Its head must occur in the chain: a ledger that was truncated or restored from
-            an older copy lacks it. None where there is no mirror, and then truncation goes unnoticed.
+        mirror: what is remembered outside of the ledger. Its head must be the chain's last: a ledger that was truncated
+            or restored from an older copy ends before it, one that somebody extended ends after it. None where there
+            is no mirror, and then neither is noticed.
 
     Returns:
         The state; with a ``fault`` and nothing granted if anything does not verify.
     """
-    state = open_ledger(parties)
-    met = mirror is None or mirror.head == state.head
+    state, epoch = open_ledger(parties), mirror.epoch if mirror else 0
     for stored in rows:
         try:
             state = _advance(state, stored if isinstance(stored, Row) else Row.parse(stored))
         except ConsentError as error:
-            return _faulty(state, mirror, f"row {state.length}: {error}")
-        met = met or (mirror is not None and mirror.head == state.head)
-    return state if met else _faulty(state, mirror, "the mirrored head is missing: truncated, or an older copy")
+            return distrust(state, f"row {state.length}: {error}", epoch)
+    if mirror is not None and mirror.head != state.head:
+        return distrust(state, "its last row is not the one that is remembered: truncated, or another copy", epoch)
+    return state
+
+
+def distrust(state: ConsentState, reason: str, epoch: int = 0) -> ConsentState:
+    """A ledger that is not to be believed, whatever its rows say: a fault, and nothing granted. Run by the device.
+
+    Args:
+        state: what the rows say.
+        reason: why it does not count; goes into the row that restarts the ledger.
+        epoch: the largest epoch that is remembered. It outlives lost rows: a receipt from one of them, put in again,
+            is older than it and refused.
+    """
+    return replace(state, granted=(), epoch=max(state.epoch, epoch), fault=reason)
 
 
 def check_versions(receipt: Receipt, registry: Registry) -> None:
@@ -164,6 +178,7 @@ def _with_receipt(state: ConsentState, row: Row) -> ConsentState:
         receipt=name,
         recorded_at=row.at,
         countersigned=False,
+        behind=state.behind and receipt.kind == "refusal",  # any other receipt tells the leader all that stands
     )
 
 
@@ -181,7 +196,7 @@ def _restarted(state: ConsentState, row: Row) -> ConsentState:
         epoch = None
     if type(epoch) is not int or epoch < state.epoch:
         raise LedgerFaulty(f"expected a restart in epoch {state.epoch} or later")
-    return replace(state, granted=(), declined=(), epoch=epoch)
+    return replace(state, granted=(), declined=(), epoch=epoch, behind=True)
 
 
 def _check_parties(parties: Parties, receipt: Receipt) -> None:
@@ -235,9 +250,3 @@ def _declined(state: ConsentState, receipt: Receipt) -> tuple[tuple[str, int], .
     rest = {purpose: version for purpose, version in state.declined if purpose not in receipt.chosen}
     new = {} if receipt.kind == "grant" else {purpose: versions[purpose] for purpose in receipt.chosen}
     return tuple(sorted({**rest, **new}.items()))
-
-
-def _faulty(state: ConsentState, mirror: Mirror | None, reason: str) -> ConsentState:
-    # The mirrored epoch outlives lost rows: a receipt from one of them, put in again, is older than it and refused.
-    epoch = max(state.epoch, mirror.epoch if mirror else 0)
-    return replace(state, granted=(), epoch=epoch, fault=reason)

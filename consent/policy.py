@@ -1,8 +1,9 @@
 """The policy: one pure function that all four gates ask.
 
 ``decide`` is total: whatever it is given, it answers, and what it does not understand is refused. It is explained:
-each answer names its rule and, where there is one, the receipt. It reads no clock; ``now`` is the later of the device's
-clock and the last time signed by the helper, so that a clock turned back does not prolong a grant.
+each answer names its rule and, where there is one, the receipt. It reads no clock; ``now`` is the later of the clocks
+that can be trusted at the gate, and never before ``state.seen_at``, the latest time that the device remembers: a clock
+that is turned back prolongs no grant.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def decide(
         purpose: the purpose's id.
         state: what stands, from the device's ledger or from the leader's.
         signals: what accompanies this moment.
-        now: Unix seconds, the later of the clocks that can be trusted.
+        now: Unix seconds, the later of the clocks that can be trusted: at *collect* and *use* the machine's, at
+            *contribute* also the round's opening, which the helper signed, at *accept* the leader's.
         registry: the purposes as installed.
     """
     rule, receipt = _rule(gate, purpose, state, signals, now, registry)
@@ -102,6 +104,7 @@ def ask_again(state: ConsentState, now: int, registry: Registry = PURPOSES) -> t
 
     A refusal is an answer: it stands until the purpose changes.
     """
+    now = max(now, state.seen_at)
     return tuple(
         purpose.id
         for purpose in registry
@@ -118,13 +121,15 @@ def _rule(
 ) -> tuple[Rule, bytes | None]:
     if not isinstance(gate, str) or gate not in _ALL:
         return "unknown_gate", None
+    if not isinstance(state, ConsentState):
+        return "ledger_faulty", None
     declared = registry.find(purpose) if isinstance(purpose, str) else None
     if declared is None:
         return "unknown_purpose", None
     if declared.leaves == "nothing" and gate in _LEAVING:
         return "nothing_leaves", None
-    if signals.subject != "known":
-        return ("child" if signals.subject == "child" else "person_unknown"), None
+    if not isinstance(signals, Signals) or signals.subject != "known":
+        return ("child" if getattr(signals, "subject", None) == "child" else "person_unknown"), None
     return _rule_of_choices(declared, state, signals, now)
 
 
@@ -139,6 +144,9 @@ def _rule_of_choices(  # noqa: PLR0911  # a list of rules, each with its way out
         return ("declined", state.receipt) if declined else ("not_granted", None)
     if grant.version != purpose.version:
         return "purpose_changed", grant.receipt
+    if not isinstance(now, int | float):
+        return "clock_before_receipt", grant.receipt
+    now = max(now, state.seen_at)
     if not now < grant.expires_at:
         return "expired", grant.receipt
     if not now >= grant.issued_at - CLOCK_SKEW_SECONDS:

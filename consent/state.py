@@ -39,7 +39,7 @@ class Parties:
 
 
 class Mirror(NamedTuple):
-    """What the keyring remembers of a ledger, so that an older copy of the ledger is noticed.
+    """What is remembered outside of a ledger, so that an older copy of it is noticed.
 
     Attributes:
         head: digest of the last row (32 bytes).
@@ -50,7 +50,7 @@ class Mirror(NamedTuple):
     epoch: int
 
     def to_bytes(self) -> bytes:
-        """40 bytes for the keyring: head, then epoch (big endian)."""
+        """40 bytes: head, then epoch (big endian)."""
         return self.head + self.epoch.to_bytes(_EPOCH_BYTES, "big")
 
     @classmethod
@@ -102,6 +102,10 @@ class ConsentState:
         recorded_at: Unix seconds at which the last receipt was recorded.
         countersigned: the leader confirmed the last receipt.
         fault: why the ledger does not verify; None if it does. With a fault nothing is granted.
+        behind: choices were lost (the ledger was restarted), and the leader has not been told since what stands: it
+            may hold more than this ledger says, so the next "no" is a withdrawal.
+        seen_at: Unix seconds; the latest time that the device is known to have reached since what stands was granted.
+            Nothing is younger, whatever the clock says. 0 where nobody kept it.
     """
 
     parties: Parties
@@ -115,6 +119,8 @@ class ConsentState:
     recorded_at: int = 0
     countersigned: bool = False
     fault: str | None = None
+    behind: bool = False
+    seen_at: int = 0
 
     def grant_of(self, purpose: str) -> Grant | None:
         """The grant of this purpose, whatever its version or age; None if there is none."""
@@ -125,8 +131,13 @@ class ConsentState:
 
     @property
     def mirror(self) -> Mirror:
-        """What to keep in the keyring once the last row is stored."""
+        """What to keep outside of the ledger once the last row is stored."""
         return Mirror(self.head, self.epoch)
+
+    @property
+    def may_stand_at_leader(self) -> bool:
+        """Whether the leader may hold a grant: one stands here, or choices were lost and nobody can know."""
+        return bool(self.granted) or self.behind or self.fault is not None
 
     @property
     def granted_versions(self) -> dict[str, int]:

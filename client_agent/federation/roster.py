@@ -7,15 +7,9 @@ from collections.abc import Iterator
 from client_agent.enrolment import Pins
 from client_agent.federation.budgets import Budgets
 from client_agent.federation.contribution import Participant
+from client_agent.standing import consent_of
 from client_agent.store import AgentStore, ParticipantRecord
-from consent import ConsentState, Parties, replay
 from privacy.crypto import SigningKey
-
-
-def consent_of(store: AgentStore, pins: Pins, record: ParticipantRecord, key: SigningKey) -> ConsentState:
-    """What stands for a participant, by replaying the stored rows."""
-    parties = Parties(key.verify_key, pins.leader_key, record.site, record.participant_id)
-    return replay(parties, store.consents.rows_of(record.participant_id))
 
 
 class Roster:
@@ -32,13 +26,17 @@ class Roster:
         self._pins = pins
         self._budgets = budgets
         self._members: dict[str, Participant] = {}
-        self._people_change = -1
+        self._people_change = (-1, -1)
         self._consent_change = store.consents.last_change()
         self.refresh()
 
     def refresh(self) -> None:
-        """Take in people who enrolled, left or changed their consent since, also through another process."""
-        change = self._store.participants.last_change()
+        """Take in people who enrolled, left or changed their consent since, also through another process.
+
+        A store that is not the one that the keyring remembers is noticed here: then nobody consents.
+        """
+        self._store.consents.guard()
+        change = (self._store.participants.last_change(), self._store.people.last_change())
         if change != self._people_change:
             self._refresh_people()
             self._people_change = change
@@ -50,11 +48,13 @@ class Roster:
             for r in self._store.participants.all(self._pins.leader_key.raw)
             if r.device_id is not None and r.site == self._pins.site
         }
+        children = self._store.people.children()
         for gone in self._members.keys() - records.keys():
             self._budgets.forget(self._members.pop(gone).budget.owner)
         for participant_id, record in records.items():
             if participant_id not in self._members:
                 self._members[participant_id] = self._member(record)
+            self._members[participant_id].subject = "child" if record.person in children else "known"
 
     def refresh_consent(self) -> None:
         """Take in changes of consent only; cheap where there are none."""
@@ -65,7 +65,7 @@ class Roster:
             member = self.get(participant_id)
             if member is not None:
                 record = self._store.participants.get(participant_id)
-                member.consent = consent_of(self._store, self._pins, record, member.key)
+                member.consent = consent_of(self._store, self._pins.leader_key, record, member.key)
         self._consent_change = change
 
     def __iter__(self) -> Iterator[Participant]:
@@ -86,5 +86,5 @@ class Roster:
 
     def _member(self, record: ParticipantRecord) -> Participant:
         key = SigningKey(record.seed)
-        state = consent_of(self._store, self._pins, record, key)
+        state = consent_of(self._store, self._pins.leader_key, record, key)
         return Participant(record.participant_id, key, record.device_id or b"", state, self._budgets.of(record.person))

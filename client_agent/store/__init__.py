@@ -14,12 +14,21 @@ from client_agent.store.contributions import OUTCOMES, Contribution, Contributio
 from client_agent.store.database import STORE_KEY_BYTES, Database
 from client_agent.store.events import Events
 from client_agent.store.facts import Facts, Tallies
+from client_agent.store.gpc import GpcApplications
 from client_agent.store.ledgers import CONTRACT, LedgerRow, Ledgers
 from client_agent.store.outbox import Farewell, Outbox
 from client_agent.store.participants import ParticipantRecord, Participants
 from client_agent.store.people import BrowserRecord, Browsers, People, PersonRecord
 from client_agent.store.personal import Personal
 from client_agent.store.reports import Reports, RoundKey, StoredReport
+from client_agent.store.traces import (
+    NEXT_KEY,
+    STORE_KEY,
+    Traces,
+    left_of,
+    remove_traces,
+    settle_key,
+)
 from consent import verify_receipt
 from privacy.crypto import SigningKey
 
@@ -40,7 +49,6 @@ __all__ = [
 ]
 
 STORE_FILE = "agent.db"
-_STORE_KEY = "store-key"
 
 
 class AgentStore:
@@ -68,6 +76,7 @@ class AgentStore:
         facts: named values.
         personal: everything about a person, table by table.
         tallies: statistics that stay here.
+        gpc: what Global Privacy Control withheld.
     """
 
     def __init__(self, path: Path, key: bytes, keyring: Keyring) -> None:
@@ -75,7 +84,7 @@ class AgentStore:
         self.participants = Participants(self._database)
         self.people = People(self._database)
         self.browsers = Browsers(self._database)
-        self.consents = Consents(self._database)
+        self.consents = Consents(self._database, keyring)
         self.ledgers = Ledgers(self._database, keyring)
         self.outbox = Outbox(self._database)
         self.reports = Reports(self._database)
@@ -84,13 +93,34 @@ class AgentStore:
         self.facts = Facts(self._database)
         self.personal = Personal(self._database)
         self.tallies = Tallies(self._database)
-        self._database.before_commit = self.ledgers.before_commit
-        self._database.after_commit = self.ledgers.after_commit
-        self._database.after_rollback = self.ledgers.after_rollback
+        self.gpc = GpcApplications(self._database)
+        self._keyring = keyring
+        self._database.before_commit = self._before_commit
+        self._database.after_commit = self._after_commit
+        self._database.after_rollback = self._after_rollback
+        self.consents.guard()
 
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing, durable at the end; nested ones join."""
         return self._database.transaction()
+
+    def _before_commit(self) -> None:
+        self.ledgers.before_commit()
+        self.consents.heads.before_commit()
+
+    def _after_commit(self) -> None:
+        """Bring the keyring up: one write for both mirrors, under the lock, so that no later commit is overwritten."""
+        if not self.ledgers.moved and not self.consents.heads.moved:
+            return
+        with self._database.transaction():
+            entries = self.ledgers.settled()
+            if self.consents.heads.moved:
+                entries |= self.consents.heads.settled()
+            self._keyring.write_all(entries)
+
+    def _after_rollback(self) -> None:
+        self.ledgers.after_rollback()
+        self.consents.heads.after_rollback()
 
     def insert_events(self, participant_id: str, rows: Iterable[tuple[str, int, str]]) -> None:
         """Append raw events: (event id, time in ms, JSON text); an id that is there already is skipped."""
@@ -108,10 +138,23 @@ class AgentStore:
         """
         with self.transaction():
             self.participants.note_change()
-            self.consents.note_change()
+            self.consents.forget(participant_id)
             self.reports.bar_rounds()
             self._keep_withdrawal(participant_id)
             self.personal.delete(participant_id)
+
+    @property
+    def traces(self) -> Traces | None:
+        """What has yet to be done so that nothing deleted is left in the files; None if nothing is."""
+        return left_of(self._database)
+
+    def remove_traces(self) -> Traces | None:
+        """Overwrite what is left of deleted data, as far as that is possible now; returns what is left for later.
+
+        Run after an erasure, and by the resident until nothing is left: the key can be replaced only while no other
+        process has the store open.
+        """
+        return remove_traces(self._database, self._keyring)
 
     def _keep_withdrawal(self, participant_id: str) -> None:
         """The last withdrawal says all: whatever it does not list as granted has ended."""
@@ -123,6 +166,11 @@ class AgentStore:
         signed = [item.jws for item in waiting if verify_receipt(item.jws, key).kind == "withdrawal"]
         if signed and record.device_id is not None:
             self.outbox.add(record.leader, record.device_id, signed[-1])
+
+    def adopt(self, key: bytes) -> None:
+        """Make the key that opened this store its only one: a crash came between the two."""
+        with self.transaction():
+            settle_key(self._keyring, key)
 
     def close(self) -> None:
         """Close the file."""
@@ -137,10 +185,22 @@ def open_store(folder: Path, keyring: Keyring | None = None) -> AgentStore:
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     keyring = keyring or open_keyring(folder)
-    key = keyring.read(_STORE_KEY)
-    if key is None:
-        if (folder / STORE_FILE).exists():
-            raise StoreUnreadable(f"{folder / STORE_FILE}: expected its key in the keyring, there is none")
-        key = secrets.token_bytes(STORE_KEY_BYTES)
-        keyring.write(_STORE_KEY, key)
-    return AgentStore(folder / STORE_FILE, key, keyring)
+    path, tried = folder / STORE_FILE, list[bytes]()
+    if keyring.read(STORE_KEY) is None:
+        if path.exists():
+            raise StoreUnreadable(f"{path}: expected its key in the keyring, there is none")
+        keyring.write(STORE_KEY, secrets.token_bytes(STORE_KEY_BYTES))
+    while True:  # another process may replace the key between our reading and our opening: then there is a third one
+        keys = [keyring.read(name) for name in (STORE_KEY, NEXT_KEY)]
+        fresh = [key for key in keys if key and key not in tried]
+        for key in fresh:
+            try:
+                store = AgentStore(path, key, keyring)
+            except StoreUnreadable:
+                tried.append(key)
+                continue
+            if key != keyring.read(STORE_KEY):
+                store.adopt(key)
+            return store
+        if not fresh:
+            AgentStore(path, tried[0], keyring)  # which says what is wrong with it

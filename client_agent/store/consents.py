@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from client_agent.keys import Keyring
 from client_agent.store.database import Database
 from client_agent.store.facts import Facts
+from client_agent.store.heads import CHANGE, Head, Heads
+from client_agent.store.moments import Moments
+from client_agent.store.reports import Reports
 from consent import Row
 
-_CHANGE = "consents-change"
+_log = logging.getLogger(__name__)
 
+RESTORED = "the store is not the one that the keyring remembers: an older copy, or a damaged one"
+"""Why nothing counts in a store whose digest is not the mirror's."""
 ReceiptState = Literal["home", "waiting", "confirmed", "refused"]
 """A refusal stays at home; grants and withdrawals wait for the leader until it confirmed or refused them."""
 
@@ -35,27 +42,109 @@ class StoredReceipt:
     state: ReceiptState
 
 
-class Consents:
-    """Consent rows and receipts."""
+@dataclass(frozen=True, slots=True)
+class ConsentRow:
+    """A row on its way into a participant's ledger.
 
-    def __init__(self, database: Database) -> None:
+    Attributes:
+        participant_id: whose.
+        row: what happened.
+        epoch: the ledger's epoch after it.
+    """
+
+    participant_id: str
+    row: Row
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLedger:
+    """A participant's ledger as one snapshot of the store has it.
+
+    Attributes:
+        rows: their bodies, in order.
+        head: where it stands; None for a ledger without a choice.
+        covered: the mirror's digest covers this head, or its absence.
+    """
+
+    rows: list[bytes]
+    head: Head | None
+    covered: bool
+
+
+class Consents:
+    """Consent rows and receipts.
+
+    Args:
+        database: the store's.
+        keyring: where the mirror of the ledgers is kept.
+
+    Attributes:
+        heads: the ends of the ledgers, and their mirror.
+        moments: the latest time that was seen, by which grants age.
+        made_here: receipts that this process recorded since it opened the store. They are choices of now, whatever the
+            store is a copy of.
+    """
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._facts = Facts(database)
+        self._reports = Reports(database)
+        self.heads = Heads(database, keyring)
+        self.moments = Moments(database)
+        self.made_here: set[bytes] = set()
 
-    def append(self, rows: Iterable[tuple[str, Row]]) -> None:
-        """Append ledger rows and mark their participants as changed. Part of the caller's transaction."""
+    def guard(self) -> bool:
+        """Look whether the store is the one that the mirror remembers; if not, nothing in it counts from now on.
+
+        Every ledger becomes faulty until its person chooses again, durably, so that every other process reads it; and
+        nothing that waits to be sent is sent. Run when the store is opened, before a choice, and at each poll.
+
+        Returns:
+            Whether a loss was noticed now.
+        """
+        if self.heads.intact():
+            return False
+        with self._database.transaction():
+            if self.heads.intact():  # what another process was committing is there now
+                return False
+            _log.error("consent does not count until people choose again: %s", RESTORED)
+            self._lose()
+        return True
+
+    def distrust(self, participant_id: str, reason: str, epoch: int) -> None:
+        """Let nothing of one participant count until they choose again; what waits to be sent is taken back."""
+        with self._database.transaction():
+            self.guard()
+            self.heads.begin()
+            self._distrust(participant_id, reason, epoch)
+            self._mark([participant_id])
+
+    def append(self, rows: Iterable[ConsentRow]) -> None:
+        """Append ledger rows and mark their participants as changed. Part of the caller's transaction.
+
+        Raises:
+            ConsentOvertaken: a row does not follow on the last one of its ledger.
+        """
         rows = list(rows)
         if not rows:
             return
+        self.guard()
+        self.heads.begin()
+        for entry in rows:
+            if entry.row.kind == "restart":
+                self._set_aside(entry.participant_id, entry.row.index)
+            self.heads.advance(entry.participant_id, entry.row, entry.epoch)
         self._database.run_many(
-            "INSERT INTO consent_rows VALUES (?, ?, ?)", [(who, row.index, row.body()) for who, row in rows]
+            "INSERT INTO consent_rows VALUES (?, ?, ?)",
+            [(entry.participant_id, entry.row.index, entry.row.body()) for entry in rows],
         )
-        change = self.note_change()
-        self._database.run_many(
-            "INSERT INTO consent_changes VALUES (?, ?)"
-            " ON CONFLICT (participant_id) DO UPDATE SET change = excluded.change",
-            [(who, change) for who, _ in rows],
-        )
+        self._mark(entry.participant_id for entry in rows)
+
+    def forget(self, participant_id: str) -> None:
+        """Count the erasure of a participant, and let the mirror follow it. Part of the caller's transaction."""
+        self.note_change()
+        self.heads.forget(participant_id)
 
     def note_change(self) -> int:
         """Count a change, so that another process notices it; an erasure is one too. Part of a transaction.
@@ -63,11 +152,24 @@ class Consents:
         The counter outlives the rows that it numbers: a number that an erasure freed and that came again would hide
         the change that got it from whoever knew the number before.
         """
-        return self._facts.count(_CHANGE)
+        self.guard()
+        self.heads.begin()
+        return self._facts.count(CHANGE)
+
+    def note_time(self, now_seconds: int, running_seconds: float) -> None:
+        """Remember the latest time; where the clock was turned back, let every process read consent again.
+
+        Args:
+            now_seconds: Unix seconds by the machine's clock.
+            running_seconds: the monotonic clock.
+        """
+        if self.moments.note(now_seconds, running_seconds):
+            with self._database.transaction():
+                self._mark([row[0] for row in self._database.fetch("SELECT participant_id FROM consent_heads")])
 
     def last_change(self) -> int:
         """Number of the last change of anybody's consent; 0 before the first."""
-        return self._facts.counted(_CHANGE)
+        return self._facts.counted(CHANGE)
 
     def changed_since(self, change: int) -> list[str]:
         """Participants whose consent changed after the given change."""
@@ -79,12 +181,26 @@ class Consents:
         statement = "SELECT body FROM consent_rows WHERE participant_id = ? ORDER BY position"
         return [row[0] for row in self._database.fetch(statement, (participant_id,))]
 
-    def add_receipts(self, receipts: Iterable[StoredReceipt]) -> None:
-        """Store receipts. Part of the caller's transaction."""
+    def ledger_of(self, participant_id: str) -> StoredLedger:
+        """A participant's ledger, its head, and whether the mirror covers it, in one snapshot."""
+        with self._database.snapshot():
+            head, covered = self.heads.of(participant_id), self.heads.covers(participant_id)
+            return StoredLedger(self.rows_of(participant_id), head, covered)
+
+    def evidence_of(self, participant_id: str) -> list[bytes]:
+        """Rows that did not verify and were set aside when the ledger was restarted, in the order of restarts."""
+        statement = "SELECT body FROM consent_evidence WHERE participant_id = ? ORDER BY sequence"
+        return [row[0] for row in self._database.fetch(statement, (participant_id,))]
+
+    def add_receipts(self, receipts: Iterable[StoredReceipt], segment: int = 0) -> None:
+        """Store receipts that were signed in a segment of time. Part of the caller's transaction."""
+        receipts = list(receipts)
         self._database.run_many(
-            "INSERT INTO receipts (participant_id, digest, jws, countersignature, state) VALUES (?, ?, ?, ?, ?)",
-            [(r.participant_id, r.digest, r.jws, r.countersignature, r.state) for r in receipts],
+            "INSERT INTO receipts (participant_id, digest, jws, countersignature, state, clock_segment)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [(r.participant_id, r.digest, r.jws, r.countersignature, r.state, segment) for r in receipts],
         )
+        self.made_here.update(receipt.digest for receipt in receipts)
 
     def settle(self, receipts: Iterable[tuple[str, bytes, str | None, ReceiptState]]) -> None:
         """Note (participant, digest, countersignature, state) of receipts that the leader answered."""
@@ -100,6 +216,37 @@ class Consents:
     def receipts_of(self, participant_id: str) -> list[StoredReceipt]:
         """A participant's receipts, oldest first."""
         return self._receipts("WHERE participant_id = ? ORDER BY sequence", (participant_id,))
+
+    def _lose(self) -> None:
+        self.heads.begin(after_loss=True)
+        everybody = self._database.fetch("SELECT participant_id, leader FROM participants")
+        for participant_id, leader in everybody:
+            self._distrust(participant_id, RESTORED, self.heads.floor(leader))
+        self._mark([participant_id for participant_id, _ in everybody])
+
+    def _distrust(self, participant_id: str, reason: str, epoch: int) -> None:
+        self.heads.distrust(participant_id, reason, epoch)
+        purposes = [row[0] for row in self._database.fetch("SELECT DISTINCT purpose FROM rounds")]
+        self._reports.take_back(participant_id, purposes)
+
+    def _set_aside(self, participant_id: str, first: int) -> None:
+        """Move the rows from a position on out of the ledger; they are evidence, and nothing is lost."""
+        here = "FROM consent_rows WHERE participant_id = ? AND position >= ?"
+        columns = "participant_id, position, body"
+        self._database.run(
+            f"INSERT INTO consent_evidence ({columns}) SELECT {columns} {here} ORDER BY position",
+            (participant_id, first),
+        )
+        self._database.run(f"DELETE {here}", (participant_id, first))
+
+    def _mark(self, participant_ids: Iterable[str]) -> None:
+        """Number a change of some participants. Part of a transaction."""
+        change = self.note_change()
+        self._database.run_many(
+            "INSERT INTO consent_changes VALUES (?, ?)"
+            " ON CONFLICT (participant_id) DO UPDATE SET change = excluded.change",
+            [(who, change) for who in participant_ids],
+        )
 
     def _receipts(self, clause: str, values: tuple[object, ...]) -> list[StoredReceipt]:
         columns = "participant_id, digest, jws, countersignature, state"

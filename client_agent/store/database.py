@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from client_agent.store.schema import MIGRATIONS
 
 STORE_KEY_BYTES = 32
 _BUSY_MS = 10_000
+_HASTY_MS = 250
 
 
 class Database:
@@ -38,6 +39,7 @@ class Database:
         self.path = path
         self._lock = threading.RLock()
         self._inside = False
+        self._reading = False
         self.before_commit: Callable[[], None] = _nothing
         self.after_commit: Callable[[], None] = _nothing
         self.after_rollback: Callable[[], None] = _nothing
@@ -77,6 +79,8 @@ class Database:
     def transaction(self) -> Iterator[None]:
         """All or nothing, durable at the end; a transaction inside another one joins it."""
         with self._lock:
+            if self._reading:
+                raise RuntimeError("expected no transaction inside a snapshot")
             if self._inside:
                 yield
                 return
@@ -95,6 +99,25 @@ class Database:
             self._inside = False
             self.after_commit()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Several queries that see the same state of the store; inside a transaction, what it sees.
+
+        Raises:
+            RuntimeError: something is written in between (local misuse).
+        """
+        with self._lock:
+            if self._inside:
+                yield
+                return
+            self.run("BEGIN")
+            self._inside = self._reading = True
+            try:
+                yield
+            finally:
+                self._inside = self._reading = False
+                self._connection.rollback()
+
     def run(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Execute one statement; returns the number of rows it changed."""
         with self._lock, _readable(self.path):
@@ -109,6 +132,79 @@ class Database:
         """Execute a query and return all rows."""
         with self._lock, _readable(self.path):
             return list(self._connection.execute(statement, values).fetchall())
+
+    def scrub(self) -> bool:
+        """Write the file anew without a trace of what was deleted, and empty its log; False if another is in the way.
+
+        Deleted content is overwritten as it is deleted (``secure_delete``), but not the copies that SQLite leaves in
+        the gaps of a page when it moves rows to another one, nor those in the log: see docs/decisions/0011. Other
+        connections may be open; what they read at this moment may keep the log from being emptied, and a later call
+        does it. Needs as much memory as what is left in the store.
+        """
+        with self._lock:
+            if self._inside:
+                return False
+            with self._hasty():
+                try:
+                    self._connection.execute("VACUUM")
+                    return self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+                except dbapi2.OperationalError:
+                    return False
+
+    def change_key(self, key: bytes, settle: Callable[[], None]) -> bool:
+        """Encrypt the whole file with another key; False, and nothing is changed, if another connection has it open.
+
+        A crash leaves the file whole under the old key or the new one: the caller has put both where they survive.
+
+        Args:
+            key: 32 secret bytes.
+            settle: told as soon as only the new key opens the file, and before anybody else can try.
+
+        Raises:
+            StoreUnreadable: the file could not be rewritten; it opens with one of the two keys.
+        """
+        with self._lock:
+            if self._inside:
+                return False
+            try:
+                with self._hasty(), self._alone() as alone, _readable(self.path):
+                    if alone:
+                        self._connection.execute(f"PRAGMA rekey = \"x'{key.hex()}'\"")
+                        settle()
+                    return alone
+            finally:
+                with suppress(dbapi2.OperationalError):  # who came first sets it too; until then it is only slower
+                    self._connection.execute("PRAGMA journal_mode = WAL")
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Whether no other connection, of any process, has the file open; none opens it meanwhile.
+
+        Every connection in WAL mode holds a lock for as long as it is open, so leaving that mode succeeds for the only
+        one; exclusive locking keeps the lock that this took.
+        """
+        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        try:
+            try:
+                self._connection.execute("PRAGMA journal_mode = DELETE")
+                self._connection.execute("BEGIN EXCLUSIVE")
+                self._connection.execute("COMMIT")
+            except dbapi2.OperationalError:
+                yield False
+            else:
+                yield True
+        finally:
+            self._connection.execute("PRAGMA locking_mode = NORMAL")
+            self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # which lets go of the lock
+
+    @contextmanager
+    def _hasty(self) -> Iterator[None]:
+        """Wait for other connections only briefly: what cannot be done now is done later."""
+        self._connection.execute(f"PRAGMA busy_timeout = {_HASTY_MS}")
+        try:
+            yield
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
     def close(self) -> None:
         """Close the file; what was committed stays."""

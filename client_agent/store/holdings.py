@@ -44,9 +44,16 @@ PERSONAL: Final[tuple[Holding, ...]] = (
     Holding(
         "receipts",
         ("participant_id", "digest", "jws", "countersignature", "state"),
-        withheld={"sequence": _LINK},
+        withheld={"sequence": _LINK, "clock_segment": _LINK},
     ),
     Holding("consent_rows", ("participant_id", "position", "body")),
+    Holding(
+        "consent_heads",
+        ("participant_id", "head", "length", "epoch", "fault"),
+        withheld={"bucket": _LINK},
+    ),
+    Holding("consent_evidence", ("participant_id", "position", "body"), withheld={"sequence": _LINK}),
+    Holding("gpc_applications", ("participant_id", "day", "gate", "purpose", "withheld")),
     Holding("consent_changes", (), withheld={"participant_id": _LINK, "change": _LINK}),
     Holding(
         "reports",
@@ -91,6 +98,8 @@ KEPT: Final[Mapping[str, str]] = MappingProxyType(
         "rounds": "which questions this device has seen, whoever answered them",
         "taken_back": "reports to be taken back at the helper: no name, no person; deleted once it has heard of them",
         "outbox": "signed withdrawals of people who were erased, without name or key; deleted once they are confirmed",
+        "consent_buckets": "digests over the ends of consent ledgers, which say nothing without them",
+        "clock_marks": "the latest time that this device has seen",
         "facts": "named values; see FACTS",
         "sqlite_sequence": "SQLite's own",
     }
@@ -103,6 +112,7 @@ FACTS: Final[Mapping[str, str]] = MappingProxyType(
         "addresses": "where the services are; the same for everybody, exported as context",
         "tuf-root": "the pinned root of the bundle; the same for everybody",
         "consents-change": "a counter of changes",
+        "consents-before": "a digest over the ends of all consent ledgers, before the last change",
         "participants-change": "a counter of changes",
         "contract": "terms of the budget; installed",
         "quotas": "shares of the budget by purpose; installed",
@@ -122,6 +132,7 @@ KEYRING: Final[Mapping[str, str]] = MappingProxyType(
         "store-key": "opens the store; replaced after an erasure",
         "store-key-next": "the key that replaces it, while it does",
         "ledger-mirror": "a digest over the ends of all spend counters",
+        "consent-mirror": "a digest over the ends of all consent ledgers, and the largest epoch by leader",
     }
 )
 """Entries of the keyring, none of them about a person."""

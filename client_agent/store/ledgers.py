@@ -110,11 +110,17 @@ class Ledgers:
             if not self._after_loss:
                 self._keyring.write(MIRROR, self._present + self._pending)
 
-    def after_commit(self) -> None:
-        """Make the announced digest the present one."""
-        if self._pending:
-            self._keyring.write(MIRROR, self._pending)
-            self._present, self._pending, self._after_loss = self._pending, None, False
+    @property
+    def moved(self) -> bool:
+        """Whether something was committed that the mirror does not call present yet."""
+        return bool(self._pending)
+
+    def settled(self) -> dict[str, bytes]:
+        """The keyring's entry that makes the announced digest the present one; empty where no ledger moved."""
+        if not self._pending:
+            return {}
+        self._present, self._pending, self._after_loss = self._pending, None, False
+        return {MIRROR: self._present}
 
     def after_rollback(self) -> None:
         """Forget what was announced; the mirror accepts the present digest as before."""

@@ -155,6 +155,42 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     INSERT INTO contributions (participant_id, study_hash, round, report_id, sent_at_ms)
         SELECT participant_id, study_hash, round, report_id, slot_ms FROM reports WHERE state <> 'reserved';
     """,
+    # No heads are made from rows that are there: nothing outside of such a store says that it is the newest copy, so
+    # what it grants does not count until the person chooses again.
+    """
+    CREATE TABLE consent_heads (
+        participant_id TEXT PRIMARY KEY,
+        bucket INTEGER NOT NULL,
+        head BLOB NOT NULL,
+        length INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        fault TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX consent_heads_by_bucket ON consent_heads (bucket);
+    CREATE TABLE consent_buckets (
+        bucket INTEGER PRIMARY KEY,
+        digest BLOB NOT NULL
+    );
+    CREATE TABLE consent_evidence (
+        sequence INTEGER PRIMARY KEY,
+        participant_id TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        body BLOB NOT NULL
+    );
+    CREATE TABLE clock_marks (
+        segment INTEGER PRIMARY KEY,
+        seen_at INTEGER NOT NULL
+    );
+    ALTER TABLE receipts ADD COLUMN clock_segment INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE gpc_applications (
+        participant_id TEXT NOT NULL,
+        day INTEGER NOT NULL,
+        gate TEXT NOT NULL,
+        purpose TEXT NOT NULL,
+        withheld INTEGER NOT NULL,
+        PRIMARY KEY (participant_id, day, gate, purpose)
+    ) WITHOUT ROWID;
+    """,
 )
 """Statement blocks; block i takes a store from version i to version i + 1."""
 
@@ -162,6 +198,9 @@ PERSONAL_TABLES: Final = (
     "receipts",
     "consent_rows",
     "consent_changes",
+    "consent_heads",
+    "consent_evidence",
+    "gpc_applications",
     "reports",
     "contributions",
     "events",

@@ -46,7 +46,7 @@ def watch(steps: Steps) -> None:
     """Make a point around each statement and commit, and around and within each write of the mirror's file."""
     for name in ("run", "run_many"):
         steps.around(Database, name)
-    steps.around(FileKeyring, "write")
+    steps.around(FileKeyring, "write_all")
     steps.around(os, "fsync")
 
 
