@@ -89,6 +89,7 @@ class Resident:
 
     def __init__(self, agent: Agent, clock: Clock, poll_seconds: float, worker_options: Sequence[str] = ()) -> None:
         self._agent = agent
+        self._clock = clock
         self._poll_seconds = poll_seconds
         self._worker_options = tuple(worker_options)
         self._leader = agent.leader()
@@ -135,7 +136,8 @@ class Resident:
             self._worker.wait()
 
     def step(self) -> None:
-        """Look at the work, start the worker or fetch the bundle where there is something new."""
+        """Look at the store's mirror, then at the work; start the worker or fetch the bundle if there is something new."""
+        self._agent.store.consents.look(self._clock.now_ms() // 1_000, self._clock.monotonic_seconds())
         try:
             work = self._leader.work()
             if work.rounds:

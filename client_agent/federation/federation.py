@@ -112,6 +112,7 @@ class Federation:
             ProblemError: the leader cannot be reached or answered with a problem.
         """
         work = self.leader.work()
+        self.store.consents.look(self.now_seconds(), self._clock.monotonic_seconds())
         self.roster.refresh()
         self.stops.hear(work.stopped)
         found, refused = [], dict[bytes, RefusalCode]()

@@ -156,6 +156,16 @@ class Consents:
         self.heads.begin()
         return self._facts.count(CHANGE)
 
+    def look(self, now_seconds: int, running_seconds: float) -> None:
+        """What each poll looks at, in the resident and in the worker: the mirror, and the clocks.
+
+        Args:
+            now_seconds: Unix seconds by the machine's clock.
+            running_seconds: the monotonic clock.
+        """
+        self.guard()
+        self.note_time(now_seconds, running_seconds)
+
     def note_time(self, now_seconds: int, running_seconds: float) -> None:
         """Remember the latest time; where the clock was turned back, let every process read consent again.
 
