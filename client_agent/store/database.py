@@ -147,7 +147,7 @@ class Database:
             with self._hasty():
                 try:
                     self._connection.execute("VACUUM")
-                    return self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+                    return bool(self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
                 except dbapi2.OperationalError:
                     return False
 

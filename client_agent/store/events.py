@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from client_agent.store.database import Database
+from client_agent.store.traces import note_deletion
 
 _CHUNK_ROWS: Final = 1_000
+_KIND: Final = "CASE WHEN json_valid(body) THEN json_extract(body, '$.kind') END"
 
 
 class Events:
@@ -34,12 +36,13 @@ class Events:
 
     def stream(self, participant_id: str) -> Iterator[tuple[int, str]]:
         """All of a participant's events, as ``of`` gives them, a chunk at a time, however many there are."""
+        # The plus keeps the index by time out of it: rows come in their own order, and none is sorted.
+        statement = (
+            "SELECT sequence, at_ms, body FROM events WHERE +participant_id = ? AND sequence > ?"
+            " ORDER BY sequence LIMIT ?"
+        )
         last = 0
-        while rows := self._database.fetch(
-            "SELECT sequence, at_ms, body FROM events WHERE participant_id = ? AND sequence > ?"
-            " ORDER BY sequence LIMIT ?",
-            (participant_id, last, _CHUNK_ROWS),
-        ):
+        while rows := self._database.fetch(statement, (participant_id, last, _CHUNK_ROWS)):
             yield from ((row[1], row[2]) for row in rows)
             last = rows[-1][0]
 
@@ -54,16 +57,30 @@ class Events:
             yield from ((row[1], row[2]) for row in rows)
             last, at_ms = rows[-1][0], rows[-1][1]
 
-    def erase(self, participant_id: str, before_ms: int | None = None) -> int:
-        """Delete a participant's events, all or those before a time (retention); returns how many."""
-        with self._database.transaction():
-            if before_ms is None:
-                return self._database.run("DELETE FROM events WHERE participant_id = ?", (participant_id,))
-            return self._database.run(
-                "DELETE FROM events WHERE participant_id = ? AND at_ms < ?", (participant_id, before_ms)
-            )
+    def erase(self, participant_id: str, before_ms: int | None = None, *, kinds: Collection[str] | None = None) -> int:
+        """Delete a participant's events; returns how many. ``remove_traces`` then overwrites what is left of them.
+
+        Args:
+            participant_id: whose.
+            before_ms: only those before a time (retention), Unix milliseconds.
+            kinds: only those of these kinds, and whatever has no readable kind.
+        """
+        conditions, values = ["participant_id = ?"], list[str | int]([participant_id])
+        if before_ms is not None:
+            conditions, values = [*conditions, "at_ms < ?"], [*values, before_ms]
+        if kinds is not None:
+            marks = ", ".join("?" * len(kinds))
+            conditions = [*conditions, f"({_KIND} IS NULL OR {_KIND} IN ({marks}))"]
+            values = [*values, *kinds]
+        return self._erase(" AND ".join(conditions), values)
 
     def erase_before(self, before_ms: int) -> int:
         """Delete everybody's events of before a time, when their retention is over; returns how many."""
+        return self._erase("at_ms < ?", [before_ms])
+
+    def _erase(self, condition: str, values: Sequence[str | int]) -> int:
         with self._database.transaction():
-            return self._database.run("DELETE FROM events WHERE at_ms < ?", (before_ms,))
+            deleted = self._database.run(f"DELETE FROM events WHERE {condition}", values)  # noqa: S608 - constants
+            if deleted:
+                note_deletion(self._database)
+            return deleted

@@ -7,6 +7,7 @@ from typing import Any
 
 from client_agent.store.database import Database
 from client_agent.store.holdings import PERSONAL, Holding
+from client_agent.store.traces import note_deletion
 
 _OF_TABLE = {holding.table: holding for holding in PERSONAL}
 
@@ -48,5 +49,6 @@ class Personal:
         self._delete([holding for holding in PERSONAL if holding.whose != "participant_id"], person)
 
     def _delete(self, holdings: Sequence[Holding], whose: str) -> None:
+        note_deletion(self._database, of_person=True)
         for holding in holdings:
             self._database.run(f"DELETE FROM {holding.table} WHERE {holding.whose} = ?", (whose,))  # noqa: S608 - constants

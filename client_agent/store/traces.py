@@ -1,0 +1,82 @@
+"""Erasing for good: after a deletion, what is left of it in the files is overwritten, and the store's key is replaced.
+
+Two steps, both durable as intentions before they begin, so that a crash or another process that has the store open
+only puts them off:
+
+1. *pages*: the file is written anew and its log emptied, so that no page holds what was deleted, not even for who has
+   the key. Needs nobody's leave.
+2. *key*: the file is encrypted with a fresh key, and the old one forgotten, so that older copies of the file (back-ups,
+   blocks that the disk has not reused) open with nothing that remains. Needs to be the only one that has the file open.
+
+An erasure of a person asks for both, a deletion of events for the first. See docs/decisions/0011-erasing-for-good.md.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final, Literal
+
+from client_agent.keys import Keyring
+from client_agent.store.database import STORE_KEY_BYTES, Database
+from client_agent.store.facts import Facts
+
+Traces = Literal["pages", "key"]
+"""What has yet to be done: everything (but the key only after an erasure), or only the key."""
+STORE_KEY: Final = "store-key"
+NEXT_KEY: Final = "store-key-next"
+UNSCRUBBED: Final = "unscrubbed"
+_PAGES, _PAGES_AND_KEY, _KEY = b"pages", b"pages, key", b"key"
+
+
+def note_deletion(database: Database, *, of_person: bool = False) -> None:
+    """Note that something personal is being deleted. Part of the transaction that does it.
+
+    Args:
+        database: the store's.
+        of_person: everything about somebody goes: the key is to be replaced too.
+    """
+    facts = Facts(database)
+    asked = of_person or facts.get(UNSCRUBBED) in {_PAGES_AND_KEY, _KEY}
+    facts.put(UNSCRUBBED, _PAGES_AND_KEY if asked else _PAGES)
+
+
+def left_of(database: Database) -> Traces | None:
+    """What has yet to be done; None if no trace of anything deleted is left."""
+    noted = Facts(database).get(UNSCRUBBED)
+    return None if noted is None else "key" if noted == _KEY else "pages"
+
+
+def remove_traces(database: Database, keyring: Keyring) -> Traces | None:
+    """Do now what can be done now; returns what is left for a later call, None if nothing is.
+
+    Raises:
+        StoreUnreadable: the file could not be rewritten.
+    """
+    facts = Facts(database)
+    noted = facts.get(UNSCRUBBED)
+    if noted in {_PAGES, _PAGES_AND_KEY} and database.scrub():
+        with database.transaction():
+            if facts.get(UNSCRUBBED) == noted:  # else more was deleted meanwhile
+                _advance(facts, noted)
+    if facts.get(UNSCRUBBED) == _KEY and _replace_key(database, keyring):
+        facts.remove(UNSCRUBBED)
+    return left_of(database)
+
+
+def settle_key(keyring: Keyring, key: bytes) -> None:
+    """Make a key the store's only one."""
+    keyring.write_all({STORE_KEY: key, NEXT_KEY: b""})
+
+
+def _advance(facts: Facts, noted: bytes | None) -> None:
+    if noted == _PAGES_AND_KEY:
+        facts.put(UNSCRUBBED, _KEY)
+    else:
+        facts.remove(UNSCRUBBED)
+
+
+def _replace_key(database: Database, keyring: Keyring) -> bool:
+    key = keyring.read(NEXT_KEY) or secrets.token_bytes(STORE_KEY_BYTES)
+    with database.transaction():  # the keyring is written under the store's lock, or two writers lose one's entries
+        keyring.write(NEXT_KEY, key)
+    return database.change_key(key, lambda: settle_key(keyring, key))
