@@ -12,7 +12,7 @@ from typing import Protocol
 
 from client_agent.clocks import Clock
 from client_agent.connection import LeaderConnection
-from client_agent.errors import PinMismatch
+from client_agent.errors import PersonRefused, PinMismatch
 from client_agent.store import AgentStore, ParticipantRecord
 from models.wire.enrolment import BATCH_MAXIMUM, EnrolmentResult, ServiceIdentity, device_id, make_enrolment
 from models.wire.problems import ProblemError, problem_code
@@ -124,9 +124,11 @@ def enrol(
         The people's participants, in the order given.
 
     Raises:
+        PersonRefused: one of them is a child; nobody is enrolled then.
         PinMismatch: another leader answers.
         ProblemError: the leader refused somebody; the others are kept.
     """
+    _refuse_children(store, people)
     check_pins(pins, leader)
     records = _records(store, pins, people, entropy)
     new = [record for record in records.values() if record.device_id is None]
@@ -150,10 +152,16 @@ def _records(store: AgentStore, pins: Pins, people: Sequence[str], entropy: Entr
     ]
     if new:
         with store.transaction():
+            _refuse_children(store, people)  # as this very transaction reads it
             store.participants.add(new)
             store.facts.put(PINS, pins.to_bytes())
     known |= {record.person: record for record in new}
     return {person: known[person] for person in people}
+
+
+def _refuse_children(store: AgentStore, people: Sequence[str]) -> None:
+    if store.people.children().intersection(people):
+        raise PersonRefused("expected adults, got a child: a child is never enrolled; see person set --adult")
 
 
 def _keep(

@@ -1,54 +1,114 @@
-"""Serving the gateway and the visitor's page on loopback: two origins, two ports, one process."""
+"""Serving the gateway and the agent's own pages on loopback: two origins, two ports, one process.
+
+The site is served as ``127.0.0.1`` and the agent's own pages as ``localhost``: cookies know no ports, but they know
+host names, so that neither the site nor another port of ``127.0.0.1`` is ever sent the cookie of the agent's own pages.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 import threading
-from typing import Any, cast
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 import uvicorn
 
 from client_agent.agent import Agent
 from client_agent.clocks import Clock
-from client_agent.errors import NotEnrolled
 from client_agent.gateway.application import GatewaySettings, gateway_app, page_app
+from client_agent.gateway.sessions import Sessions
+from client_agent.household import StoredHousehold
 from client_agent.resident import Resident
-from client_agent.visitor import StoredVisitor
 from consent.wording import Mode
 from models.wire.guards import App
 
-_LOOPBACK = "127.0.0.1"
+_LOOPBACK: Final = "127.0.0.1"
+_LOOPBACK_6: Final = "::1"
+_NO_IPV6: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the gateway listens, and how browsers reach it.
+
+    Attributes:
+        upstream: the site.
+        port: of the site's origin.
+        page_port: of the agent's own pages.
+        origin: as browsers see the site's origin, where something else (TLS) stands in front of the port.
+        page_origin: likewise for the agent's own pages.
+    """
+
+    upstream: str
+    port: int
+    page_port: int
+    origin: str = ""
+    page_origin: str = ""
+
+    def settings(self, mode: Mode) -> GatewaySettings:
+        """As the applications need them."""
+        origin = self.origin or f"http://{_LOOPBACK}:{self.port}"
+        page_origin = self.page_origin or f"http://localhost:{self.page_port}"
+        return GatewaySettings(self.upstream, origin, page_origin, mode=mode)
 
 
 def serve(
     agent: Agent,
     resident: Resident,
     clock: Clock,
-    person: str,
-    upstream: str,
-    port: int,
-    page_port: int,
+    addresses: Addresses,
     mode: Mode = "device",
+    only: Collection[str] = (),
 ) -> None:
-    """Serve one person until interrupted.
+    """Serve until interrupted.
+
+    Args:
+        agent: the agent.
+        resident: delivers what is chosen, and has the bundle.
+        clock: the machine's clocks.
+        addresses: where.
+        mode: where the agent runs; its notice and pages say it.
+        only: the people who may be chosen here; everybody behind the agent unless given.
 
     Raises:
-        NotEnrolled: nobody of this name is behind the agent.
+        NotEnrolled: somebody in ``only`` is not behind the agent.
     """
-    records = [r for r in agent.store.participants.of_person(person) if r.site == agent.pins.site]
-    if not records:
-        raise NotEnrolled(f"expected the name of a person behind this agent, got {person!r}")
-    visitor = StoredVisitor(agent.store, agent.pins, records[0].participant_id, clock, resident.bundle, resident.chosen)
-    settings = GatewaySettings(upstream, f"http://{_LOOPBACK}:{port}", f"http://{_LOOPBACK}:{page_port}", mode=mode)
-    page = _server(page_app(visitor, settings), page_port)
-    beside = threading.Thread(target=page.run, name="page")
+    household = StoredHousehold(agent.store, agent.pins, clock, resident.bundle, resident.chosen, only)
+    sessions, settings = Sessions(household, os.urandom), addresses.settings(mode)
+    page, own = _server(page_app(sessions, settings)), _listeners(addresses.page_port, (_LOOPBACK, _LOOPBACK_6))
+    site, door = _server(gateway_app(sessions, settings)), _listeners(addresses.port, (_LOOPBACK,))
+    beside = threading.Thread(target=page.run, kwargs={"sockets": own}, name="page")
     beside.start()
     try:
-        _server(gateway_app(visitor, settings), port).run()
+        site.run(sockets=door)
     finally:
         page.should_exit = True
         beside.join()
 
 
-def _server(application: App, port: int) -> uvicorn.Server:
-    config = uvicorn.Config(cast("Any", application), host=_LOOPBACK, port=port, log_level="warning", access_log=False)
-    return uvicorn.Server(config)
+def _listeners(port: int, hosts: Collection[str]) -> list[socket.socket]:
+    """One socket for each loopback address that this machine has. A browser may try either for ``localhost``.
+
+    Raises:
+        OSError: somebody else listens on this port of one of them.
+    """
+    found = []
+    for host in hosts:
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            listener.close()
+            if error.errno in _NO_IPV6 and host == _LOOPBACK_6:
+                continue
+            raise
+        found.append(listener)
+    return found
+
+
+def _server(application: App) -> uvicorn.Server:
+    return uvicorn.Server(uvicorn.Config(cast("Any", application), log_level="warning", access_log=False))

@@ -27,7 +27,8 @@ class StoredVisitor:
     """The gateway's ``Visitor`` over the store. Safe to call from threads.
 
     Consent is read again whenever anybody's has changed, in this process or another; events are kept parsed, and those
-    whose retention is over are deleted at the start.
+    whose retention is over are let go of here when they are asked for, and deleted from the store at the start and daily
+    by the resident (``Events.erase_before``).
 
     Args:
         store: the agent's store.
@@ -90,19 +91,29 @@ class StoredVisitor:
         self._keeper.observe_gpc(self._record.participant_id)
         self._chosen()
 
-    def append_events(self, events: Sequence[Event]) -> None:
-        """Store events in one commit; an id that is stored already is skipped."""
+    def append_events(self, events: Sequence[Event], under: ConsentState | None = None) -> bool:
+        """Store events in one commit; an id that is stored already is skipped.
+
+        The same transaction looks once more whether the person is still here, no child, and consents as when the
+        events were let in: a withdrawal or an erasure that came in between, of another process too, leaves none behind.
+        """
         with self._lock:
-            fresh = {event.event_id: event for event in events if event.event_id not in self._events}
-            rows = [(event.event_id, event.at_ms, json.dumps(event.document())) for event in fresh.values()]
-            self._store.insert_events(self._record.participant_id, rows)
+            with self._store.transaction():
+                if not self._is_here() or (under is not None and self.consent().head != under.head):
+                    return False
+                fresh = {event.event_id: event for event in events if event.event_id not in self._events}
+                rows = [(event.event_id, event.at_ms, json.dumps(event.document())) for event in fresh.values()]
+                self._store.insert_events(self._record.participant_id, rows)
             self._events.update(fresh)
+        return True
 
     def events(self) -> Sequence[Event]:
         """The last 30 days' events, in order of arrival."""
         since_ms = self.now_ms() - PROFILE_DAYS * _DAY_MS
         with self._lock:
-            return [event for event in self._events.values() if event.at_ms > since_ms]
+            if any(event.at_ms <= since_ms for event in self._events.values()):
+                self._events = {name: event for name, event in self._events.items() if event.at_ms > since_ms}
+            return list(self._events.values())
 
     def erase_events(self) -> None:
         """Delete all events."""
@@ -142,6 +153,38 @@ class StoredVisitor:
     def receipts(self) -> Sequence[str]:
         """The signed consent receipts, oldest first."""
         return [receipt.jws for receipt in self._store.consents.receipts_of(self._record.participant_id)]
+
+    def history(self) -> Sequence[Recorded]:
+        """What was chosen when, and who signed that they heard of it; the latest first."""
+        who, consents = self._record.participant_id, self._store.consents
+        with self._store.transaction():
+            rows, receipts = consents.rows_of(who), consents.receipts_of(who)
+        return recount(rows, receipts, SigningKey(self._record.seed).verify_key, self._pins.leader_key)
+
+    def contributions(self) -> Sequence[Contribution]:
+        """What became of each report; the latest first."""
+        return self._store.contributions.releases_of(self._record.participant_id)
+
+    def consent_record(self) -> bytes:
+        """The whole consent ledger in one file that anyone can verify elsewhere."""
+        return write_record(self._keeper.record_of(self._record.participant_id))
+
+    def everything(self, signals: Signals) -> Export:
+        """All that is held about the person on every site, read as it is written out."""
+        return gather(
+            self._store, self._pins, self._record.person, self._clock, bundle=self._bundle(), signals=signals
+        )
+
+    def erase_everything(self) -> None:
+        """Take back every yes and delete all about the person; the services hear as soon as they answer."""
+        erase_person(self._store, self._pins, self._record.person, self._clock)
+        with self._lock:
+            self._events.clear()
+        self._chosen()
+
+    def _is_here(self) -> bool:
+        known = self._store.people.get(self._record.person)
+        return known is not None and known.kind == "adult" and self._store.participants.has(self._record.participant_id)
 
     def _load(self) -> dict[str, Event]:
         """Read the stored events, after deleting those whose retention is over."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from client_agent.commands.options import DEFAULT_PERSON, HOME, AsJson, Folder, Person, say
+from client_agent.commands.options import DEFAULT_PERSON, HOME, AsJson, Folder, say
 
 
 def enrol(
@@ -49,8 +49,14 @@ def enrol(
 def run(
     upstream: Annotated[str, typer.Option(help="The site to serve through the gateway; none: no gateway.")] = "",
     port: Annotated[int, typer.Option(help="Port of the site's origin.")] = 8300,
-    page_port: Annotated[int, typer.Option(help="Port of the visitor's own page.")] = 8301,
-    person: Person = DEFAULT_PERSON,
+    page_port: Annotated[int, typer.Option(help="Port of the agent's own pages, at http://localhost:PORT.")] = 8301,
+    person: Annotated[
+        list[str] | None, typer.Option(help="Only these people may be chosen at this gateway; may be repeated.")
+    ] = None,
+    origin: Annotated[
+        str, typer.Option(help="The site's origin as browsers see it, where TLS is added in front of the port.")
+    ] = "",
+    page_origin: Annotated[str, typer.Option(help="Likewise the origin of the agent's own pages.")] = "",
     mode: Annotated[
         Literal["device", "gateway", "site_edge"], typer.Option(help="Where this agent runs; its notice says so.")
     ] = "device",
@@ -86,9 +92,10 @@ def run(
     thread.start()
     try:
         if upstream:
-            from client_agent.serving import serve
+            from client_agent.serving import Addresses, serve
 
-            serve(agent, resident, clock, person, upstream, port, page_port, mode)
+            addresses = Addresses(upstream, port, page_port, origin, page_origin)
+            serve(agent, resident, clock, addresses, mode, person or ())
         else:
             thread.join()
     finally:

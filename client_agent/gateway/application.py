@@ -1,8 +1,7 @@
-"""The two applications of the gateway, with their guards: the site with its door, and the visitor's own page."""
+"""The two applications of the gateway, with their guards: the site with its door, and the agent's own pages."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,9 +13,9 @@ from starlette.routing import Mount
 
 from client_agent.connection import cookieless
 from client_agent.gateway.door import PREFIX, Door
-from client_agent.gateway.ports import Visitor
 from client_agent.gateway.proxy import Proxy
-from client_agent.pages.visitor import VisitorPage
+from client_agent.gateway.sessions import Sessions
+from client_agent.pages.people import PeoplePage
 from consent.wording import Mode
 from models.wire.guards import App, BodyLimit, HostGuard, OriginGuard, Receive, Scope, SecurityHeaders, Send, TimeLimit
 
@@ -32,16 +31,15 @@ class GatewaySettings:
     Attributes:
         upstream: the site that is served, such as ``http://127.0.0.1:8200``.
         origin: where browsers reach the site through the gateway.
-        page_origin: the agent's own origin, for the visitor's page; never the same as ``origin``.
+        page_origin: the agent's own origin, for its pages; never the same as ``origin``, and best of another host
+            name (``localhost`` beside ``127.0.0.1``): ports do not keep cookies apart, host names do.
         mode: where this gateway runs; its notice and the visitor's page say it.
-        token: made anew for each start.
     """
 
     upstream: str
     origin: str
     page_origin: str
     mode: Mode = field(default="device", kw_only=True)
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
     def __post_init__(self) -> None:
         """Refuse settings under which a page could read the visitor's page."""
@@ -49,17 +47,19 @@ class GatewaySettings:
             raise ValueError("expected the visitor's page on an origin of its own")
 
 
-def gateway_app(visitor: Visitor, settings: GatewaySettings, transport: httpx.AsyncBaseTransport | None = None) -> App:
+def gateway_app(
+    sessions: Sessions, settings: GatewaySettings, transport: httpx.AsyncBaseTransport | None = None
+) -> App:
     """The site's origin: the door under ``/.hearthside/`` and the upstream everywhere else.
 
     Args:
-        visitor: the person behind this gateway.
+        sessions: which person is at which browser; the same as the agent's own pages have.
         settings: addresses.
         transport: replaces the network towards the upstream, for tests in one process.
     """
     client = httpx.AsyncClient(transport=transport, follow_redirects=False, trust_env=False, cookies=cookieless())
     site = Proxy(settings.upstream, settings.origin, client)
-    door = _guarded_door(visitor, settings)
+    door = _guarded_door(sessions, settings)
 
     async def routed(scope: Scope, receive: Receive, send: Send) -> None:
         inside = scope["path"] == PREFIX or scope["path"].startswith(f"{PREFIX}/")
@@ -75,15 +75,15 @@ def gateway_app(visitor: Visitor, settings: GatewaySettings, transport: httpx.As
     return HostGuard(shell, {_host(settings.origin)})
 
 
-def page_app(visitor: Visitor, settings: GatewaySettings) -> App:
-    """The agent's own origin: the visitor's page."""
-    page: App = VisitorPage(visitor, settings.page_origin, settings.origin, settings.mode).application()
+def page_app(sessions: Sessions, settings: GatewaySettings) -> App:
+    """The agent's own origin: who is here, and the page of whoever that is."""
+    page: App = PeoplePage(sessions, settings.origin, settings.page_origin, settings.mode).application()
     guarded = SecurityHeaders(BodyLimit(OriginGuard(page, {settings.page_origin}), _PAGE_BODY_BYTES))
     return HostGuard(TimeLimit(guarded, _SECONDS), {_host(settings.page_origin)})
 
 
-def _guarded_door(visitor: Visitor, settings: GatewaySettings) -> App:
-    door: App = Door(visitor, settings.origin, settings.page_origin + "/", settings.token).application()
+def _guarded_door(sessions: Sessions, settings: GatewaySettings) -> App:
+    door: App = Door(sessions, settings.origin, settings.page_origin).application()
     guarded = OriginGuard(BodyLimit(door, _DOOR_BODY_BYTES), {settings.origin})
     return TimeLimit(SecurityHeaders(guarded), _SECONDS)
 

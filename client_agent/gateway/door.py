@@ -1,5 +1,8 @@
 """The agent's door on the site's own origin: ``/.hearthside/``. It takes events in and hands modules out, nothing else.
 
+Whose events they are, the browser's cookie says (``sessions``). For a browser that nobody has called theirs, a guest's
+or a private window, nothing is collected, decided or stored: not a row, not a cookie, not a line in a log.
+
 A page's script learns module ids and their markup. Persona, segments, scores and reasons are never in an answer here;
 they are on the visitor's own page, which has another origin.
 """
@@ -15,40 +18,44 @@ from typing import Any, Final
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from client_agent.decisions import collectable_kinds, decision_for, may_personalise
+from client_agent.gateway.cookies import DOOR_PATH, presented, set_cookie
 from client_agent.gateway.ports import Visitor
+from client_agent.gateway.sessions import Here, Sessions
 from client_agent.pages.languages import negotiate
 from consent import ConsentState, Signals, ask_again, notice, read_gpc
+from consent.signals import Subject
 from models.events import Event, parse_event
 from models.wire.problems import PROBLEM_MEDIA_TYPE, ProblemError
 
-PREFIX: Final = "/.hearthside"
+PREFIX: Final = DOOR_PATH
 TOKEN_HEADER: Final = "x-hearthside-token"  # noqa: S105 - a header's name
+EPOCH_HEADER: Final = "x-hearthside-epoch"
 MAXIMUM_EVENTS: Final = 256
 MAXIMUM_SLOTS: Final = 32
 _CLOCK_TOLERANCE_MS: Final = 300_000
 _SDK: Final = resources.files("client_agent.sdk")
+_ENTERED: Final = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 _SCRIPTS: Final = ("collector.js", "queue.js", "twin.js")
 
 
 class Door:
-    """The same-origin endpoints for one visitor.
+    """The same-origin endpoints for whoever is at a browser.
 
     Args:
-        visitor: whose events these are.
-        origin: the site's origin as browsers see it through the gateway, such as ``http://127.0.0.1:8100``.
-        page_url: the visitor's own page.
-        token: random text; who can read the site's own pages can read it, other sites cannot.
+        sessions: which person is at which browser.
+        origin: the site's origin as browsers see it through the gateway, such as ``http://127.0.0.1:8300``.
+        page_origin: the agent's own origin.
     """
 
-    def __init__(self, visitor: Visitor, origin: str, page_url: str, token: str) -> None:
-        self._visitor = visitor
+    def __init__(self, sessions: Sessions, origin: str, page_origin: str) -> None:
+        self._household = sessions.household
+        self._sessions = sessions
         self._origin = origin
-        self._page_url = page_url
-        self._token = token
+        self._page_origin = page_origin
         self._scripts = {name: _SDK.joinpath(name).read_bytes() for name in _SCRIPTS}
 
     def application(self) -> Starlette:
@@ -57,6 +64,7 @@ class Door:
             routes=[
                 *(Route(f"{PREFIX}/{name}", self._script, methods=["GET"]) for name in _SCRIPTS),
                 Route(f"{PREFIX}/notice", self._notice, methods=["GET"]),
+                Route(f"{PREFIX}/enter", self._enter, methods=["GET"]),
                 Route(f"{PREFIX}/events", self._events, methods=["POST"]),
                 Route(f"{PREFIX}/decide", self._decide, methods=["POST"]),
             ],
@@ -71,51 +79,75 @@ class Door:
         """What the collector needs to know before it may do anything. Stores nothing."""
         if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
             raise ProblemError("wrong-origin", "this address answers the site's own pages only")
-        state, signals = await run_in_threadpool(self._visitor.consent), signals_of(request)
-        now_ms = self._visitor.now_ms()
+        here, signals = await self._here(request)
         language = negotiate(request.query_params.get("lang"), request.headers.get("accept-language", ""))
-        text = notice(self._visitor.site, language, gpc=signals.gpc)
+        text = notice(self._household.site, language, gpc=signals.gpc)
         body = {
             "version": 1,
+            **await run_in_threadpool(self._allowed, here, signals),
+            "language": language,
+            "title": text.title,
+            "paragraphs": text.paragraphs[:1],
+            "page": self._page_origin + "/",
+            "token": here.token,
+        }
+        response = JSONResponse(body, headers={"cache-control": "no-store"})
+        if here.clear:
+            response.headers.append("set-cookie", set_cookie(self._origin, "site", "", lasting=False))
+        return response
+
+    def _allowed(self, here: Here, signals: Signals) -> dict[str, Any]:
+        """What the collector may do. A child's browser gets the same answer as that of an adult who said no."""
+        nothing = {"collect": [], "personalise": False, "opt_out": False, "epoch": here.epoch()}
+        if here.visitor is None:
+            return {**nothing, "ask": here.subject == "unknown"}
+        state, now_ms = here.visitor.consent(), here.visitor.now_ms()
+        return {
+            **nothing,
             "collect": sorted(collectable_kinds(state, signals, now_ms)),
             "personalise": may_personalise(state, signals, now_ms),
             "opt_out": _is_news(signals, state),
             "ask": bool(ask_again(state, now_ms // 1_000)) and state.length == 0,
-            "language": language,
-            "title": text.title,
-            "paragraphs": text.paragraphs[:1],
-            "page": self._page_url,
-            "token": self._token,
         }
-        return JSONResponse(body, headers={"cache-control": "no-store"})
 
     async def _events(self, request: Request) -> Response:
-        body = await self._checked_body(request)
+        body, here, signals = await self._checked_body(request)
         if not isinstance(body, list) or len(body) > MAXIMUM_EVENTS:
             raise ProblemError("malformed", f"expected a JSON array of at most {MAXIMUM_EVENTS} events")
-        signals = signals_of(request)
-        await run_in_threadpool(self._heed, signals)
-        state = await run_in_threadpool(self._visitor.consent)
-        kinds = collectable_kinds(state, signals, self._visitor.now_ms())
+        accepted, rejected = await run_in_threadpool(self._take, body, here, signals)
+        return JSONResponse({"accepted": accepted, "rejected": dict(rejected)}, status_code=202)
+
+    def _take(self, body: list[Any], here: Here, signals: Signals) -> tuple[int, Counter[str]]:
+        """Store what may be stored; how many that were, and how many not, by reason."""
+        visitor = here.visitor
+        if visitor is None:
+            raise ProblemError("no-consent", "nothing is collected here: nobody with a profile said that they are here")
+        _heed(visitor, signals)
+        state = visitor.consent()
+        kinds = collectable_kinds(state, signals, visitor.now_ms())
         if not kinds:
             raise ProblemError("no-consent", "nothing is collected here without consent")
         accepted, rejected = self._sift(body, kinds)
-        if accepted:
-            await run_in_threadpool(self._visitor.append_events, accepted)
-        return JSONResponse({"accepted": len(accepted), "rejected": dict(rejected)}, status_code=202)
+        if accepted and not visitor.append_events(accepted, under=state):
+            raise ProblemError("wrong-state", "the consent changed meanwhile: ask for the notice, then send again")
+        return len(accepted), rejected
 
     async def _decide(self, request: Request) -> Response:
-        body = await self._checked_body(request)
+        body, here, signals = await self._checked_body(request)
         slots = body.get("slots") if isinstance(body, dict) else None
         if not isinstance(slots, list) or len(slots) > MAXIMUM_SLOTS or not all(isinstance(s, str) for s in slots):
             raise ProblemError("malformed", f"expected at most {MAXIMUM_SLOTS} slot names")
-        await run_in_threadpool(self._heed, signals_of(request))
         context = {name: value for name in ("category", "path") if isinstance(value := body.get(name), str)}
-        shown = await run_in_threadpool(self._shown, slots, signals_of(request), context)
+        shown = await run_in_threadpool(self._shown, here, slots, signals, context)
         return JSONResponse({"slots": shown}, headers={"cache-control": "no-store"})
 
-    def _shown(self, slots: list[str], signals: Signals, context: dict[str, str]) -> dict[str, dict[str, str | None]]:
-        decision, prepared = decision_for(self._visitor, signals, context), self._visitor.bundle()
+    def _shown(
+        self, here: Here, slots: list[str], signals: Signals, context: dict[str, str]
+    ) -> dict[str, dict[str, str | None]]:
+        if here.visitor is None:
+            return {}
+        _heed(here.visitor, signals)
+        decision, prepared = decision_for(here.visitor, signals, context), here.visitor.bundle()
         if decision is None or prepared is None:
             return {}
         chosen = {slot: decision.slots[slot] for slot in slots if slot in decision.slots}
@@ -125,10 +157,10 @@ class Door:
         """The events that may be stored, and how many were not, by reason."""
         accepted: list[Event] = []
         rejected: Counter[str] = Counter()
-        latest_ms = self._visitor.now_ms() + _CLOCK_TOLERANCE_MS
+        latest_ms = self._household.now_ms() + _CLOCK_TOLERANCE_MS
         for row in rows:
             # The gateway knows which site it serves; a page cannot write into another site's profile.
-            event = parse_event({**row, "site": self._visitor.site} if isinstance(row, dict) else row)
+            event = parse_event({**row, "site": self._household.site} if isinstance(row, dict) else row)
             if not isinstance(event, Event):
                 rejected[event.reason] += 1
             elif event.at_ms > latest_ms:
@@ -139,26 +171,78 @@ class Door:
                 accepted.append(event)
         return accepted, rejected
 
-    def _heed(self, signals: Signals) -> None:
-        """Remember Global Privacy Control where there is a grant that it takes back."""
-        if _is_news(signals, self._visitor.consent()):
-            self._visitor.observe_gpc()
+    async def _enter(self, request: Request) -> Response:
+        """Make this browser known here, too, with a code from the agent's own page, and go on to a page of the site.
 
-    async def _checked_body(self, request: Request) -> Any:
-        """The JSON body of a request that only the site's own pages can have made."""
+        The request has to come from the agent's page, by its ``Referer`` (no page can forge another's) and the fetch
+        metadata: a code that somebody else made for themselves and put into a link elsewhere does nothing.
+        """
+        if not self._is_from_agents_page(request):
+            raise ProblemError("wrong-origin", "expected to come here from the agent's own page")
+        code, target = request.query_params.get("code", ""), _target(request.query_params.get("to", "/"))
+        redeemed = await run_in_threadpool(self._sessions.redeem, code)
+        if redeemed is None:
+            return RedirectResponse(f"{self._page_origin}/people?said=late", status_code=303, headers=_ENTERED)
+        goes_back = request.query_params.get("to") == "page"
+        to = f"{self._page_origin}/" if goes_back else self._origin + target
+        response = RedirectResponse(to, status_code=303, headers=_ENTERED)
+        token, lasting = redeemed
+        response.headers.append("set-cookie", set_cookie(self._origin, "site", token, lasting=lasting))
+        return response
+
+    def _is_from_agents_page(self, request: Request) -> bool:
+        headers = request.headers
+        return (
+            headers.get("referer", "").startswith(f"{self._page_origin}/")
+            and headers.get("sec-fetch-site", "cross-site") in {"cross-site", "same-site"}
+            and headers.get("sec-fetch-mode", "navigate") == "navigate"
+            and headers.get("sec-fetch-dest", "document") == "document"
+        )
+
+    async def _here(self, request: Request) -> tuple[Here, Signals]:
+        """Who is at the browser that sent a request, and what accompanies it."""
+        tokens = presented(request.headers.getlist("cookie"), self._origin, "site")
+        here = await run_in_threadpool(self._sessions.at_site, tokens)
+        return here, signals_of(request, here.subject)
+
+    async def _checked_body(self, request: Request) -> tuple[Any, Here, Signals]:
+        """The JSON body of a request that only the site's own pages can have made, for the person who is there now."""
         if request.headers.get("origin") != self._origin:
             raise ProblemError("wrong-origin", f"expected requests from {self._origin}")
         if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
             raise ProblemError("wrong-origin", "expected a same-origin request")
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise ProblemError("unsupported-media-type", "expected application/json")
-        token = request.headers.get(TOKEN_HEADER) or request.query_params.get("t", "")
-        if not hmac.compare_digest(token.encode(), self._token.encode()):
-            raise ProblemError("unauthenticated", "expected the token from the notice")
+        here, signals = await self._here(request)
+        _check_time(request, here, await run_in_threadpool(here.epoch))
         try:
-            return json.loads(await request.body())
+            return json.loads(await request.body()), here, signals
         except (ValueError, RecursionError):
             raise ProblemError("malformed", "expected JSON") from None
+
+
+def _check_time(request: Request, here: Here, epoch: str) -> None:
+    """Refuse what a page collected for somebody who was here before, or under a consent that no longer stands."""
+    if here.subject == "unknown":
+        raise ProblemError("no-consent", "nothing is collected here: nobody has said that they are here")
+    token = request.headers.get(TOKEN_HEADER) or request.query_params.get("t", "")
+    if not token:
+        raise ProblemError("unauthenticated", "expected the token from the notice")
+    said = request.headers.get(EPOCH_HEADER) or request.query_params.get("e", epoch)
+    if not hmac.compare_digest(token.encode(), here.token.encode()) or said != epoch:
+        raise ProblemError("forbidden", "this is of another person's time or another consent: ask for the notice again")
+
+
+def _target(to: str) -> str:
+    """A page of the site itself to go on to; the start page for whatever else was asked for."""
+    plain = to.isascii() and to.isprintable() and "\\" not in to
+    return to if plain and to.startswith("/") and not to.startswith(("//", f"{PREFIX}/")) else "/"
+
+
+def _heed(visitor: Visitor, signals: Signals) -> None:
+    """Remember Global Privacy Control where there is a grant that it takes back."""
+    if _is_news(signals, visitor.consent()):
+        visitor.observe_gpc()
 
 
 def _is_news(signals: Signals, state: ConsentState) -> bool:
@@ -166,9 +250,9 @@ def _is_news(signals: Signals, state: ConsentState) -> bool:
     return signals.gpc and bool(state.granted) and not state.gpc_seen
 
 
-def signals_of(request: Request) -> Signals:
-    """The signals that accompany a request."""
-    return Signals(gpc=read_gpc(request.headers.items()))
+def signals_of(request: Request, subject: Subject = "known") -> Signals:
+    """The signals that accompany a request of whoever is at the browser."""
+    return Signals(gpc=read_gpc(request.headers.items()), subject=subject)
 
 
 async def problem_response(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""What the gateway and the visitor's page need of the agent: one person on one site."""
+"""What the gateway and the agent's own pages need of the agent: a household, and each of its people on one site."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from consent import ConsentState, Notice
+from client_agent.history import Recorded
+from client_agent.rights import Export
+from client_agent.store.contributions import Contribution
+from client_agent.store.people import BrowserRecord, Kind
+from consent import ConsentState, Notice, Signals
 from models.events import Event
 from models.personalisation import PreparedBundle
 
@@ -79,8 +83,16 @@ class Visitor(Protocol):
         """Record that Global Privacy Control is on."""
         ...
 
-    def append_events(self, events: Sequence[Event]) -> None:
-        """Store events; durable when it returns. An id that is stored already is skipped."""
+    def append_events(self, events: Sequence[Event], under: ConsentState | None = None) -> bool:
+        """Store events; durable when it returns. An id that is stored already is skipped.
+
+        Args:
+            events: what happened.
+            under: the consent that allows it; where another one stands by now, nothing is stored.
+
+        Returns:
+            Whether they are stored; False for a person who is gone, too.
+        """
         ...
 
     def events(self) -> Sequence[Event]:
@@ -105,4 +117,113 @@ class Visitor(Protocol):
 
     def receipts(self) -> Sequence[str]:
         """The signed consent receipts, oldest first."""
+        ...
+
+    def history(self) -> Sequence[Recorded]:
+        """What was chosen when, and who signed that they heard of it; the latest first."""
+        ...
+
+    def contributions(self) -> Sequence[Contribution]:
+        """What became of each report; the latest first. Nulls are among them and look the same."""
+        ...
+
+    def consent_record(self) -> bytes:
+        """The whole consent ledger in one file that anyone can verify elsewhere."""
+        ...
+
+    def everything(self, signals: Signals) -> Export:
+        """All that is held about the person, read as it is written out."""
+        ...
+
+    def erase_everything(self) -> None:
+        """Take back every yes and delete all about the person; durable when it returns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One person of the household, as the pages name them.
+
+    Attributes:
+        name: a local name.
+        kind: a child has no visitor.
+        has_pin: a PIN stands before their page.
+    """
+
+    name: str
+    kind: Kind
+    has_pin: bool = False
+
+
+class Browsers(Protocol):
+    """The browsers in which somebody said who they are, by the digests of their tokens."""
+
+    def by_page(self, page: bytes) -> BrowserRecord | None:
+        """The browser with this digest on the agent's own origin."""
+        ...
+
+    def by_site(self, site: bytes) -> BrowserRecord | None:
+        """The browser with this digest on the site's origin."""
+        ...
+
+    def of(self, person: str) -> Sequence[BrowserRecord]:
+        """A person's browsers, the latest used first."""
+        ...
+
+    def put(self, record: BrowserRecord) -> None:
+        """Store a browser; durable when it returns."""
+        ...
+
+    def meet(self, page: bytes, site: bytes) -> bool:
+        """Note a browser's digest on the site's origin; False if the browser has ended meanwhile."""
+        ...
+
+    def touch(self, page: bytes, used_at_ms: int, opened_at_ms: int) -> None:
+        """Note that a browser was used."""
+        ...
+
+    def end(self, pages: Sequence[bytes]) -> None:
+        """Delete browsers."""
+        ...
+
+    def end_unused(self, lasting_before_ms: int, others_before_ms: int) -> None:
+        """Delete browsers that were not used since, those to be remembered and the others."""
+        ...
+
+
+class Household(Protocol):
+    """Everybody behind this gateway. Every call may block on the encrypted store."""
+
+    @property
+    def site(self) -> str:
+        """The site's name."""
+        ...
+
+    @property
+    def browsers(self) -> Browsers:
+        """Their browsers."""
+        ...
+
+    def now_ms(self) -> int:
+        """The present, ms since 1970."""
+        ...
+
+    def members(self) -> Sequence[Member]:
+        """Who may be chosen here, by name."""
+        ...
+
+    def member(self, name: str) -> Member | None:
+        """One of them; None for anybody else."""
+        ...
+
+    def visitor(self, name: str) -> Visitor | None:
+        """Their profile on this site; None for a child, and for an adult who has none yet."""
+        ...
+
+    def check_pin(self, name: str, pin: str) -> None:
+        """Return if this is the person's PIN, or if they have none.
+
+        Raises:
+            PersonRefused: another PIN, too many wrong ones, or nobody of this name.
+        """
         ...

@@ -1,4 +1,7 @@
-"""The reverse proxy: the configured site, unchanged, on the gateway's origin. It reads no page and no form."""
+"""The reverse proxy: the configured site, unchanged, on the gateway's origin. It reads no page and no form.
+
+The site sees no cookie of the agent and can set none: which person is at a browser is not the site's to read or to say.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
+
+from client_agent.gateway.cookies import plants_ours, without_ours
 
 _HOP_BY_HOP: Final = frozenset(
     ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding")
@@ -61,17 +66,21 @@ class Proxy:
             (name.lower(), self._rewritten(name.lower(), value))
             for name, value in incoming.headers.raw
             if name.lower().decode("latin-1") not in _HOP_BY_HOP - {"content-length"}
+            and not (name.lower() == b"set-cookie" and plants_ours(value.decode("latin-1")))
         ]
         return response
 
     def _request_headers(self, request: Request) -> list[tuple[str, str]]:
         dropped = _HOP_BY_HOP | {name.strip().lower() for name in request.headers.get("connection", "").split(",")}
-        return [
+        passed = [
             (name, self._for_upstream(name, value)) for name, value in request.headers.items() if name not in dropped
         ]
+        return [(name, value) for name, value in passed if name != "cookie" or value]
 
     def _for_upstream(self, name: str, value: str) -> str:
-        """The site compares Origin and Referer with its own address."""
+        """The site compares Origin and Referer with its own address; the agent's cookies are not its business."""
+        if name == "cookie":
+            return without_ours(value)
         if name in {"origin", "referer"} and value.startswith(self._origin):
             return str(self._upstream).rstrip("/") + value[len(self._origin) :]
         return value

@@ -1,14 +1,15 @@
 """Two people with a real agent each, in front of the demo shop: what they browse stays there, and so does the choice.
 
-Everything goes through the agent's own HTTP doors: consent through the visitor's page, events as the collector sends
-them, decisions as the shop's page asks for them.
+Everything goes through the agent's own HTTP doors, as a browser goes through them: saying who is here, consent through
+the visitor's page, events as the collector sends them, decisions as the shop's page asks for them.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from simulations.fleet.visits import DEFAULT_CONTENT
 from simulations.house import House
 from simulations.populations import ShopDevice, ShopPopulation
 
+PERSON = "me"
 PLANTED = ("sneaker_lover", "bargain_hunter")
 _DAY_MS = 86_400_000
 _BATCH = 256
 _POPULATION = 80
 _BUNDLE_SECONDS = 20.0
 _POLL_SECONDS = 0.2
+_HIDDEN = re.compile(r'name="person" value="([^"]+)"')
 
 
 @dataclass
@@ -41,24 +44,29 @@ class Visitor:
         process: the agent.
         origin: the shop as this person's browser sees it, through the gateway.
         page: the person's own page.
+        browser: keeps cookies, as the person's browser does.
     """
 
     device: ShopDevice
     process: Process
     origin: str
     page: str
+    browser: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=20.0), repr=False)
+
+    def say_who(self) -> None:
+        """Say on the agent's own page who is here, and be led past the site's door and back, as a browser is."""
+        answer = self._form("/people/choose", {"name": PERSON})
+        entered = self.browser.get(answer.headers["location"], headers={"referer": f"{self.page}/"})
+        if entered.headers.get("location") != f"{self.page}/":
+            raise ProcessFailed(f"{self.process.name} did not let the browser in: {entered.text}")
 
     def consent(self) -> None:
         """Allow everything on the person's own page, by its form."""
-        response = httpx.post(
-            f"{self.page}/consent", data={"purpose": "all", "choice": "grant"}, headers={"origin": self.page}
-        )
-        if response.status_code != httpx.codes.SEE_OTHER:
-            raise ProcessFailed(f"{self.process.name} did not take the consent: {response.text}")
+        self._form("/consent", {"purpose": "all", "choice": "grant", **self._hidden()})
 
     def browse(self) -> int:
         """Send the person's events as the collector would; returns how many the agent took in."""
-        token = httpx.get(f"{self.origin}/.hearthside/notice").json()["token"]
+        token = self._token()
         events = [_as_collected(event.document()) for event in self.device.events()]
         return sum(
             self._post("events", events[start : start + _BATCH], token)["accepted"]
@@ -70,11 +78,11 @@ class Visitor:
 
         A persona without a rule keeps the page's default content; few devices and much noise can find such a one.
         """
-        token = httpx.get(f"{self.origin}/.hearthside/notice").json()["token"]
+        token = self._token()
         deadline = time.monotonic() + _BUNDLE_SECONDS
         while time.monotonic() < deadline:
             self.process.check()
-            persona = httpx.get(f"{self.page}/export.json").json()["persona"]
+            persona = self.browser.get(f"{self.page}/export.json").json()["persona"]
             if persona is not None:
                 slots = self._post("decide", {"slots": [slot], "category": "home", "path": "/"}, token)["slots"]
                 return str(persona), str(slots[slot]["module"]) if slot in slots else DEFAULT_CONTENT
@@ -83,10 +91,24 @@ class Visitor:
 
     def _post(self, path: str, body: Any, token: str) -> Any:
         headers = {"origin": self.origin, "x-hearthside-token": token}
-        response = httpx.post(f"{self.origin}/.hearthside/{path}", json=body, headers=headers, timeout=20)
+        response = self.browser.post(f"{self.origin}/.hearthside/{path}", json=body, headers=headers)
         if not response.is_success:
             raise ProcessFailed(f"{self.process.name} answered {response.status_code}: {response.text}")
         return response.json()
+
+    def _token(self) -> str:
+        return str(self.browser.get(f"{self.origin}/.hearthside/notice").json()["token"])
+
+    def _hidden(self) -> dict[str, str]:
+        """The hidden field that binds the page's forms to the person whose page it is."""
+        found = _HIDDEN.search(self.browser.get(f"{self.page}/").text)
+        return {"person": found[1]} if found else {}
+
+    def _form(self, path: str, fields: dict[str, str]) -> httpx.Response:
+        response = self.browser.post(f"{self.page}{path}", data=fields, headers={"origin": self.page})
+        if response.status_code != httpx.codes.SEE_OTHER:
+            raise ProcessFailed(f"{self.process.name} did not take the form: {response.text}")
+        return response
 
 
 def start_visitors(
@@ -109,13 +131,15 @@ def _start(house: House, folder: Path, device: ShopDevice, shop: str, supervisor
     keyring = open_keyring(folder, prefer_file=True)
     agent = set_up(folder, house.pins, Addresses(house.leader_url, house.helper_url), keyring)
     leader = LeaderConnection(house.leader_url)
-    enrol(agent.store, leader, house.pins, ["me"], token=house.tokens["enrol"], clock=SystemClock(), entropy=os.urandom)
+    enrol(
+        agent.store, leader, house.pins, [PERSON], token=house.tokens["enrol"], clock=SystemClock(), entropy=os.urandom
+    )
     agent.store.close()
     leader.close()
     port, page_port = free_port(), free_port()
     arguments = ["client_agent.cli", "run", "--dir", str(folder), "--upstream", shop, "--poll", "0.5"]
     process = supervisor.start(f"agent-{folder.name}", [*arguments, "--port", str(port), "--page-port", str(page_port)])
-    return Visitor(device, process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{page_port}")
+    return Visitor(device, process, f"http://127.0.0.1:{port}", f"http://localhost:{page_port}")
 
 
 def _as_collected(event: dict[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def test_a_polite_stop_ends_serving_and_worker_and_exits_0(folder: Path) -> None
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        page = f"http://127.0.0.1:{page_port}/"
+        page = f"http://localhost:{page_port}/"
         for _ in range(200):
             assert process.poll() is None
             try:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.system.house import house
+from tests.system.house import house, say_who
 
 pytestmark = pytest.mark.browser
 
@@ -40,7 +40,7 @@ def hero(page):
 
 
 def allow_all(page, home):
-    page.goto(home.settings.page_origin)
+    say_who(page, home.settings.page_origin)
     page.get_by_role("button", name="Yes to all").click()
     page.wait_for_url("**/?done=granted*")
 

@@ -1,10 +1,13 @@
-"""A visitor in memory with a real consent ledger, and a bundle that knows two personas, for the gateway's tests."""
+"""A household in memory, visitors with a real consent ledger, and a bundle that knows two personas, for the gateway."""
 
 import base64
+from dataclasses import replace
 
 import numpy as np
 
-from client_agent.gateway.ports import Budget, Sent
+from client_agent.errors import PersonRefused, PinRefused
+from client_agent.gateway.ports import Budget, Member, Sent
+from client_agent.gateway.sessions import Sessions
 from consent import Parties, decline, grant, observe_gpc, open_ledger, record, sign_receipt
 from models.events import FeatureSpec
 from models.personalisation import prepare
@@ -86,8 +89,11 @@ class MemoryVisitor:
     def observe_gpc(self):
         self.state, _ = observe_gpc(self.state, self.now_ms() // 1000)
 
-    def append_events(self, events):
+    def append_events(self, events, under=None):
+        if under is not None and under.head != self.state.head:
+            return False
         self.stored |= {event.event_id: event for event in events if event.event_id not in self.stored}
+        return True
 
     def events(self):
         return list(self.stored.values())
@@ -106,3 +112,90 @@ class MemoryVisitor:
 
     def receipts(self):
         return self.jws
+
+
+class MemoryBrowsers:
+    """The port's browsers, without a store."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def by_page(self, page):
+        return self.rows.get(page)
+
+    def by_site(self, site):
+        return next((row for row in self.rows.values() if row.site == site), None)
+
+    def of(self, person):
+        return sorted((row for row in self.rows.values() if row.person == person), key=lambda row: -row.used_at_ms)
+
+    def put(self, record):
+        self.rows[record.page] = record
+
+    def meet(self, page, site):
+        if page in self.rows:
+            self.rows[page] = replace(self.rows[page], site=site)
+        return page in self.rows
+
+    def touch(self, page, used_at_ms, opened_at_ms):
+        if page in self.rows:
+            self.rows[page] = replace(self.rows[page], used_at_ms=used_at_ms, opened_at_ms=opened_at_ms)
+
+    def end(self, pages):
+        for page in pages:
+            self.rows.pop(page, None)
+
+    def end_unused(self, lasting_before_ms, others_before_ms):
+        over = [r for r in self.rows.values() if r.used_at_ms < (lasting_before_ms if r.lasting else others_before_ms)]
+        self.end([row.page for row in over])
+
+
+class MemoryHousehold:
+    """The port's household, without a store: visitors by name, None for somebody who has no profile."""
+
+    def __init__(self, visitors, children=(), pins=None, now_ms=lambda: NOW_MS):
+        self.visitors = dict(visitors)
+        self.children = set(children)
+        self.pins = pins or {}
+        self.browsers = MemoryBrowsers()
+        self._now_ms = now_ms
+        self.site = SITE
+
+    def now_ms(self):
+        return self._now_ms()
+
+    def members(self):
+        return [self.member(name) for name in sorted(self.visitors)]
+
+    def member(self, name):
+        if name not in self.visitors:
+            return None
+        return Member(name, "child" if name in self.children else "adult", name in self.pins)
+
+    def visitor(self, name):
+        return None if name in self.children else self.visitors.get(name)
+
+    def check_pin(self, name, pin):
+        if name not in self.visitors:
+            raise PersonRefused("expected somebody of this household")
+        if self.pins.get(name, pin) != pin:
+            raise PinRefused("expected this person's PIN, got another", 30)
+
+
+def same_token(count):
+    """Entropy that always gives the same, for tests in which one browser is one person's throughout."""
+    return b"e" * count
+
+
+def known(sessions, name="me", pin="", *, lasting=False):
+    """A browser of somebody who said who they are: (token on the page's origin, token on the site's)."""
+    page = sessions.begin([], name, pin, lasting=lasting)
+    site, _ = sessions.redeem(sessions.mint([page]))
+    return page, site
+
+
+def at_home(visitor):
+    """Sessions of one visitor, with a browser that is theirs: (sessions, page's token, site's token, door's token)."""
+    sessions = Sessions(MemoryHousehold({"me": visitor}, now_ms=visitor.now_ms), same_token)
+    page, site = known(sessions)
+    return sessions, page, site, sessions.at_site([site]).token

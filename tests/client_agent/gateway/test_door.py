@@ -8,13 +8,14 @@ import pytest
 from client_agent.gateway.application import GatewaySettings, gateway_app
 from consent import PURPOSES, notice
 from simulations.demo.shop.application import shop_app
-from tests.client_agent.gateway.people import NOW_MS, SITE, MemoryVisitor, demo_bundle
+from tests.client_agent.gateway.people import NOW_MS, SITE, MemoryVisitor, at_home, demo_bundle
 
 ORIGIN, PAGE = "http://127.0.0.1:8100", "http://127.0.0.1:8101"
-SETTINGS = GatewaySettings("http://shop.internal:80", ORIGIN, PAGE, token="t" * 43)
+SETTINGS = GatewaySettings("http://shop.internal:80", ORIGIN, PAGE)
+TOKEN = at_home(MemoryVisitor())[3]
 GOOD = {
     "origin": ORIGIN,
-    "x-hearthside-token": "t" * 43,
+    "x-hearthside-token": TOKEN,
     "content-type": "application/json",
     "sec-fetch-site": "same-origin",
 }
@@ -27,8 +28,12 @@ def anyio_backend():
 
 
 def browser(visitor, upstream=None):
-    app = gateway_app(visitor, SETTINGS, upstream or httpx.ASGITransport(app=shop_app()))
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=ORIGIN)
+    """The browser of somebody who said who they are."""
+    sessions, _, site, _ = at_home(visitor)
+    app = gateway_app(sessions, SETTINGS, upstream or httpx.ASGITransport(app=shop_app()))
+    cookies = httpx.Cookies()
+    cookies.set("hearthside-8100", site, "127.0.0.1", "/.hearthside")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=ORIGIN, cookies=cookies)
 
 
 def consenting(granted=None):
@@ -115,7 +120,8 @@ async def test_only_the_kinds_of_a_granted_purpose_are_kept():
         ({"origin": None}, 403),
         ({"sec-fetch-site": "cross-site"}, 403),
         ({"sec-fetch-site": "same-site"}, 403),
-        ({"x-hearthside-token": "wrong"}, 401),
+        ({"x-hearthside-token": "wrong"}, 403),
+        ({"x-hearthside-epoch": "another"}, 403),
         ({"x-hearthside-token": None}, 401),
         ({"content-type": "text/plain"}, 415),
         ({"content-type": None}, 415),
@@ -243,7 +249,7 @@ async def test_the_gateway_keeps_no_cookies_of_its_own():
         seen.append(request.headers.get("cookie"))
         return httpx.Response(200, headers={"set-cookie": "session=alice; Path=/"}, content=streamed())
 
-    app = gateway_app(consenting(), SETTINGS, httpx.MockTransport(answer))
+    app = gateway_app(at_home(consenting())[0], SETTINGS, httpx.MockTransport(answer))
     for _ in range(2):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=ORIGIN) as web:
             assert (await web.get("/account")).headers["set-cookie"] == "session=alice; Path=/"
@@ -298,4 +304,3 @@ def test_the_page_never_shares_the_sites_origin():
     """Settings that would let a page read the visitor's page are refused."""
     with pytest.raises(ValueError, match="origin of its own"):
         GatewaySettings("http://shop.internal", ORIGIN, ORIGIN)
-    assert "t" * 43 not in repr(SETTINGS)

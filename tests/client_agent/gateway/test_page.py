@@ -9,10 +9,10 @@ from client_agent.gateway.application import GatewaySettings, page_app
 from client_agent.gateway.ports import Budget, Sent
 from consent import PURPOSES
 from models.events import Event
-from tests.client_agent.gateway.people import NOW_MS, SITE, MemoryVisitor, demo_bundle
+from tests.client_agent.gateway.people import NOW_MS, SITE, MemoryVisitor, at_home, demo_bundle
 
 ORIGIN = "http://127.0.0.1:8101"
-SETTINGS = GatewaySettings("http://shop.internal", "http://127.0.0.1:8100", ORIGIN, token="t")
+SETTINGS = GatewaySettings("http://shop.internal", "http://127.0.0.1:8100", ORIGIN)
 pytestmark = pytest.mark.anyio
 
 
@@ -22,8 +22,12 @@ def anyio_backend():
 
 
 def browser(visitor):
-    app = page_app(visitor, SETTINGS)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=ORIGIN, follow_redirects=True)
+    """The browser of somebody who said who they are."""
+    sessions, page, _, _ = at_home(visitor)
+    cookies = httpx.Cookies()
+    cookies.set("hearthside-page-8101", page, "127.0.0.1", "/")
+    app, options = page_app(sessions, SETTINGS), {"base_url": ORIGIN, "follow_redirects": True, "cookies": cookies}
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), **options)
 
 
 async def choose(web, purpose, choice, origin=ORIGIN):

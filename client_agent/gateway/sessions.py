@@ -1,0 +1,207 @@
+"""Which person is at which browser: theory of operation.
+
+::
+
+    unknown  --(says who they are on the agent's own page; PIN if there is one)-->  known there
+    known there  --(a code, once, within a minute, from page to site)-->  known at the site's door, too
+    known  --(leaves, somebody else, erasure, removal, too long unused)-->  unknown, on both at once
+
+A browser proves itself with one random token on each origin. The store keeps their digests in one row, so that what
+ends one ends the other. A browser that proves nothing is unknown, and about it nothing is ever stored: a guest, a
+private window and another browser are the same to the agent. So is a browser that presents two tokens at once, for one
+of them was planted.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from client_agent.errors import PersonRefused
+from client_agent.gateway.ports import Household, Member, Visitor
+from client_agent.store.people import BrowserRecord
+from consent.signals import Subject
+
+Entropy = Callable[[int], bytes]
+TOKEN_BYTES: Final = 32
+CODE_SECONDS: Final = 60
+_DAY_MS: Final = 86_400_000
+LASTING_IDLE_MS: Final = 30 * _DAY_MS
+LASTING_MS: Final = 180 * _DAY_MS
+OTHERS_IDLE_MS: Final = 12 * 3_600_000
+"""A browser that is not to be remembered ends with its session; where it does not say when, after so long."""
+PIN_IDLE_MS: Final = 15 * 60_000
+"""The page of somebody with a PIN asks for it again after so long; the site's door goes on knowing the browser."""
+BROWSERS_MAXIMUM: Final = 32
+_CODES_MAXIMUM: Final = 1_024
+_TOUCH_MS: Final = 60_000
+"""Times of use are kept to the minute, so that looking at pages writes next to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Who is at a browser at this moment.
+
+    Attributes:
+        subject: what the policy asks.
+        member: who; None for somebody unknown.
+        visitor: their profile; None for a child, a guest, and an adult who has none yet.
+        token: what the site's own pages show at the door; changes with the person, empty for somebody unknown.
+        form: what the forms of the person's own page carry, so that a form of one person is never another's answer.
+        clear: a cookie came that is nobody's, and the browser is to drop it.
+        locked: the page wants the person's PIN again.
+    """
+
+    subject: Subject
+    member: Member | None = None
+    visitor: Visitor | None = None
+    token: str = field(default="", repr=False)
+    form: str = field(default="", repr=False)
+    clear: bool = False
+    locked: bool = False
+
+    def epoch(self) -> str:
+        """An opaque text that changes with the person and with what they consent to; empty for somebody unknown."""
+        number = self.visitor.consent().epoch if self.visitor else 0
+        return _digest_text("epoch", self.token.encode() + number.to_bytes(8, "big")) if self.token else ""
+
+
+NOBODY: Final = Here("unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    page: bytes = field(repr=False)
+    lasting: bool
+    expires_ms: int
+
+
+class Sessions:
+    """The browsers of one gateway. Safe to call from threads.
+
+    Args:
+        household: who may be chosen, and their browsers.
+        entropy: a CSPRNG.
+
+    Attributes:
+        household: as given.
+    """
+
+    def __init__(self, household: Household, entropy: Entropy) -> None:
+        self.household = household
+        self._entropy = entropy
+        self._codes: dict[bytes, _Code] = {}
+        self._lock = threading.Lock()
+
+    def at_site(self, presented: Sequence[str]) -> Here:
+        """Who is at a browser that came to the door with these tokens."""
+        if not presented:
+            return NOBODY
+        found = self.household.browsers.by_site(_digest(presented[0])) if len(presented) == 1 else None
+        return self._here(found, opening=False)
+
+    def at_page(self, presented: Sequence[str]) -> Here:
+        """Who is at a browser that came to the agent's own page with these tokens."""
+        if not presented:
+            return NOBODY
+        return self._here(self._on_page(presented), opening=True)
+
+    def begin(self, presented: Sequence[str], name: str, pin: str, *, lasting: bool) -> str:
+        """Somebody says who they are; whoever was at this browser before has left it. Returns the page's token.
+
+        Args:
+            presented: what the browser came with.
+            name: who they say they are.
+            pin: their PIN, if they have one.
+            lasting: whether the browser is to be remembered.
+
+        Raises:
+            PersonRefused: nobody of this name may be chosen here, or the PIN is refused.
+        """
+        member = self.household.member(name)
+        if member is None:
+            raise PersonRefused("expected somebody of this household")
+        self.household.check_pin(name, pin)
+        former, browsers, now_ms = self._on_page(presented), self.household.browsers, self.household.now_ms()
+        token = self._token()
+        started = BrowserRecord(_digest(token), None, name, lasting, now_ms, now_ms, now_ms)
+        if former is not None:
+            browsers.end([former.page])
+            if former.person == name and not _is_over(former, now_ms):  # the PIN again: the site's door stays open
+                started = replace(started, site=former.site, created_at_ms=former.created_at_ms)
+        browsers.end_unused(now_ms - LASTING_IDLE_MS, now_ms - OTHERS_IDLE_MS)
+        browsers.put(started)
+        browsers.end([record.page for record in browsers.of(name)[BROWSERS_MAXIMUM:]])
+        return token
+
+    def end(self, presented: Sequence[str]) -> None:
+        """The person leaves this browser, on both origins."""
+        found = self._on_page(presented)
+        if found is not None:
+            self.household.browsers.end([found.page])
+
+    def mint(self, presented: Sequence[str]) -> str | None:
+        """A code with which this browser, and no other, is to be known at the site's door; None if nobody is here."""
+        found = self._on_page(presented)
+        now_ms = self.household.now_ms()
+        if found is None or _is_over(found, now_ms):
+            return None
+        code = self._token()
+        with self._lock:
+            self._codes = {name: held for name, held in self._codes.items() if held.expires_ms > now_ms}
+            while len(self._codes) >= _CODES_MAXIMUM:
+                del self._codes[next(iter(self._codes))]
+            self._codes[_digest(code)] = _Code(found.page, found.lasting, now_ms + 1_000 * CODE_SECONDS)
+        return code
+
+    def redeem(self, code: str) -> tuple[str, bool] | None:
+        """Turn a code into the site's token: (token, whether to keep it); None for a code that is not, or no longer."""
+        with self._lock:
+            held = self._codes.pop(_digest(code), None)
+        if held is None or self.household.now_ms() >= held.expires_ms:
+            return None
+        token = self._token()
+        return (token, held.lasting) if self.household.browsers.meet(held.page, _digest(token)) else None
+
+    def _on_page(self, presented: Sequence[str]) -> BrowserRecord | None:
+        return self.household.browsers.by_page(_digest(presented[0])) if len(presented) == 1 else None
+
+    def _here(self, found: BrowserRecord | None, *, opening: bool) -> Here:
+        now_ms = self.household.now_ms()
+        member = self.household.member(found.person) if found and not _is_over(found, now_ms) else None
+        if found is None or member is None:
+            return Here("unknown", clear=True)
+        locked = member.has_pin and now_ms - found.opened_at_ms > PIN_IDLE_MS
+        self._touch(found, now_ms, opening=opening and not locked)
+        token, form = _digest_text("door", found.page), _digest_text("form", found.page)
+        if member.kind == "child":
+            return Here("child", member, None, token, form)
+        return Here("known", member, self.household.visitor(member.name), token, form, locked=opening and locked)
+
+    def _touch(self, found: BrowserRecord, now_ms: int, *, opening: bool) -> None:
+        opened_ms = now_ms if opening else found.opened_at_ms
+        if max(now_ms - found.used_at_ms, opened_ms - found.opened_at_ms) >= _TOUCH_MS:
+            self.household.browsers.touch(found.page, now_ms, opened_ms)
+
+    def _token(self) -> str:
+        return base64.urlsafe_b64encode(self._entropy(TOKEN_BYTES)).decode().rstrip("=")
+
+
+def _is_over(record: BrowserRecord, now_ms: int) -> bool:
+    if not record.lasting:
+        return now_ms - record.used_at_ms >= OTHERS_IDLE_MS
+    return now_ms - record.used_at_ms >= LASTING_IDLE_MS or now_ms - record.created_at_ms >= LASTING_MS
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _digest_text(label: str, value: bytes) -> str:
+    """A text that says nothing about what it was made of (256 bits, base64url)."""
+    raw = hashlib.sha256(f"hearthside {label} ".encode() + value).digest()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
