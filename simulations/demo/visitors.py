@@ -61,7 +61,8 @@ class Visitor:
             raise ProcessFailed(f"{self.process.name} did not let the browser in: {entered.text}")
 
     def consent(self) -> None:
-        """Allow everything on the person's own page, by its form."""
+        """Say who is here, and allow everything on the person's own page, by its form."""
+        self.say_who()
         self._form("/consent", {"purpose": "all", "choice": "grant", **self._hidden()})
 
     def browse(self) -> int:
