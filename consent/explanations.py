@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from consent.registry import Language, Recipient, ServerRecord
+from consent.wording import Mode
 
-Viewer = Literal["device", "page", "leader", "helper", "both", "reader", "network"]
-"""Who might see anything: the last but two is leader and helper together."""
+Viewer = Literal["device", "box", "page", "leader", "helper", "both", "reader", "network"]
+"""Who might see anything: ``box`` stands for whoever runs it, ``both`` for leader and helper together."""
 RightId = Literal["withdraw", "access", "portability", "erasure", "objection", "rectification", "restriction"]
 
 
@@ -52,6 +53,7 @@ class Explanations:
     """All explanations in one language. ``{receipts_days}`` in a record's words is the operator's figure."""
 
     sights: tuple[Sight, ...]
+    boxes: tuple[tuple[Mode, Sight], ...]
     recipients: tuple[tuple[Recipient, str], ...]
     records: tuple[tuple[ServerRecord, str], ...]
     rights: tuple[Right, ...]
@@ -94,6 +96,24 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
                 "network",
                 "Whoever watches the network",
                 "That your device talks to the site's server, when and how much.",
+            ),
+        ),
+        boxes=(
+            (
+                "gateway",
+                Sight(
+                    "box",
+                    "Whoever runs the box in your household or workplace",
+                    "Everything that the agent knows about you. It never leaves the box in readable form.",
+                ),
+            ),
+            (
+                "site_edge",
+                Sight(
+                    "box",
+                    "The site, on the box that it runs",
+                    "Everything that the agent knows about you, if it looks. It never leaves the box in readable form.",
+                ),
             ),
         ),
         recipients=(("leader", "the site's operator"), ("helper", "the privacy office")),
@@ -197,6 +217,25 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
                 "Dass Ihr Gerät mit dem Server der Website spricht, wann und wie viel.",
             ),
         ),
+        boxes=(
+            (
+                "gateway",
+                Sight(
+                    "box",
+                    "Wer das Gerät in Ihrem Haushalt oder Betrieb betreibt",
+                    "Alles, was der Agent über Sie weiß. Es verlässt dieses Gerät nie in lesbarer Form.",
+                ),
+            ),
+            (
+                "site_edge",
+                Sight(
+                    "box",
+                    "Die Website, auf dem Gerät, das sie betreibt",
+                    "Alles, was der Agent über Sie weiß, wenn sie nachsieht. Es verlässt dieses Gerät nie in lesbarer "
+                    "Form.",
+                ),
+            ),
+        ),
         recipients=(("leader", "der Betreiber der Website"), ("helper", "die Datenschutzstelle")),
         records=(
             (
@@ -279,3 +318,10 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
         private_window="Ein privates Fenster hinterlässt nichts: Ohne ein Ja in ihm wird nichts aufgezeichnet.",
     ),
 }
+
+
+def sights(language: Language, mode: Mode) -> tuple[Sight, ...]:
+    """Who can see what where the agent runs in this mode; on a box, whoever runs it stands in the device's place."""
+    told = EXPLANATIONS[language]
+    box = dict(told.boxes).get(mode)
+    return told.sights if box is None else (box, *told.sights[1:])

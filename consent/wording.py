@@ -48,9 +48,18 @@ WORDING: Final[dict[Language, Wording]] = {
             ("device", "The agent runs on this device."),
             (
                 "gateway",
-                "The agent runs on a box in your household or workplace; whoever runs that box can see its data.",
+                (
+                    "The agent runs on a box in your household or workplace; whoever runs that box can see its data. "
+                    "Where it says device here, that box is meant."
+                ),
             ),
-            ("site_edge", "The agent runs on a box of the site itself; you have to trust the site with that box."),
+            (
+                "site_edge",
+                (
+                    "The agent runs on a box of the site itself; you have to trust the site with that box. Where it "
+                    "says device here, that box is meant."
+                ),
+            ),
         ),
         gpc="Your browser sends Global Privacy Control. It counts as no to everything here, unless you say yes below.",
         signal_rule="If your browser sends Global Privacy Control, it counts as no to everything here, and takes back "
@@ -85,11 +94,17 @@ WORDING: Final[dict[Language, Wording]] = {
             ("device", "Der Agent läuft auf diesem Gerät."),
             (
                 "gateway",
-                "Der Agent läuft auf einem Gerät in Ihrem Haushalt oder Betrieb; der Betreiber kann seine Daten sehen.",
+                (
+                    "Der Agent läuft auf einem Gerät in Ihrem Haushalt oder Betrieb; wer es betreibt, kann seine Daten "
+                    "sehen. Wo hier vom Gerät die Rede ist, ist dieses gemeint."
+                ),
             ),
             (
                 "site_edge",
-                "Der Agent läuft auf einem Gerät der Website selbst; damit müssen Sie der Website vertrauen.",
+                (
+                    "Der Agent läuft auf einem Gerät der Website selbst; damit müssen Sie der Website vertrauen. Wo "
+                    "hier vom Gerät die Rede ist, ist dieses gemeint."
+                ),
             ),
         ),
         gpc="Ihr Browser sendet Global Privacy Control. Das gilt hier als Nein zu allem, außer Sie sagen unten Ja.",

@@ -18,6 +18,7 @@ from consent.documents.words import references
 from consent.explanations import EXPLANATIONS
 from consent.purposes import PURPOSES
 from consent.registry import Language, Purpose, Registry
+from consent.wording import WORDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,7 @@ def _page(title: str, letters: tuple[str, ...], listed: Iterable[Activity], fact
     words = ACTIVITY_WORDS[language]
     blocks: list[Block] = [
         Paragraph(words.dated.format(date=facts.updated.isoformat(), site=facts.site)),
+        Paragraph(dict(WORDING[language].modes)[facts.mode]),
         Paragraph(words.authority_note.format(name=facts.authority_name, contact=facts.authority_contact)),
     ]
     for activity in listed:

@@ -11,7 +11,7 @@ from consent.documents.facts import Facts
 from consent.documents.pages import Block, Bullets, Heading, Page, Paragraph, Table
 from consent.documents.risks import LIMITS, QUESTIONS, RISKS, Risk
 from consent.documents.words import budget_sentences, references
-from consent.explanations import EXPLANATIONS
+from consent.explanations import EXPLANATIONS, sights
 from consent.purposes import PURPOSES
 from consent.registry import Registry
 from consent.wording import WORDING
@@ -74,7 +74,7 @@ def _description(facts: Facts, registry: Registry) -> Iterator[Block]:
         ),
     )
     yield Heading("Who can see what", 3)
-    yield Table(("who", "what"), tuple((sight.name, sight.sees) for sight in told.sights))
+    yield Table(("who", "what"), tuple((sight.name, sight.sees) for sight in sights("en", facts.mode)))
     yield Heading("What the servers keep", 3)
     yield Bullets(tuple(words.format(receipts_days=facts.receipts_days) for _, words in told.records))
     yield Heading("What the results can say about one person", 3)

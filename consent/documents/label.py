@@ -13,9 +13,10 @@ from typing import Any, Final
 from consent.documents.facts import Facts
 from consent.documents.pages import COLOURS
 from consent.documents.words import number, small
-from consent.explanations import EXPLANATIONS
+from consent.explanations import EXPLANATIONS, sights
 from consent.purposes import PURPOSES
 from consent.registry import Language, Leaves, Purpose, Registry
+from consent.wording import WORDING, Mode
 
 LABEL_VERSION: Final = 1
 
@@ -107,18 +108,18 @@ def label_document(facts: Facts, language: Language, registry: Registry = PURPOS
         "updated": facts.updated.isoformat(),
         "controller": {"name": facts.controller_name, "contact": facts.controller_contact},
         "authority": {"name": facts.authority_name, "contact": facts.authority_contact},
-        "mode": facts.mode,
+        "mode": {"id": facts.mode, "words": _mode(facts, language)},
         "raw_data_leaves": False,
         "budget": {
             "epsilon": facts.budget_epsilon,
             "delta": facts.budget_delta,
             "days": facts.budget_days,
-            "unit": "device",
+            "unit": "device level",
             "neighbours": "zero-out",
         },
         "purposes": [_purpose(purpose, language) for purpose in registry],
         "servers": {name: words.format(receipts_days=facts.receipts_days) for name, words in told.records},
-        "sights": {sight.viewer: {"name": sight.name, "sees": sight.sees} for sight in told.sights},
+        "sights": {sight.viewer: {"name": sight.name, "sees": sight.sees} for sight in sights(language, facts.mode)},
         "automated_decisions": told.automated,
         "policy_hash": registry.hash.hex(),
     }
@@ -140,11 +141,12 @@ def label_html(facts: Facts, language: Language, registry: Registry = PURPOSES) 
         page_title=escape(f"{words.title}: {facts.site}"),
         site=escape(facts.site.partition("://")[2] or facts.site),
         description=escape(words.description),
+        mode="" if facts.mode == "device" else f'<p class="mode">{escape(_mode(facts, language))}</p>',
         style=COLOURS + _STYLE,
         figures="\n".join(_figure(big, more) for big, more in _figures(facts, language, registry)),
         uses=_uses(language, registry),
         recorded=_section(words.recorded, _list(_recorded(language, registry))),
-        sights=_section(words.sights, _sights(language)),
+        sights=_section(words.sights, _sights(language, facts.mode)),
         servers=_section(words.servers, _list(servers)),
         decided=_section(words.decided, f"<p>{escape(told.automated)}</p>"),
         asked=escape(words.asked.format(contact=facts.controller_contact, authority=authority)),
@@ -154,6 +156,10 @@ def label_html(facts: Facts, language: Language, registry: Registry = PURPOSES) 
             )
         ),
     )
+
+
+def _mode(facts: Facts, language: Language) -> str:
+    return dict(WORDING[language].modes)[facts.mode]
 
 
 def _purpose(purpose: Purpose, language: Language) -> dict[str, Any]:
@@ -214,10 +220,9 @@ def _recorded(language: Language, registry: Registry) -> list[str]:
     return list(dict.fromkeys(each.text(language) for purpose in registry for each in purpose.categories))
 
 
-def _sights(language: Language) -> str:
+def _sights(language: Language, mode: Mode) -> str:
     pairs = (
-        f"<div><dt>{escape(sight.name)}</dt><dd>{escape(sight.sees)}</dd></div>"
-        for sight in EXPLANATIONS[language].sights
+        f"<div><dt>{escape(sight.name)}</dt><dd>{escape(sight.sees)}</dd></div>" for sight in sights(language, mode)
     )
     return f"<dl>{''.join(pairs)}</dl>"
 
@@ -238,6 +243,8 @@ article { max-width: 40rem; margin: 0 auto; background: var(--card); border: 2px
 header { border-bottom: .5rem solid var(--ink); padding-bottom: .7rem; }
 h1 { font-size: clamp(1.9rem, 7vw, 2.6rem); line-height: 1.05; letter-spacing: -.03em; font-weight: 800; margin: 0; }
 header p { margin: .35rem 0 0; color: var(--quiet); } header p b { color: var(--ember); }
+header .mode { background: var(--note); color: var(--ink); font-weight: 600; border-radius: .5rem;
+  padding: .5rem .8rem; }
 .figures { list-style: none; margin: 0; padding: 0; display: grid; grid-template-columns: repeat(4, auto);
   border-bottom: 1px solid var(--ink); }
 .figures li { padding: .8rem .9rem .8rem 0; }
@@ -279,7 +286,7 @@ _DOCUMENT: Final = """<!doctype html>
 <header>
 <h1 id="label">{title}</h1>
 <p id="about"><b>{site}</b> · {description}</p>
-</header>
+{mode}</header>
 <ul class="figures">
 {figures}
 </ul>

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from consent.documents.facts import Facts
 from consent.documents.pages import Block, Bullets, Heading, Page, Paragraph, Table
 from consent.documents.words import NOTICE_WORDS, NoticeWords, budget_sentences, references
-from consent.explanations import EXPLANATIONS
+from consent.explanations import EXPLANATIONS, sights
 from consent.purposes import PURPOSES
 from consent.receipts import DEFAULT_VALID_DAYS
 from consent.registry import Language, Purpose, Registry
@@ -66,9 +66,9 @@ def _lines(purpose: Purpose, language: Language, words: NoticeWords) -> tuple[st
 
 
 def _sights(facts: Facts, language: Language, _: Registry) -> Iterator[Block]:
-    words, told = NOTICE_WORDS[language], EXPLANATIONS[language]
+    words = NOTICE_WORDS[language]
     yield Heading(words.sights)
-    yield Table(words.sights_columns, tuple((sight.name, sight.sees) for sight in told.sights))
+    yield Table(words.sights_columns, tuple((sight.name, sight.sees) for sight in sights(language, facts.mode)))
     yield Paragraph(
         words.helper.format(operator=facts.helper_operator, address=facts.helper_address, contact=facts.helper_contact)
     )

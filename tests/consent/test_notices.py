@@ -134,3 +134,4 @@ def test_the_explanations_say_what_is_not_protected():
     for language in LANGUAGES:
         viewers = {sight.viewer for sight in EXPLANATIONS[language].sights}
         assert {"page", "both", "network"} <= viewers
+        assert {mode for mode, _ in EXPLANATIONS[language].boxes} == set(MODES) - {"device"}
