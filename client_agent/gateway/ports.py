@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from client_agent.history import Recorded
-from client_agent.rights import Export
-from client_agent.store.contributions import Contribution
 from client_agent.store.people import BrowserRecord, Kind
 from consent import ConsentState, Notice, Signals
 from models.events import Event
 from models.personalisation import PreparedBundle
+
+if TYPE_CHECKING:  # what is exported is decided on, too: these modules need the port's
+    from client_agent.history import Recorded
+    from client_agent.rights import Export
+    from client_agent.store.contributions import Contribution
 
 
 @dataclass(frozen=True, slots=True)
