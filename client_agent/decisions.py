@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
 from client_agent.gateway.ports import Visitor
+from client_agent.summaries import moment_of
 from consent import PERSONALISATION, PURPOSES, ConsentState, Signals, decide
 from models.personalisation import Decision, features_of
 from models.personalisation import decide as decide_content
@@ -53,9 +53,3 @@ def decision_for(visitor: Visitor, signals: Signals, context: Mapping[str, Any] 
         return None
     facts = {**moment_of(now_ms), **(context or {})}
     return decide_content(prepared, features_of(visitor.events(), prepared.bundle, now_ms, facts))
-
-
-def moment_of(now_ms: int) -> dict[str, Any]:
-    """The facts about a moment that rules may use: its hour, and whether it is at a weekend (UTC)."""
-    moment = dt.datetime.fromtimestamp(now_ms / 1_000, dt.UTC)
-    return {"hour": moment.hour, "weekend": moment.isoweekday() > 5}  # noqa: PLR2004 - Saturday is 6

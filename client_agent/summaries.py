@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from client_agent.decisions import moment_of
 from client_agent.store import AgentStore
 from models.events import (
     PROFILE_DAYS,
@@ -72,3 +72,9 @@ def stored_sessions(store: AgentStore, participant_id: str, now_ms: int) -> Iter
             visit = []
         visit.append(event)
     yield from sessionise(visit)
+
+
+def moment_of(now_ms: int) -> dict[str, Any]:
+    """The facts about a moment that rules may use: its hour, and whether it is at a weekend (UTC)."""
+    moment = dt.datetime.fromtimestamp(now_ms / 1_000, dt.UTC)
+    return {"hour": moment.hour, "weekend": moment.isoweekday() > 5}  # noqa: PLR2004 - Saturday is 6
