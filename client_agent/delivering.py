@@ -9,6 +9,7 @@ erasure overtook waits in the outbox, without its person, until the leader has c
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,15 +20,17 @@ from client_agent.consenting import ConsentKeeper, TakenBack
 from client_agent.enrolment import Pins
 from client_agent.errors import NotEnrolled
 from client_agent.store import AgentStore, Farewell, StoredReceipt
-from client_agent.store.consents import ReceiptState
+from client_agent.store.consents import ConsentRow, ReceiptState
 from client_agent.store.reports import TakenReport
-from consent import ConsentError, Row, confirm, receipt_digest, verify_countersignature
+from consent import ConsentError, confirm, receipt_digest, verify_countersignature
 from models.wire.enrolment import BATCH_MAXIMUM, ReceiptResult, SubmittedReceipt
 from models.wire.message import to_base64
 from models.wire.problems import PROBLEM_TYPES, ProblemError, problem_code
 from models.wire.rounds import SealedWithdrawal, WithdrawalAnswer, WithdrawalNotice
 
 _log = logging.getLogger(__name__)
+_AGAIN = 3
+"""How often a choice is signed again in one delivery: once does for an honest leader, and a lying one gains nothing."""
 
 
 class Courier:
@@ -45,6 +48,7 @@ class Courier:
         self._clock = clock
         self._keeper = ConsentKeeper(store, pins, clock)
         self._refused_farewells: set[int] = set()
+        self._again: Counter[str] = Counter()
 
     def tell_both(self, leader: LeaderConnection, helper: HelperConnection) -> list[ProblemError]:
         """Tell the leader and the helper at the same time; what could not be delivered waits in the store.
@@ -68,6 +72,7 @@ class Courier:
             ProblemError: the leader cannot be reached; what waits is sent by a later call.
         """
         confirmed = 0
+        self._again.clear()
         while True:
             with self._store.transaction():  # together: another process may erase the participants
                 waiting = self._store.consents.waiting(BATCH_MAXIMUM)
@@ -186,32 +191,92 @@ class Courier:
             raise ProblemError("bad-signature", "expected a confirmation of this choice, got another's")
 
     def _settle(self, waiting: Sequence[StoredReceipt], results: Sequence[ReceiptResult]) -> int:
+        """Keep what the leader answered, in one transaction: no other process records a choice in between."""
         settled: list[tuple[str, bytes, str | None, ReceiptState]] = []
-        rows: dict[str, Row] = {}
         problem: ProblemError | None = None
-        for item, result in zip(waiting, results, strict=True):
-            if result.countersignature is not None:
-                try:
-                    row = self._confirmation(item, result.countersignature)
-                except ProblemError as bad:  # no confirmation; it holds nobody else's up
-                    problem = bad
-                    continue
-                if row is not None:
-                    rows[item.participant_id] = row
-                settled.append((item.participant_id, item.digest, result.countersignature, "confirmed"))
-            elif result.problem is not None and PROBLEM_TYPES[problem_code(result.problem)].retry:
-                problem = ProblemError(problem_code(result.problem), result.problem.detail)
-            else:
-                settled.append((item.participant_id, item.digest, None, "refused"))
         with self._store.transaction():
-            # Nothing is written about somebody whom another process erased while the leader answered.
-            self._store.consents.append((who, row) for who, row in rows.items() if self._store.participants.has(who))
+            for item, result in zip(waiting, results, strict=True):
+                if result.countersignature is not None:
+                    try:
+                        self._confirm(item, result.countersignature)
+                    except ProblemError as bad:  # no confirmation; it holds nobody else's up
+                        problem = bad
+                        continue
+                    settled.append((item.participant_id, item.digest, result.countersignature, "confirmed"))
+                elif result.problem is not None and PROBLEM_TYPES[problem_code(result.problem)].retry:
+                    problem = ProblemError(problem_code(result.problem), result.problem.detail)
+                else:
+                    settled.append((item.participant_id, item.digest, None, "refused"))
+                    self._go_beyond(item, result.last_epoch)
             self._store.consents.settle(settled)
         if problem is not None:
             raise problem
         return sum(state == "confirmed" for _, _, _, state in settled)
 
-    def _confirmation(self, item: StoredReceipt, countersignature: str) -> Row | None:
+    def _go_beyond(self, item: StoredReceipt, last_epoch: int | None) -> None:
+        """Sign a choice again that was refused because the leader is further; the next turn of ``deliver`` sends it."""
+        self._again[item.participant_id] += 1
+        told = last_epoch is not None and self._again[item.participant_id] <= _AGAIN
+        if told and self._store.participants.has(item.participant_id):
+            self._keeper.sign_again(item, last_epoch or 0)
+
+    def _confirm(self, item: StoredReceipt, countersignature: str) -> None:
+        """Append the row that keeps a countersignature, unless a later choice, or an erasure, has overtaken it.
+
+        Raises:
+            ProblemError: ``bad-signature``: it does not confirm this choice, whether that was overtaken or not.
+        """
+        self._check(item.jws, countersignature)
+        try:
+            state = self._keeper.state_of(item.participant_id)
+        except NotEnrolled:
+            return
+        if state.receipt != item.digest or state.countersigned or state.fault is not None:
+            return
+        try:
+            after, row = confirm(state, countersignature, self._clock.now_ms() // 1_000)
+        except ConsentError as error:
+            raise ProblemError("bad-signature", str(error)) from None
+        self._store.consents.append([ConsentRow(item.participant_id, row, after.epoch)])
+
+    def _check(self, jws: str, countersignature: str) -> None:
+        try:
+            confirmed = verify_countersignature(countersignature, self._pins.leader_key)
+        except ConsentError as error:
+            raise ProblemError("bad-signature", str(error)) from None
+        if confirmed.receipt != receipt_digest(jws):
+            raise ProblemError("bad-signature", "expected a confirmation of this choice, got another's")
+
+    def _settle(self, waiting: Sequence[StoredReceipt], results: Sequence[ReceiptResult]) -> int:
+        """Keep what the leader answered, in one transaction: no other process records a choice in between."""
+        settled: list[tuple[str, bytes, str | None, ReceiptState]] = []
+        problem: ProblemError | None = None
+        with self._store.transaction():
+            for item, result in zip(waiting, results, strict=True):
+                if result.countersignature is not None:
+                    try:
+                        self._confirm(item, result.countersignature)
+                    except ProblemError as bad:  # no confirmation; it holds nobody else's up
+                        problem = bad
+                        continue
+                    settled.append((item.participant_id, item.digest, result.countersignature, "confirmed"))
+                elif result.problem is not None and PROBLEM_TYPES[problem_code(result.problem)].retry:
+                    problem = ProblemError(problem_code(result.problem), result.problem.detail)
+                else:
+                    settled.append((item.participant_id, item.digest, None, "refused"))
+                    self._go_beyond(item, result.last_epoch)
+            self._store.consents.settle(settled)
+        if problem is not None:
+            raise problem
+        return sum(state == "confirmed" for _, _, _, state in settled)
+
+    def _go_beyond(self, item: StoredReceipt, last_epoch: int) -> None:
+        """Sign a choice again that was refused because the leader is further; the next turn of ``deliver`` sends it."""
+        self._again[item.participant_id] += 1
+        if self._again[item.participant_id] <= _AGAIN and self._store.participants.has(item.participant_id):
+            self._keeper.sign_again(item, last_epoch)
+
+    def _confirmation(self, item: StoredReceipt, countersignature: str) -> ConsentRow | None:
         """The ledger row that keeps a countersignature; None if a later choice, or an erasure, has overtaken it.
 
         Raises:
@@ -225,7 +290,8 @@ class Courier:
         if state.receipt != item.digest or state.countersigned:
             return None
         try:
-            return confirm(state, countersignature, self._clock.now_ms() // 1_000)[1]
+            after, row = confirm(state, countersignature, self._clock.now_ms() // 1_000)
+            return ConsentRow(item.participant_id, row, after.epoch)
         except ConsentError as error:
             raise ProblemError("bad-signature", str(error)) from None
 

@@ -77,6 +77,11 @@ def _kept_since_ms(clock: Clock) -> int:
     return clock.now_ms() - PROFILE_DAYS * _DAY_SECONDS * 1_000
 
 
+def _look(agent: Agent, clock: Clock) -> None:
+    """Compare the store with its mirror and note the time, however long a service takes to answer."""
+    agent.store.consents.look(clock.now_ms() // 1_000, clock.monotonic_seconds())
+
+
 class Resident:
     """What the resident process does besides serving.
 
@@ -89,7 +94,6 @@ class Resident:
 
     def __init__(self, agent: Agent, clock: Clock, poll_seconds: float, worker_options: Sequence[str] = ()) -> None:
         self._agent = agent
-        self._clock = clock
         self._poll_seconds = poll_seconds
         self._worker_options = tuple(worker_options)
         self._leader = agent.leader()
@@ -97,6 +101,7 @@ class Resident:
         self._lanes = (
             Lane("choices to the helper", lambda: courier.tell_helper(helper), poll_seconds),
             Lane("choices to the leader", lambda: courier.deliver(leader), poll_seconds),
+            Lane("mirror and clocks", lambda: _look(agent, clock), poll_seconds),
             Lane("retention", lambda: agent.store.events.erase_before(_kept_since_ms(clock)), _DAY_SECONDS),
         )
         self._worker: subprocess.Popen[bytes] | None = None
@@ -136,8 +141,7 @@ class Resident:
             self._worker.wait()
 
     def step(self) -> None:
-        """Look at the store's mirror, then at the work; start the worker or fetch the bundle if there is something new."""
-        self._agent.store.consents.look(self._clock.now_ms() // 1_000, self._clock.monotonic_seconds())
+        """Look at the work, start the worker or fetch the bundle where there is something new."""
         try:
             work = self._leader.work()
             if work.rounds:
