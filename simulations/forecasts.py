@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from models.queries.coverage import CoverageQuestion
 from models.queries.noisy_mean import MeanQuestion
 from models.wire.frames import FRAMING_BYTES
 from privacy.accounting.planning import Alternative, Forecast, Plan, alternatives, declared_epsilon, forecast, remedies
-from privacy.accounting.precision import Comparison, Encoding, Histogram, Mean, Question, Training
+from privacy.accounting.precision import Comparison, Coverage, Encoding, Histogram, Mean, Question, Training
 from privacy.secure_sum import SumParameters
 from privacy.secure_sum.reports import SEAL_BYTES
 
@@ -44,6 +45,9 @@ def _vector(question: Question) -> tuple[int, float]:
     if isinstance(question, Comparison):  # a device fills the slot of its own arm, as one of personas does
         arm = MeanQuestion(1, 0.5, question.count_weight)
         return 2 * arm.dimension, arm.clip_norm
+    if isinstance(question, Coverage):
+        coverage = CoverageQuestion(tuple(range(1, question.bands)), question.purposes)
+        return coverage.dimension, coverage.clip_norm
     if isinstance(question, Histogram):  # 1 in the device's own cell
         return question.cells, 1.0
     if isinstance(question, Training):  # the update, in clipping norms

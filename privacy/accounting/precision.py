@@ -213,6 +213,43 @@ class Mean:
 
 
 @dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which share of a band of devices granted a purpose: a mean of signs, plus or minus 1, halved.
+
+    Attributes:
+        bands: of activity, equally large here, at least 1.
+        purposes: asked about, at least 1.
+        share: expected share that granted, in (0, 1).
+    """
+
+    bands: int
+    purposes: int
+    share: float
+
+    def __post_init__(self) -> None:
+        _share("share", self.share)
+        if self.bands < 1 or self.purposes < 1:
+            raise EventInvalid(f"expected at least one band and purpose, got {self.bands!r} and {self.purposes!r}")
+
+    @property
+    def count_weight(self) -> float:
+        """Of the count entry, beside signs of 1: it balances the noise of shares and counts."""
+        return math.pow(self.purposes, 0.25)
+
+    def precision(self, sample: Sample) -> Precision:
+        """As a mean of signs with deviation ``2 sqrt(share (1 - share))`` around ``2 share - 1``, halved."""
+        spread = 2 * math.sqrt(self.share * (1 - self.share))
+        signs = Mean(1.0, spread, 2 * self.share - 1, self.count_weight, 1 / self.bands).precision(sample)
+        return replace(
+            signs,
+            unit="share of a band's devices",
+            noise=signs.noise / 2,
+            coins=signs.coins / 2,
+            people=signs.people / 2,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """The difference of two arms' rates, such as conversions: in each arm a mean of 0 or 1 over those exposed.
 

@@ -26,6 +26,8 @@ _EXAMPLES = """Examples:
 
   hearthside plan comparison --devices 100000 --expected .05 --exposed .5 --json
 
+  hearthside plan coverage --devices 20000 --expected .9 --bands 4 --purposes 3
+
   hearthside plan train --devices 20000 --rounds 100 --q .05 --parameters 642 --noise 2
 """
 _MOST_ENTRIES = 1_000_000
@@ -39,6 +41,7 @@ class Kind(StrEnum):
     MEAN = "mean"
     HISTOGRAM = "histogram"
     COMPARISON = "comparison"
+    COVERAGE = "coverage"
     TRAIN = "train"
 
 
@@ -79,13 +82,16 @@ def plan(
     ] = None,
     cohort: Annotated[int, typer.Option(help="Reports below which nothing is released.", min=2)] = 100,
     expected: Annotated[
-        float, typer.Option(help="Expected share of yes, or the control arm's rate.", callback=inside)
+        float,
+        typer.Option(help="Expected share of yes, of a purpose's grants, or the control arm's rate.", callback=inside),
     ] = 0.1,
     low: Annotated[float, typer.Option(help="Least value (mean).")] = 0.0,
     high: Annotated[float, typer.Option(help="Largest value (mean).")] = 1.0,
     spread: Annotated[
         float | None, typer.Option(help="Standard deviation over people (mean); left out: the worst case.")
     ] = None,
+    bands: Annotated[int, typer.Option(help="Bands of activity (coverage).", min=1, max=32)] = 4,
+    purposes: Annotated[int, typer.Option(help="Purposes that are asked about (coverage).", min=1, max=16)] = 3,
     cells: Annotated[int, typer.Option(help="Cells (histogram).", min=2, max=65_536)] = 10,
     exposed: Annotated[
         float, typer.Option(help="Share of reports with a value (mean) or in an arm (comparison).", callback=fraction)
@@ -106,7 +112,7 @@ def plan(
     """
     from privacy.accounting import AccountingError
     from privacy.accounting.planning import Budget, Plan, Population
-    from privacy.accounting.precision import Comparison, Count, Histogram, Mean, Training
+    from privacy.accounting.precision import Comparison, Count, Coverage, Histogram, Mean, Training
     from simulations.forecasts import Answer
 
     if kind is Kind.MEAN and not -math.inf < low < high < math.inf:
@@ -121,6 +127,7 @@ def plan(
             Kind.MEAN: lambda: Mean(half, half if spread is None else spread, share=exposed),
             Kind.HISTOGRAM: lambda: Histogram(cells),
             Kind.COMPARISON: lambda: Comparison(expected, split, exposed, power, significance),
+            Kind.COVERAGE: lambda: Coverage(bands, purposes, expected),
             Kind.TRAIN: lambda: Training(parameters, agreement),
         }
         asked = Plan(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulations.test_commands import hearthside
 
-KINDS = ("count", "proportion", "mean", "histogram", "comparison", "train")
+KINDS = ("count", "proportion", "mean", "histogram", "comparison", "coverage", "train")
 
 
 @pytest.mark.parametrize("kind", KINDS)
