@@ -239,62 +239,6 @@ class Courier:
             raise ProblemError("bad-signature", str(error)) from None
         self._store.consents.append([ConsentRow(item.participant_id, row, after.epoch)])
 
-    def _check(self, jws: str, countersignature: str) -> None:
-        try:
-            confirmed = verify_countersignature(countersignature, self._pins.leader_key)
-        except ConsentError as error:
-            raise ProblemError("bad-signature", str(error)) from None
-        if confirmed.receipt != receipt_digest(jws):
-            raise ProblemError("bad-signature", "expected a confirmation of this choice, got another's")
-
-    def _settle(self, waiting: Sequence[StoredReceipt], results: Sequence[ReceiptResult]) -> int:
-        """Keep what the leader answered, in one transaction: no other process records a choice in between."""
-        settled: list[tuple[str, bytes, str | None, ReceiptState]] = []
-        problem: ProblemError | None = None
-        with self._store.transaction():
-            for item, result in zip(waiting, results, strict=True):
-                if result.countersignature is not None:
-                    try:
-                        self._confirm(item, result.countersignature)
-                    except ProblemError as bad:  # no confirmation; it holds nobody else's up
-                        problem = bad
-                        continue
-                    settled.append((item.participant_id, item.digest, result.countersignature, "confirmed"))
-                elif result.problem is not None and PROBLEM_TYPES[problem_code(result.problem)].retry:
-                    problem = ProblemError(problem_code(result.problem), result.problem.detail)
-                else:
-                    settled.append((item.participant_id, item.digest, None, "refused"))
-                    self._go_beyond(item, result.last_epoch)
-            self._store.consents.settle(settled)
-        if problem is not None:
-            raise problem
-        return sum(state == "confirmed" for _, _, _, state in settled)
-
-    def _go_beyond(self, item: StoredReceipt, last_epoch: int) -> None:
-        """Sign a choice again that was refused because the leader is further; the next turn of ``deliver`` sends it."""
-        self._again[item.participant_id] += 1
-        if self._again[item.participant_id] <= _AGAIN and self._store.participants.has(item.participant_id):
-            self._keeper.sign_again(item, last_epoch)
-
-    def _confirmation(self, item: StoredReceipt, countersignature: str) -> ConsentRow | None:
-        """The ledger row that keeps a countersignature; None if a later choice, or an erasure, has overtaken it.
-
-        Raises:
-            ProblemError: ``bad-signature``: it does not confirm this choice, whether that was overtaken or not.
-        """
-        self._check(item.jws, countersignature)
-        try:
-            state = self._keeper.state_of(item.participant_id)
-        except NotEnrolled:
-            return None
-        if state.receipt != item.digest or state.countersigned:
-            return None
-        try:
-            after, row = confirm(state, countersignature, self._clock.now_ms() // 1_000)
-            return ConsentRow(item.participant_id, row, after.epoch)
-        except ConsentError as error:
-            raise ProblemError("bad-signature", str(error)) from None
-
     def _device_id(self, participant_id: str) -> bytes:
         device_id = self._store.participants.get(participant_id).device_id
         if device_id is None:
