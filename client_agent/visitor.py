@@ -9,14 +9,19 @@ from collections.abc import Callable, Collection, Sequence
 from client_agent.clocks import Clock
 from client_agent.consenting import ConsentKeeper
 from client_agent.enrolment import Pins
+from client_agent.erasing import erase_person
 from client_agent.federation.budgets import inspect
 from client_agent.gateway.ports import Budget, Sent
+from client_agent.history import Recorded, recount
 from client_agent.profiles import stored_events
+from client_agent.rights import Export, gather
 from client_agent.store import AgentStore
-from consent import ConsentState, Notice
+from client_agent.store.contributions import Contribution
+from consent import ConsentState, Notice, Parties, Signals, make_record, write_record
 from models.events import PROFILE_DAYS, Event
 from models.personalisation import PreparedBundle
 from models.wire.limits import PROMISED_DAYS
+from privacy.crypto import SigningKey
 
 _DAY_MS = 86_400_000
 _SHORT = 8
@@ -27,8 +32,8 @@ class StoredVisitor:
     """The gateway's ``Visitor`` over the store. Safe to call from threads.
 
     Consent is read again whenever anybody's has changed, in this process or another; events are kept parsed, and those
-    whose retention is over are let go of here when they are asked for, and deleted from the store at the start and daily
-    by the resident (``Events.erase_before``).
+    whose retention is over are let go of here when they are asked for, and deleted from the store at the start and
+    daily by the resident (``Events.erase_before``).
 
     Args:
         store: the agent's store.
@@ -49,6 +54,7 @@ class StoredVisitor:
         chosen: Callable[[], None],
     ) -> None:
         self._store = store
+        self._pins = pins
         self._keeper = ConsentKeeper(store, pins, clock)
         self._record = store.participants.get(participant_id)
         self._clock = clock
@@ -167,13 +173,16 @@ class StoredVisitor:
 
     def consent_record(self) -> bytes:
         """The whole consent ledger in one file that anyone can verify elsewhere."""
-        return write_record(self._keeper.record_of(self._record.participant_id))
+        who, consents, key = self._record.participant_id, self._store.consents, SigningKey(self._record.seed)
+        with self._store.transaction():
+            rows, receipts = consents.rows_of(who), consents.receipts_of(who)
+        confirmations = [receipt.countersignature for receipt in receipts if receipt.countersignature is not None]
+        parties = Parties(key.verify_key, self._pins.leader_key, self._record.site, who)
+        return write_record(make_record(key, parties, rows, confirmations, self.now_ms() // 1_000))
 
     def everything(self, signals: Signals) -> Export:
         """All that is held about the person on every site, read as it is written out."""
-        return gather(
-            self._store, self._pins, self._record.person, self._clock, bundle=self._bundle(), signals=signals
-        )
+        return gather(self._store, self._pins, self._record.person, self._clock, bundle=self._bundle(), signals=signals)
 
     def erase_everything(self) -> None:
         """Take back every yes and delete all about the person; the services hear as soon as they answer."""
