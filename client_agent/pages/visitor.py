@@ -1,14 +1,13 @@
 """The visitor's page: what is consented, collected, concluded, sent and spent; on the agent's own origin.
 
-It works with no leader in reach: everything on it is on this device.
+It works with no leader in reach: everything on it is on this device. It has no script: what a person presses is a form.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import math
-from collections import Counter
-from collections.abc import Sequence
+import hmac
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
@@ -17,27 +16,28 @@ import jinja2
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from client_agent.decisions import decision_for
+from client_agent.exporting import csv_zip_pieces, json_pieces
 from client_agent.gateway.door import problem_response, signals_of
-from client_agent.gateway.ports import Sent, Visitor
-from consent import PURPOSES, ConsentState, Signals, decide, notice
-from consent.policy import RULES
-from consent.wording import WORDING, Mode
+from client_agent.gateway.ports import Visitor
+from client_agent.pages.access import table, tables
+from client_agent.pages.languages import negotiate
+from client_agent.pages.view import Shown, facts
+from consent import PURPOSES, notice, well_known_gpc
+from consent.registry import Language
+from consent.wording import Mode
 from models.wire.problems import ProblemError
 
-RECENT_EVENTS: Final = 12
-_HEADERS: Final = {"cache-control": "no-store", "referrer-policy": "same-origin"}
-"""``same-origin`` and not the guards' ``no-referrer``: under the latter browsers send ``Origin: null`` with forms."""
-_SAVED: Final = {
-    "granted": "Saved: your answer is yes.",
-    "declined": "Saved: your answer is no.",
-    "erased": "Everything that was collected is deleted.",
-}
-_WORDLESS_EPSILON: Final = 12.0
-"""Above it the factor e^epsilon says nothing that a person could use."""
+FORM_SCOPE: Final = "hearthside.form"
+"""Where the ASGI scope carries the text of the person's forms, when several people have pages on this origin."""
+POLICY_UPDATED: Final = dt.date(2026, 11, 22)
+"""When this page last said how it treats Global Privacy Control; changes with what it does about it."""
+_HEADERS: Final = {"cache-control": "no-store", "referrer-policy": "origin"}
+"""``origin`` and not the guards' ``no-referrer``: under the latter browsers send ``Origin: null`` with forms."""
+_DONE: Final = frozenset({"granted", "declined", "erased"})
+_PAGES_MAXIMUM: Final = 1_000_000
 _FILES: Final = resources.files("client_agent.pages")
 
 
@@ -56,12 +56,13 @@ class VisitorPage:
         self._origin = origin
         self._site_url = site_url
         self._mode: Mode = mode
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("client_agent.pages"), autoescape=True, undefined=jinja2.StrictUndefined
+        self._templates = jinja2.Environment(
+            loader=jinja2.PackageLoader("client_agent.pages"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
         )
-        environment.filters["moment"] = _moment
-        environment.filters["size"] = _size
-        self._template = environment.get_template("visitor.html")
         self._style = _FILES.joinpath("static", "page.css").read_bytes()
 
     def application(self) -> Starlette:
@@ -71,165 +72,142 @@ class VisitorPage:
                 Route("/", self._show, methods=["GET"]),
                 Route("/consent", self._choose, methods=["POST"]),
                 Route("/erase", self._erase, methods=["POST"]),
+                Route("/everything", self._everything, methods=["GET"]),
+                Route("/erase-everything", self._ask_to_erase, methods=["GET"]),
+                Route("/erase-everything", self._erase_everything, methods=["POST"]),
                 Route("/export.json", self._export, methods=["GET"]),
+                Route("/export.zip", self._export_tables, methods=["GET"]),
+                Route("/consent-record.json", self._record, methods=["GET"]),
+                Route("/.well-known/gpc.json", self._gpc, methods=["GET"]),
                 Route("/static/page.css", self._css, methods=["GET"]),
             ],
-            exception_handlers={ProblemError: problem_response},
+            exception_handlers={ProblemError: problem_response, _Stale: _look_again},
         )
 
     async def _show(self, request: Request) -> Response:
-        facts = await run_in_threadpool(self._facts, signals_of(request))
-        done = {"done": request.query_params.get("done", ""), "done_purpose": request.query_params.get("purpose", "")}
-        return HTMLResponse(self._template.render(saved=_SAVED, factor=_factor, **done, **facts), headers=_HEADERS)
+        shown = self._shown(request)
+        found = await run_in_threadpool(facts, self._visitor, signals_of(request), shown)
+        done, purpose = (request.query_params.get(name, "") for name in ("done", "purpose"))
+        known = purpose if PURPOSES.find(purpose) else ""
+        return self._rendered(
+            "visitor.html", shown, {"done": done if done in _DONE else "", "done_purpose": known, **found}
+        )
+
+    async def _everything(self, request: Request) -> Response:
+        """The right of access: every table, or one of them a page at a time."""
+        shown, name = self._shown(request), request.query_params.get("table", "")
+        export = await run_in_threadpool(self._visitor.everything, signals_of(request))
+        if not name:
+            found = await run_in_threadpool(tables, export, shown.language)
+            return self._rendered("visitor_everything.html", shown, {"tables": found, "page": 0})
+        page = _page_number(request.query_params.get("page", "1"))
+        one = await run_in_threadpool(table, export, name, page, shown.language)
+        if one is None:
+            raise ProblemError("not-found", "expected the name of a table of this page")
+        return self._rendered("visitor_everything.html", shown, {"tables": [one], "page": page})
+
+    async def _choose(self, request: Request) -> Response:
+        form = await self._form(request)
+        asked, choice = form.get("purpose", ""), form.get("choice", "")
+        names = {purpose.id for purpose in PURPOSES} if asked == "all" else {asked}
+        if any(PURPOSES.find(name) is None for name in names) or choice not in {"grant", "decline"}:
+            raise ProblemError("malformed", "expected a declared purpose and a choice")
+        shown = self._shown(request, form)
+        seen = notice(shown.site, shown.language, mode=self._mode, gpc=signals_of(request).gpc)
+        granted, declined = (names, set[str]()) if choice == "grant" else (set[str](), names)
+        await run_in_threadpool(self._visitor.choose, granted, declined, seen)
+        await run_in_threadpool(self._forget_if_declined)
+        done = "granted" if choice == "grant" else "declined"
+        return _back({"done": done, "purpose": asked, "lang": shown.language}, f"{asked}-{choice}")
+
+    async def _erase(self, request: Request) -> Response:
+        shown = self._shown(request, await self._form(request))
+        await run_in_threadpool(self._visitor.erase_events)
+        return _back({"done": "erased", "lang": shown.language}, "collected")
+
+    async def _ask_to_erase(self, request: Request) -> Response:
+        return self._rendered("visitor_erase.html", self._shown(request), {})
+
+    async def _erase_everything(self, request: Request) -> Response:
+        """The second step: the page that asked sent this form. The answer is all that is left to show."""
+        form = await self._form(request)
+        if form.get("sure") != "yes":
+            raise ProblemError("malformed", "expected the form of the page that asks once more")
+        await run_in_threadpool(self._visitor.erase_everything)
+        return self._rendered("visitor_erased.html", self._shown(request, form), {})
+
+    async def _export(self, request: Request) -> Response:
+        export = await run_in_threadpool(self._visitor.everything, signals_of(request))
+        return StreamingResponse(json_pieces(export), media_type="application/json", headers=self._download("json"))
+
+    async def _export_tables(self, request: Request) -> Response:
+        export = await run_in_threadpool(self._visitor.everything, signals_of(request))
+        return StreamingResponse(csv_zip_pieces(export), media_type="application/zip", headers=self._download("zip"))
+
+    async def _record(self, request: Request) -> Response:
+        del request
+        record = await run_in_threadpool(self._visitor.consent_record)
+        return Response(record, media_type="application/json", headers=self._download("json", "consent-"))
+
+    async def _gpc(self, request: Request) -> Response:
+        del request
+        return JSONResponse(well_known_gpc(POLICY_UPDATED))
 
     async def _css(self, request: Request) -> Response:
         del request
         return Response(self._style, media_type="text/css", headers={"cache-control": "max-age=300"})
 
-    async def _choose(self, request: Request) -> Response:
-        form = await self._form(request)
-        purposes = form.get("purpose", [])
-        names = {purpose.id for purpose in PURPOSES} if purposes == ["all"] else set(purposes)
-        choice = form.get("choice", [""])[0]
-        if not names or any(PURPOSES.find(name) is None for name in names) or choice not in {"grant", "decline"}:
-            raise ProblemError("malformed", "expected a declared purpose and a choice")
-        shown = notice(self._visitor.site, "en", mode=self._mode, gpc=signals_of(request).gpc)
-        granted, declined = (names, set()) if choice == "grant" else (set(), names)
-        await run_in_threadpool(self._visitor.choose, granted, declined, shown)
-        await run_in_threadpool(self._forget_if_declined)
-        return _back("granted" if choice == "grant" else "declined", purposes[0] if len(purposes) == 1 else "all")
-
-    async def _erase(self, request: Request) -> Response:
-        await self._form(request)
-        await run_in_threadpool(self._visitor.erase_events)
-        return _back("erased")
-
-    async def _export(self, request: Request) -> Response:
-        document = await run_in_threadpool(self._document, signals_of(request))
-        name = f'attachment; filename="hearthside-{self._visitor.site}.json"'
-        return JSONResponse(document, headers={**_HEADERS, "content-disposition": name})
-
-    async def _form(self, request: Request) -> dict[str, list[str]]:
-        """The fields of a form that this page itself sent."""
+    async def _form(self, request: Request) -> dict[str, str]:
+        """The fields of a form that this page itself sent, while the same person was here."""
         if request.headers.get("origin") != self._origin:
             raise ProblemError("wrong-origin", f"expected forms from {self._origin}")
         if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
             raise ProblemError("unsupported-media-type", "expected a form")
         try:
-            return parse_qs((await request.body()).decode("ascii"), max_num_fields=32)
+            fields = parse_qs((await request.body()).decode("ascii"), max_num_fields=8)
         except ValueError:
             raise ProblemError("malformed", "expected a form") from None
+        form = {name: values[0] for name, values in fields.items()}
+        if not hmac.compare_digest(form.get("person", "").encode(), _form_text(request).encode()):
+            raise _Stale
+        return form
 
     def _forget_if_declined(self) -> None:
         """Events without any purpose left to read them are deleted at once."""
         if not self._visitor.consent().granted:
             self._visitor.erase_events()
 
-    def _facts(self, signals: Signals) -> dict[str, Any]:
-        """Everything on the page."""
-        state, events = self._visitor.consent(), self._visitor.events()
-        decision, prepared, sent = decision_for(self._visitor, signals), self._visitor.bundle(), self._visitor.sent()
-        modules = {module.module_id: module.title for module in prepared.bundle.modules} if prepared else {}
-        segments = {segment.segment_id: segment.title for segment in prepared.bundle.segments} if prepared else {}
-        return {
-            "site": self._visitor.site,
-            "site_url": self._site_url,
-            "mode": self._mode,
-            "mode_text": dict(WORDING["en"].modes)[self._mode],
-            "notice": notice(self._visitor.site, "en", mode=self._mode, gpc=signals.gpc),
-            "labels": WORDING["en"],
-            "gpc": signals.gpc or state.gpc_seen,
-            "purposes": self._purposes(state, signals),
-            "kinds": Counter(event.kind for event in events).most_common(),
-            "event_count": len(events),
-            "recent": sorted(events, key=lambda event: -event.at_ms)[:RECENT_EVENTS],
-            "decision": decision,
-            "bundle": prepared.bundle if prepared else None,
-            "module_titles": modules,
-            "segment_titles": segments,
-            "sent": sent,
-            "left": _left(sent),
-            "titles": {purpose.id: purpose.text("en").title for purpose in PURPOSES},
-            "sent_total": sum(row.size_bytes for row in sent),
-            "budget": self._visitor.budget(),
-        }
+    def _shown(self, request: Request, form: Mapping[str, str] | None = None) -> Shown:
+        asked = form.get("lang") if form is not None else request.query_params.get("lang")
+        language: Language = negotiate(asked, request.headers.get("accept-language", ""))
+        return Shown(self._visitor.site, self._site_url, language, self._mode, _form_text(request))
 
-    def _purposes(self, state: ConsentState, signals: Signals) -> list[dict[str, Any]]:
-        now = self._visitor.now_ms() // 1_000
-        return [
-            {
-                "id": p.id,
-                "text": p.text("en"),
-                "days": p.retention_days,
-                "on": answer.allowed,
-                "declined": any(name == p.id for name, _ in state.declined),
-                "rule": RULES[answer.rule],
-            }
-            for p in PURPOSES
-            for answer in (decide("use", p.id, state, signals, now),)
-        ]
+    def _rendered(self, template: str, shown: Shown, found: Mapping[str, Any]) -> HTMLResponse:
+        body = self._templates.get_template(template).render(**shown.words(), **found)
+        return HTMLResponse(body, headers={**_HEADERS, "vary": "accept-language", "content-language": shown.language})
 
-    def _document(self, signals: Signals) -> dict[str, Any]:
-        """Everything about this person, for taking along; it does not say which reports were null."""
-        decision, budget = decision_for(self._visitor, signals), self._visitor.budget()
-        return {
-            "version": 1,
-            "site": self._visitor.site,
-            "exported_at_ms": self._visitor.now_ms(),
-            "consent_receipts": list(self._visitor.receipts()),
-            "events": [event.document() for event in self._visitor.events()],
-            "persona": decision.persona if decision else None,
-            "segments": list(decision.segments) if decision else [],
-            "intent_score": decision.intent_score if decision else None,
-            "sent": [
-                {"purpose": row.purpose, "reports": row.reports, "bytes": row.size_bytes}
-                for row in self._visitor.sent()
-            ],
-            "contract": {"epsilon": budget.cap_epsilon, "delta": budget.delta} if budget else None,
-        }
+    def _download(self, suffix: str, prefix: str = "") -> dict[str, str]:
+        name = f"hearthside-{prefix}{self._visitor.site}.{suffix}".replace(":", "-")
+        return {**_HEADERS, "content-disposition": f'attachment; filename="{name}"'}
 
 
-def _back(done: str, purpose: str = "") -> RedirectResponse:
-    """Back to the page, to where the person was: the next Tab goes on from there."""
-    one = purpose not in {"", "all"}
-    query = urlencode({"done": done, **({"purpose": purpose} if one else {})})
-    section = f"purpose-{purpose}" if one else ("choices" if purpose else "collected")
-    return RedirectResponse(f"/?{query}#{section}", status_code=303, headers=_HEADERS)
+class _Stale(Exception):
+    """A form of another person's page, or of one who has come back since: nothing is recorded."""
 
 
-def _left(sent: Sequence[Sent]) -> list[dict[str, Any]]:
-    """What left by purpose, the purposes for which nothing did among them."""
-    by_purpose = {row.purpose: row for row in sent}
-    known = {purpose.id: purpose for purpose in PURPOSES}
-    return [
-        {
-            "title": known[name].text("en").title if name in known else name,
-            "never": name in known and known[name].leaves == "nothing",
-            "reports": row.reports if row else 0,
-            "size_bytes": row.size_bytes if row else 0,
-            "each": _each(row) if row else "",
-        }
-        for name in [*known, *(name for name in by_purpose if name not in known)]
-        for row in (by_purpose.get(name),)
-    ]
+async def _look_again(request: Request, error: Exception) -> Response:
+    del request, error
+    return RedirectResponse("/people?said=stale", status_code=303, headers=_HEADERS)
 
 
-def _each(row: Sent) -> str:
-    """The bytes of one report; every report of a study has the same, studies differ."""
-    share, rest = divmod(row.size_bytes, max(row.reports, 1))
-    return f"{share:,}" if not rest else f"about {share:,}"
+def _form_text(request: Request) -> str:
+    return str(request.scope.get(FORM_SCOPE, ""))
 
 
-def _factor(figure: float) -> str:
-    """e^epsilon, in words: the factor by which a conclusion may become more likely."""
-    return f"{math.exp(figure):.3g}" if figure <= _WORDLESS_EPSILON else "practically any number of"
+def _page_number(text: str) -> int:
+    return min(int(text), _PAGES_MAXIMUM) if text.isascii() and text.isdigit() and int(text) else 1
 
 
-def _moment(at_ms: int) -> str:
-    return dt.datetime.fromtimestamp(at_ms / 1_000, dt.UTC).strftime("%d %b, %H:%M:%S UTC")
-
-
-def _size(size_bytes: int) -> str:
-    if size_bytes < 10_000:  # noqa: PLR2004 - below it exact bytes read better
-        return f"{size_bytes:,} bytes"
-    return f"{size_bytes / 1_000:,.0f} kB" if size_bytes < 10_000_000 else f"{size_bytes / 1_000_000:,.1f} MB"  # noqa: PLR2004 - likewise
+def _back(query: dict[str, str], place: str) -> RedirectResponse:
+    """Back to the page, to the button that was pressed: it has the focus again, and says what was saved."""
+    return RedirectResponse(f"/?{urlencode(query)}#{place}", status_code=303, headers=_HEADERS)

@@ -83,7 +83,8 @@ class Visitor:
         deadline = time.monotonic() + _BUNDLE_SECONDS
         while time.monotonic() < deadline:
             self.process.check()
-            persona = self.browser.get(f"{self.page}/export.json").json()["persona"]
+            concluded = self.browser.get(f"{self.page}/export.json").json()["decisions"]
+            persona = next((row["value"] for row in concluded if row["name"] == "persona"), None)
             if persona is not None:
                 slots = self._post("decide", {"slots": [slot], "category": "home", "path": "/"}, token)["slots"]
                 return str(persona), str(slots[slot]["module"]) if slot in slots else DEFAULT_CONTENT

@@ -8,6 +8,7 @@ import numpy as np
 from client_agent.errors import PersonRefused, PinRefused
 from client_agent.gateway.ports import Budget, Member, Sent
 from client_agent.gateway.sessions import Sessions
+from client_agent.rights import Column, Export, Section
 from consent import Parties, decline, grant, observe_gpc, open_ledger, record, sign_receipt
 from models.events import FeatureSpec
 from models.personalisation import prepare
@@ -71,6 +72,7 @@ class MemoryVisitor:
         self.prepared = prepare(bundle) if bundle else None
         self.sent_rows: list[Sent] = []
         self.spent: Budget | None = None
+        self.recorded, self.contributed, self.erased = [], [], False
 
     def now_ms(self):
         return self._now_ms()
@@ -112,6 +114,24 @@ class MemoryVisitor:
 
     def receipts(self):
         return self.jws
+
+    def history(self):
+        return self.recorded
+
+    def contributions(self):
+        return self.contributed
+
+    def consent_record(self):
+        return b"{}"
+
+    def everything(self, signals):
+        del signals
+        rows = [(event.at_ms, event.kind) for event in self.events()]
+        columns = (Column("at_ms", "when"), Column("kind", "what happened"))
+        return Export("me", self.now_ms(), (Section("events", "Collected.", columns, lambda: iter(rows)),))
+
+    def erase_everything(self):
+        self.erased = True
 
 
 class MemoryBrowsers:

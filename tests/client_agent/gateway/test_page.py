@@ -1,6 +1,9 @@
 """The visitor's page: everything about the person, on an origin of its own, with forms that only it can send."""
 
+import io
 import json
+import re
+import zipfile
 
 import httpx
 import pytest
@@ -30,9 +33,15 @@ def browser(visitor):
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), **options)
 
 
-async def choose(web, purpose, choice, origin=ORIGIN):
+async def hidden(web):
+    """The text that binds this person's forms to their page."""
+    return re.search(r'name="person" value="([^"]*)"', (await web.get("/")).text)[1]
+
+
+async def choose(web, purpose, choice, origin=ORIGIN, **fields):
     headers = {"origin": origin} if origin else {}
-    return await web.post("/consent", data={"purpose": purpose, "choice": choice}, headers=headers)
+    data = {"purpose": purpose, "choice": choice, "person": await hidden(web), **fields}
+    return await web.post("/consent", data=data, headers=headers)
 
 
 def looked_at(category, count=4):
@@ -87,7 +96,7 @@ async def test_the_page_says_what_the_device_concludes_and_why():
         await choose(web, "all", "grant")
         visitor.append_events(looked_at("sale"))
         text = (await web.get("/")).text
-    for words in ("bargain hunter", "27 %", "New here", "persona.label", "default content", "48,200", "0.750", "1.250"):
+    for words in ("bargain hunter", "27%", "New here", "persona.label", "default content", "48,200", "0.750", "1.250"):
         assert words in text, words
 
 
@@ -162,18 +171,18 @@ async def test_hostile_event_text_is_shown_as_text():
     assert "&lt;img src=x&gt;" in text
 
 
-async def test_the_export_is_complete_and_says_nothing_of_nulls_or_budget_left():
-    """Receipts, events, conclusions and what left; not the spend, which tells about coins and budgets."""
+async def test_everything_can_be_taken_along_as_one_file_or_as_tables():
+    """Both downloads hold every row, name themselves after the site, and are never kept by a cache."""
     visitor = MemoryVisitor(demo_bundle())
-    visitor.spent = Budget(0.75, 2.0, 1e-5, 30.0, 1.25)
     async with browser(visitor) as web:
-        await choose(web, "all", "grant")
         visitor.append_events(looked_at("sneakers"))
-        document = json.loads((await web.get("/export.json")).content)
-    assert document["persona"] == "sneaker lover"
-    assert len(document["events"]) == 4
-    assert document["consent_receipts"] == visitor.receipts()
-    assert "0.75" not in json.dumps(document)
+        one, tables = await web.get("/export.json"), await web.get("/export.zip")
+    assert len(json.loads(one.content)["events"]) == 4
+    with zipfile.ZipFile(io.BytesIO(tables.content)) as archive:
+        assert archive.read("events.csv").decode("utf-8-sig").count("dwell") == 4
+    for answer, suffix in ((one, "json"), (tables, "zip")):
+        assert answer.headers["content-disposition"] == f'attachment; filename="hearthside-{SITE}.{suffix}"'
+        assert answer.headers["cache-control"] == "no-store"
 
 
 async def test_other_hosts_are_refused():
@@ -188,5 +197,6 @@ async def test_global_privacy_control_is_named_and_a_choice_made_under_it_counts
     async with browser(visitor) as web:
         assert "Global Privacy Control is on" in (await web.get("/", headers={"sec-gpc": "1"})).text
         headers = {"origin": ORIGIN, "sec-gpc": "1"}
-        await web.post("/consent", data={"purpose": "persona", "choice": "grant"}, headers=headers)
+        fields = {"purpose": "persona", "choice": "grant", "person": await hidden(web)}
+        await web.post("/consent", data=fields, headers=headers)
     assert visitor.state.grant_of("persona").despite_gpc
