@@ -203,11 +203,14 @@ class Consents:
         return [row[0] for row in self._database.fetch(statement, (participant_id,))]
 
     def add_receipts(self, receipts: Iterable[StoredReceipt], segment: int = 0) -> None:
-        """Store receipts that were signed in a segment of time. Part of the caller's transaction."""
+        """Store receipts that were signed in a segment of time. Part of the caller's transaction.
+
+        The same choice twice within a second is the same receipt, byte for byte; it is stored once.
+        """
         receipts = list(receipts)
         self._database.run_many(
             "INSERT INTO receipts (participant_id, digest, jws, countersignature, state, clock_segment)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             [(r.participant_id, r.digest, r.jws, r.countersignature, r.state, segment) for r in receipts],
         )
         self.made_here.update(receipt.digest for receipt in receipts)
