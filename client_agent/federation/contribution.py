@@ -20,7 +20,7 @@ null that may no longer be replaced, so neither coin nor seed is ever drawn twic
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -33,6 +33,7 @@ from client_agent.federation.trust import VerifiedRound
 from client_agent.store import CONTRACT, LedgerRow, StoredReport
 from client_agent.store.reports import RESERVED
 from consent import NO_SIGNALS, ConsentState, Signals, decide
+from consent.signals import Subject
 from models.wire.frames import ReportFrame, encode_report
 from models.wire.studies import CoverageQuery, Query
 from privacy.accounting import NO_QUOTAS, Charge, LedgerError, LedgerState, Quotas, Times, charge, is_charged
@@ -58,6 +59,7 @@ class Participant:
         device_id: as the leader knows it (16 bytes).
         consent: what stands.
         budget: the person's, shared with the person's other participants.
+        subject: who the person is; a child contributes nothing, whatever stands.
     """
 
     participant_id: str
@@ -65,6 +67,7 @@ class Participant:
     device_id: bytes
     consent: ConsentState
     budget: Budget
+    subject: Subject = "known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ def may_contribute(
 
 def may_send(participant: Participant, purpose: str, now_seconds: int, signals: Signals = NO_SIGNALS) -> bool:
     """The same gate by the purpose: it is asked again when a report leaves, be its round long forgotten here."""
-    return decide("contribute", purpose, participant.consent, signals, now_seconds).allowed
+    return decide("contribute", purpose, participant.consent, _of(participant, signals), now_seconds).allowed
 
 
 def granted_of(
@@ -172,10 +175,12 @@ def granted_of(
     """
     if not isinstance(query, CoverageQuery):
         return ()
-    decisions = (
-        (name, decide("contribute", name, participant.consent, signals, now_seconds)) for name in query.purposes
-    )
-    return tuple(name for name, decision in decisions if decision.allowed)
+    return tuple(name for name in query.purposes if may_send(participant, name, now_seconds, signals))
+
+
+def _of(participant: Participant, signals: Signals) -> Signals:
+    """The signals with what the household says of the person; a signal can only take consent away."""
+    return signals if participant.subject == "known" else replace(signals, subject=participant.subject)
 
 
 def reserve(
