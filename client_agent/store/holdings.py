@@ -114,6 +114,7 @@ FACTS: Final[Mapping[str, str]] = MappingProxyType(
         "consents-change": "a counter of changes",
         "consents-before": "a digest over the ends of all consent ledgers, before the last change",
         "participants-change": "a counter of changes",
+        "people-change": "a counter of changes",
         "contract": "terms of the budget; installed",
         "quotas": "shares of the budget by purpose; installed",
         "local-contracts": "terms of studies' local layers; the studies', not a person's",
