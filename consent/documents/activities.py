@@ -180,7 +180,7 @@ def _page(title: str, letters: tuple[str, ...], listed: Iterable[Activity], fact
     for activity in listed:
         rows = tuple(zip(letters, activity.entries, strict=True))
         blocks += [Heading(activity.title), Table((words.field, words.entry), rows)]
-    return Page(language, title, tuple(blocks))
+    return Page(language, title, tuple(blocks), facts.origin)
 
 
 def _csv(header: tuple[str, ...], listed: Iterable[Activity]) -> str:

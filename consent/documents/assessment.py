@@ -35,7 +35,7 @@ def assessment_page(facts: Facts, registry: Registry = PURPOSES) -> Page:
     """The pack for one site, in English."""
     parts = (_opening, _description, _necessity, _risks, _limits, _questions)
     blocks = tuple(block for part in parts for block in part(facts, registry))
-    return Page("en", f"Impact-assessment pack (GDPR Art. 35): {facts.site}", blocks)
+    return Page("en", f"Impact-assessment pack (GDPR Art. 35): {facts.site}", blocks, facts.origin)
 
 
 def _opening(facts: Facts, _: Registry) -> Iterator[Block]:

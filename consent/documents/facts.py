@@ -94,6 +94,11 @@ class Facts:
         metadata=_about("documents.updated", "date that the documents carry", dt.date(2026, 1, 31))
     )
 
+    @property
+    def origin(self) -> str:
+        """Whose documents these are, and of when: the line at their foot."""
+        return f"{self.controller_name}, {self.updated.isoformat()}"
+
 
 def read_facts(text: str) -> Facts:
     """Read the operator's facts from TOML.

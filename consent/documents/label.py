@@ -55,7 +55,7 @@ WORDS: Final[dict[Language, LabelWords]] = {
         off="Off",
         off_more="until you say yes",
         raw="None",
-        raw_more="of the raw data leaves",
+        raw_more="of the raw data leaves the device",
         budget="ε {epsilon}",
         budget_more="privacy budget per device in any {days} days (zero-out), δ {delta}",
         kept="{days} days",
@@ -70,7 +70,7 @@ WORDS: Final[dict[Language, LabelWords]] = {
         servers="Kept by the servers",
         decided="Automated decisions",
         asked="Questions: {contact}. Complaints: {authority}.",
-        source="{controller}, {date}. Made from the registry of purposes {hash}.",
+        source="{origin}. Made from the registry of purposes {hash}.",
     ),
     "de": LabelWords(
         title="Datenschutz auf einen Blick",
@@ -93,7 +93,7 @@ WORDS: Final[dict[Language, LabelWords]] = {
         servers="Bei den Diensten aufbewahrt",
         decided="Automatische Entscheidungen",
         asked="Fragen: {contact}. Beschwerden: {authority}.",
-        source="{controller}, {date}. Erzeugt aus dem Verzeichnis der Zwecke {hash}.",
+        source="{origin}. Erzeugt aus dem Verzeichnis der Zwecke {hash}.",
     ),
 }
 
@@ -150,11 +150,7 @@ def label_html(facts: Facts, language: Language, registry: Registry = PURPOSES) 
         servers=_section(words.servers, _list(servers)),
         decided=_section(words.decided, f"<p>{escape(told.automated)}</p>"),
         asked=escape(words.asked.format(contact=facts.controller_contact, authority=authority)),
-        source=escape(
-            words.source.format(
-                controller=facts.controller_name, date=facts.updated.isoformat(), hash=registry.hash.hex()[:12]
-            )
-        ),
+        source=escape(words.source.format(origin=facts.origin, hash=registry.hash.hex()[:12])),
     )
 
 
@@ -236,10 +232,10 @@ def _list(items: list[str]) -> str:
 
 
 _STYLE: Final = """* { box-sizing: border-box; }
-body { margin: 0; padding: 1.5rem 1rem; background: var(--paper); color: var(--ink);
+html { background: var(--paper); padding: 1.5rem 1rem; }
+body { max-width: 40rem; margin: 0 auto; background: var(--card); color: var(--ink); border: 2px solid var(--ink);
+  border-radius: .9rem; padding: 1.4rem 1.6rem 1.1rem;
   font: .95rem/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
-article { max-width: 40rem; margin: 0 auto; background: var(--card); border: 2px solid var(--ink);
-  border-radius: .9rem; padding: 1.4rem 1.6rem 1.1rem; }
 header { border-bottom: .5rem solid var(--ink); padding-bottom: .7rem; }
 h1 { font-size: clamp(1.9rem, 7vw, 2.6rem); line-height: 1.05; letter-spacing: -.03em; font-weight: 800; margin: 0; }
 header p { margin: .35rem 0 0; color: var(--quiet); } header p b { color: var(--ember); }
@@ -264,11 +260,11 @@ dl { margin: 0; } dl div { display: grid; grid-template-columns: 11rem 1fr; gap:
 dt { font-weight: 500; } dd { margin: 0; color: var(--quiet); }
 footer { font-size: .82rem; color: var(--quiet); padding-top: .7rem; } footer p { margin: .15rem 0; }
 @media (max-width: 36rem) {
-  article { padding: 1.1rem; } .figures { grid-template-columns: 1fr 1fr; }
+  html { padding: .75rem; } body { padding: 1.1rem; } .figures { grid-template-columns: 1fr 1fr; }
   .figures li:nth-child(3) { border-left: 0; padding-left: 0; }
   .figures li:nth-child(n + 3) { border-top: 1px solid var(--line); }
   td { white-space: normal; } dl div { grid-template-columns: 1fr; padding: .35rem 0; } }
-@media print { body { padding: 0; } }"""
+@media print { html { padding: 0; } }"""
 _DOCUMENT: Final = """<!doctype html>
 <html lang="{language}">
 <head>
@@ -281,12 +277,11 @@ _DOCUMENT: Final = """<!doctype html>
 </style>
 </head>
 <body>
-<main>
-<article aria-labelledby="label" aria-describedby="about">
 <header>
-<h1 id="label">{title}</h1>
-<p id="about"><b>{site}</b> · {description}</p>
+<h1>{title}</h1>
+<p><b>{site}</b> · {description}</p>
 {mode}</header>
+<main>
 <ul class="figures">
 {figures}
 </ul>
@@ -295,12 +290,11 @@ _DOCUMENT: Final = """<!doctype html>
 {sights}
 {servers}
 {decided}
+</main>
 <footer>
 <p>{asked}</p>
 <p>{source}</p>
 </footer>
-</article>
-</main>
 </body>
 </html>
 """

@@ -53,11 +53,13 @@ class Page:
         language: of its text.
         title: its heading.
         blocks: its content; `backticks` mark what is typed or copied.
+        origin: whose document it is, and of when.
     """
 
     language: Language
     title: str
     blocks: tuple[Block, ...]
+    origin: str
 
 
 def markdown(page: Page) -> str:
@@ -67,8 +69,18 @@ def markdown(page: Page) -> str:
 
 def html(page: Page) -> str:
     """The page as one HTML file: no script, nothing loaded."""
-    body = "\n".join(part for block in page.blocks for part in _html(block))
-    return _DOCUMENT.format(language=page.language, title=escape(page.title), style=STYLE, body=body)
+    parts: list[str] = []
+    under = page.title
+    for block in page.blocks:
+        under = block.text if isinstance(block, Heading) else under
+        parts += _html(block, under)
+    return _DOCUMENT.format(
+        language=page.language,
+        title=escape(page.title),
+        style=STYLE,
+        body="\n".join(parts),
+        origin=escape(page.origin),
+    )
 
 
 def _markdown(block: Block) -> str:
@@ -84,7 +96,8 @@ def _markdown(block: Block) -> str:
             return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
-def _html(block: Block) -> Iterator[str]:
+def _html(block: Block, under: str) -> Iterator[str]:
+    """A block's lines; a table is called after the heading that it stands under."""
     match block:
         case Heading(text, level):
             yield f"<h{level}>{_inline(text)}</h{level}>"
@@ -93,7 +106,9 @@ def _html(block: Block) -> Iterator[str]:
         case Bullets(items):
             yield "<ul>" + "".join(f"<li>{_inline(item)}</li>" for item in items) + "</ul>"
         case Table(columns, rows):
-            yield '<div class="scroll" tabindex="0" role="region" aria-label="' + escape(columns[0]) + '"><table>'
+            name = escape(under)
+            yield f'<div class="scroll" tabindex="0" role="region" aria-label="{name}"><table>'
+            yield f"<caption>{name}</caption>"
             yield "<thead><tr>" + "".join(f'<th scope="col">{_inline(c)}</th>' for c in columns) + "</tr></thead>"
             yield "<tbody>"
             for first, *rest in rows:
@@ -142,10 +157,12 @@ COLOURS: Final = (
 STYLE: Final = (
     COLOURS
     + """* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; max-width: 50rem; padding: 2.5rem 1.25rem 2rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.6 system-ui, -apple-system, "Segoe UI", sans-serif; }
-main { max-width: 50rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
-h1 { font-size: clamp(1.7rem, 4vw, 2.3rem); line-height: 1.2; letter-spacing: -.015em; margin: 0 0 1rem; }
+footer { margin-top: 2.5rem; border-top: 1px solid var(--line); color: var(--quiet); font-size: .9rem; }
+caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+h1 { font-size: clamp(1.7rem, 4vw, 2.3rem); line-height: 1.2; letter-spacing: -.015em; margin: 0 0 1rem;
+  overflow-wrap: anywhere; }
 h2 { font-size: 1.3rem; margin: 2.5rem 0 .6rem; padding-top: 1.1rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1.05rem; margin: 1.6rem 0 .3rem; color: var(--ember); }
 p, ul { margin: .5rem 0; } li { margin: .3rem 0; } ul { padding-left: 1.2rem; }
@@ -169,10 +186,15 @@ _DOCUMENT: Final = """<!doctype html>
 </style>
 </head>
 <body>
-<main>
+<header>
 <h1>{title}</h1>
+</header>
+<main>
 {body}
 </main>
+<footer>
+<p>{origin}</p>
+</footer>
 </body>
 </html>
 """

@@ -22,7 +22,7 @@ def privacy_notice(facts: Facts, language: Language, registry: Registry = PURPOS
         Paragraph(words.dated.format(date=facts.updated.isoformat())),
         *(block for part in parts for block in part(facts, language, registry)),
     )
-    return Page(language, words.title.format(site=facts.site), blocks)
+    return Page(language, words.title.format(site=facts.site), blocks, facts.origin)
 
 
 def _who(facts: Facts, language: Language, _: Registry) -> Iterator[Block]:
