@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from client_agent.clocks import Clock, boot_id
@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 LEDGER_LOST = "ledger lost"
 """Purpose of the row that spends what is left when the ledger is not the one that the mirror remembers."""
 _LOST, _TERMS, _ELAPSED, _SIGNED = "ledger-lost", "contract", "elapsed", "signed-seconds"
+_MOVED = "owner hidden"
 _LOCAL, _QUOTAS = "local-contracts", "quotas"
 
 
@@ -41,7 +42,7 @@ class Budget:
     """One person's budget on this device, for all sites and leaders.
 
     Attributes:
-        owner: the person's local name.
+        owner: the person's pseudonym in this store's ledgers.
         contract: the ledger of everything released about the device.
         local: by study, the ledgers of the local layer.
     """
@@ -74,12 +75,15 @@ class Budgets:
         with store.transaction():
             self._lost = self._loss()
             self._stored, self._heads = store.ledgers.rows(), store.ledgers.heads()
-            self._load()
+            moved = store.ledgers.hide_owners() or {}
+            self._load(moved)
+            self._move_local(moved)
         store.facts.put(_TERMS, contract.terms())
         store.facts.put(_QUOTAS, json.dumps(dict(quotas.shares)).encode())
 
-    def of(self, owner: str) -> Budget:
+    def of(self, person: str) -> Budget:
         """A person's budget; an empty one, or a spent one after a loss, for somebody new."""
+        owner = self._store.ledgers.owner_of(person)
         if owner not in self._budgets:
             with self._store.transaction():
                 bodies = self._bodies(owner, CONTRACT)
@@ -87,7 +91,7 @@ class Budgets:
         return self._budgets[owner]
 
     def forget(self, owner: str) -> None:
-        """Read a person's ledgers again when they are next asked for: an erasure rewrote them in another process."""
+        """Read an owner's ledgers again when they are next asked for: an erasure rewrote them in another process."""
         self._budgets.pop(owner, None)
         self._forgotten.add(owner)
 
@@ -111,22 +115,25 @@ class Budgets:
         self._store.facts.put(_SIGNED, str(signed).encode())
         return Times(signed, elapsed.total_seconds)
 
-    def exhaust(self, owners: Iterable[str], reason: str) -> None:
+    def exhaust(self, people: Iterable[str], reason: str) -> None:
         """Spend everything that people have left, durably: a device whose past cannot be known."""
         with self._store.transaction():
             times = self.read_times()
-            spent = [(owner, *forfeit(self.of(owner).contract, times, reason)) for owner in owners]
-            self._store.ledgers.append(LedgerRow(owner, CONTRACT, row) for owner, _, row in spent)
-        for owner, state, _ in spent:
-            self._budgets[owner].contract = state
+            budgets = [self.of(person) for person in people]
+            spent = [(budget, *forfeit(budget.contract, times, reason)) for budget in budgets]
+            self._store.ledgers.append(LedgerRow(budget.owner, CONTRACT, row) for budget, _, row in spent)
+        for budget, state, _ in spent:
+            budget.contract = state
 
-    def forget_rounds(self, owner: str) -> None:
-        """Erase what a ledger says about studies and rounds, and keep its spend: one carried row remains."""
-        budget = self.of(owner)
+    def forget_rounds(self, person: str) -> None:
+        """Erase what a person's ledgers say about studies and rounds, and keep the spend: one carried row in each."""
+        budget = self.of(person)
         with self._store.transaction():
-            state, rows = reopen(budget.contract, self.contract, owner, self.read_times(), "erased")
-            self._store.ledgers.replace(owner, CONTRACT, rows)
-        budget.contract = state
+            budget.contract = self._carried(budget.contract, self.contract, (budget.owner, CONTRACT), "erased")
+            for study, contract in _local_contracts(self._store).items():
+                if (budget.owner, study) in self._store.ledgers.names():
+                    state = self.local(budget, study, contract)
+                    budget.local[study] = self._carried(state, contract, (budget.owner, study), "erased")
 
     def _remember_local(self, study: str, contract: Contract) -> None:
         """Keep the terms of a study's local layer, so that ``inspect`` can read its ledgers without the study."""
@@ -135,17 +142,43 @@ class Budgets:
             packed = {name: terms.terms().hex() for name, terms in {**known, study: contract}.items()}
             self._store.facts.put(_LOCAL, json.dumps(packed).encode())
 
-    def _load(self) -> None:
+    def _carried(self, old: LedgerState, contract: Contract, ledger: tuple[str, str], reason: str) -> LedgerState:
+        """Put one row with the spend in the place of a ledger's rows. Part of the caller's transaction."""
+        state, rows = reopen(old, contract, ledger[0], self.read_times(), reason)
+        self._store.ledgers.replace(*ledger, rows)
+        return state
+
+    def _move_local(self, moved: Mapping[str, str]) -> None:
+        """Carry the local layers' spend over to the pseudonyms.
+
+        Where a study's terms are unknown the rows go along as they are: they do not verify for another owner, so that
+        all that the study may cost counts as spent.
+        """
+        known = _local_contracts(self._store)
+        for name, study in [key for key in self._ledgers() if key[0] in moved and key[1] != CONTRACT]:
+            bodies, owner = self._stored.pop((name, study), []), moved[name]
+            self._forgotten.add(owner)
+            if study not in known:
+                self._store.ledgers.rename(name, study, owner)
+                continue
+            self._carried(self._replayed(name, study, known[study], bodies), known[study], (owner, study), _MOVED)
+            self._store.ledgers.replace(name, study, ())
+
+    def _ledgers(self) -> list[tuple[str, str]]:
+        return sorted(self._stored.keys() | self._heads.keys())
+
+    def _load(self, moved: Mapping[str, str]) -> None:
         stored_terms = self._store.facts.get(_TERMS)
         before = read_terms(stored_terms) if stored_terms else self.contract
-        owners = [key for key in self._stored if key[1] == CONTRACT]
-        for owner, _ in owners:
-            state = self._replayed(owner, CONTRACT, before, self._stored.pop((owner, CONTRACT)))
-            if before.terms() != self.contract.terms():
+        for owner, _ in [key for key in self._ledgers() if key[1] == CONTRACT]:
+            state = self._replayed(owner, CONTRACT, before, self._stored.pop((owner, CONTRACT), []))
+            if owner in moved or before.terms() != self.contract.terms():
                 self._store.reports.bar_rounds()  # a ledger that is reopened forgets which rounds it paid for
-                state, rows = reopen(state, self.contract, owner, self.read_times(), "contract changed")
-                self._store.ledgers.replace(owner, CONTRACT, rows)
-            self._budgets[owner] = Budget(owner, state)
+                reason = _MOVED if owner in moved else "contract changed"
+                state = self._carried(state, self.contract, (moved.get(owner, owner), CONTRACT), reason)
+            if owner in moved:
+                self._store.ledgers.replace(owner, CONTRACT, ())
+            self._budgets[moved.get(owner, owner)] = Budget(moved.get(owner, owner), state)
 
     def _bodies(self, owner: str, name: str) -> list[bytes]:
         """A ledger's rows as read at the start, or as they stand where that reading was overtaken."""
@@ -220,9 +253,10 @@ class Spend:
     local: dict[str, float]
 
 
-def inspect(store: AgentStore, owner: str, clock: Clock) -> Spend | None:
+def inspect(store: AgentStore, person: str, clock: Clock) -> Spend | None:
     """Read a person's spend without changing anything; None before a worker ever charged on this device."""
     with store.transaction():
+        owner = store.ledgers.owner_of(person)
         terms, stored = store.facts.get(_TERMS), store.facts.get(_ELAPSED)
         if terms is None or stored is None:
             return None
@@ -271,9 +305,9 @@ def _local_contracts(store: AgentStore) -> dict[str, Contract]:
     return {study: read_terms(bytes.fromhex(packed)) for study, packed in stored.items()}
 
 
-def forget_rounds(store: AgentStore, owner: str, clock: Clock) -> None:
-    """Erase what a person's ledger says about studies and rounds, and keep its spend. Run at an erasure."""
+def forget_rounds(store: AgentStore, person: str, clock: Clock) -> None:
+    """Erase what a person's ledgers say about studies and rounds, and keep its spend. Run at an erasure."""
     terms = store.facts.get(_TERMS)
     if terms is not None:
         stored_quotas = Quotas(json.loads(store.facts.get(_QUOTAS) or b"{}"))
-        Budgets(store, read_terms(terms), clock, stored_quotas).forget_rounds(owner)
+        Budgets(store, read_terms(terms), clock, stored_quotas).forget_rounds(person)

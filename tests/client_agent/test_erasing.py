@@ -107,7 +107,7 @@ def test_an_erasure_between_making_and_storing_wins(world, store, other, monkeyp
     monkeypatch.setattr(federation, "_reserve", erased_meanwhile)
     assert {r.participant.participant_id for r in federation.reserve_all(found)} == set(ids[1:])
     assert store.reports.answered(found.key) == set(ids[1:])
-    assert store.ledgers.rows_of("person-0", "") == []
+    assert store.ledgers.rows_of(store.ledgers.owner_of("person-0"), "") == []
 
 
 def test_an_older_store_goes_on_counting_where_it_was(tmp_path, monkeypatch):
