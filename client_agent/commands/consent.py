@@ -1,34 +1,55 @@
-"""``hearthside-agent consent``: show, grant and withdraw, purpose by purpose."""
+"""``hearthside-agent consent``: show, grant, withdraw, verify and export, purpose by purpose."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from client_agent.commands.options import DEFAULT_PERSON, HOME, AsJson, Folder, Person, people_named, say
 
+if TYPE_CHECKING:  # the store's parts are loaded when a command runs, not for its help
+    from client_agent.agent import Agent
+    from client_agent.consenting import ConsentKeeper, TakenBack
+    from client_agent.store import ParticipantRecord
+    from consent import ConsentState, Verified
+
 app = typer.Typer(
-    rich_markup_mode=None, help="Show, grant and withdraw consent, purpose by purpose.", no_args_is_help=True
+    rich_markup_mode=None,
+    help="Show, grant and withdraw consent, purpose by purpose; prove it to anybody.",
+    no_args_is_help=True,
 )
 
 
-@app.command("show", epilog="Example: hearthside-agent consent show --json")
-def show(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: AsJson = False) -> None:
-    """What stands, purpose by purpose."""
-    from consent import NO_SIGNALS, PURPOSES, decide
+@app.command("show", epilog="Example: hearthside-agent consent show --gates --language de")
+def show(
+    person: Person = DEFAULT_PERSON,
+    language: Annotated[Literal["en", "de"], typer.Option(help="Of titles and rules.")] = "en",
+    folder: Folder = HOME,
+    *,
+    gates: Annotated[bool, typer.Option("--gates", help="Also what each of the four gates answers.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What stands, purpose by purpose: yes or no, by which rule and receipt, until when, and who confirmed it."""
+    from client_agent.commands.findings import standing_json, standing_lines
+    from client_agent.overview import overview
+    from consent import NO_SIGNALS
 
-    keeper, participant_id, now_ms = _keeper(folder, person)
-    state = keeper.state_of(participant_id)
-    rows = {}
-    for purpose in PURPOSES:
-        decision = decide("use", purpose.id, state, NO_SIGNALS, now_ms // 1_000)
-        rows[purpose.id] = {"granted": decision.allowed, "rule": decision.rule, "title": purpose.text("en").title}
-    document = {"epoch": state.epoch, "confirmed_by_leader": state.countersigned, "purposes": rows}
-    lines = [f"{'yes' if row['granted'] else 'no ':<4} {name:<16} {row['title']}" for name, row in rows.items()]
-    say(document, "\n".join(lines), as_json=as_json)
+    agent, keeper, record, now = _opened(folder, person)
+    state = keeper.state_of(record.participant_id)
+    receipts = agent.store.consents.receipts_of(record.participant_id)
+    found = overview(state, receipts, NO_SIGNALS, now, language)
+    document = {
+        "epoch": state.epoch,
+        "confirmed_by_leader": state.countersigned,
+        "fault": state.fault,
+        "purposes": {item.purpose: standing_json(item, gates=gates) for item in found},
+    }
+    say(document, "\n".join(line for item in found for line in standing_lines(item, gates=gates)), as_json=as_json)
 
 
 @app.command("grant", epilog="Example: hearthside-agent consent grant measurement persona")
@@ -40,9 +61,9 @@ def grant(
     as_json: AsJson = False,
 ) -> None:
     """Grant purposes; in force at once."""
-    keeper, participant_id, _ = _keeper(folder, person)
-    _chosen(lambda: keeper.grant(participant_id, purposes))
-    _deliver(folder)
+    agent, keeper, record, _ = _opened(folder, person)
+    _chosen(lambda: keeper.grant(record.participant_id, purposes))
+    _deliver(agent)
     say({"granted": sorted(purposes)}, f"granted: {', '.join(sorted(purposes))}", as_json=as_json)
 
 
@@ -54,11 +75,118 @@ def withdraw(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Refuse purposes or take them back; in force at once, queued reports included."""
-    keeper, participant_id, _ = _keeper(folder, person)
-    _chosen(lambda: keeper.withdraw(participant_id, purposes))
-    _deliver(folder)
-    say({"withdrawn": purposes or "all"}, f"withdrawn: {', '.join(purposes or ['everything'])}", as_json=as_json)
+    """Refuse purposes or take them back; in force at once, and says what was deleted and what cannot be undone."""
+    from client_agent.commands.findings import withdrawal_lines
+
+    agent, keeper, record, _ = _opened(folder, person)
+    taken = _chosen(lambda: keeper.withdraw(record.participant_id, purposes))
+    _deliver(agent)
+    found = _withdrawn(agent, record, purposes, taken)
+    say(found, "\n".join(withdrawal_lines(found)), as_json=as_json)
+
+
+@app.command(
+    "verify", epilog="Example: hearthside-agent consent verify consent.json --leader-fingerprint abcd-efgh-..."
+)
+def verify(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            exists=True, dir_okay=False, allow_dash=True, help="A consent record, from anybody; none: this agent's own."
+        ),
+    ] = None,
+    leader_fingerprint: Annotated[
+        str, typer.Option(help="The leader's fingerprint, from paper or another channel; needed for a file.")
+    ] = "",
+    device_fingerprint: Annotated[str, typer.Option(help="The device's fingerprint, where it is known.")] = "",
+    person: Person = DEFAULT_PERSON,
+    folder: Folder = HOME,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Verify a consent record, offline and without an agent; exit code 1 with row and reason if it does not hold."""
+    from client_agent.commands.findings import verified_lines
+    from consent import verify_record
+
+    if file is None:
+        found = _own_record_verified(folder, person)
+    elif not leader_fingerprint:
+        raise typer.BadParameter("expected the leader's fingerprint: no key is believed because it is in the file")
+    else:
+        found = verify_record(_read(file), leader_fingerprint, device_fingerprint or None)
+    say(found.document(), "\n".join(verified_lines(found)), as_json=as_json)
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+@app.command("export", epilog="Example: hearthside-agent consent export --out consent.json")
+def export(
+    person: Person = DEFAULT_PERSON,
+    out: Annotated[Path | None, typer.Option(help="A file to write; none: standard output.")] = None,
+    folder: Folder = HOME,
+) -> None:
+    """Write the consent record: every choice with its signatures, for anybody to verify with consent verify."""
+    from client_agent.evidence import consent_record
+    from consent import write_record
+
+    agent, _, record, now = _opened(folder, person)
+    data = write_record(consent_record(agent.store, agent.pins.leader_key, record, now))
+    if out is None:
+        sys.stdout.write(data.decode("utf-8"))
+        return
+    handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it is personal: for its owner's eyes
+    with os.fdopen(handle, "wb") as opened:
+        opened.write(data)
+
+
+def _own_record_verified(folder: Path, person: str) -> Verified:
+    """The agent's own ledger, as a stranger would verify it, and as far as the keyring's mirror covers it."""
+    from dataclasses import replace
+
+    from client_agent.evidence import consent_record
+    from consent import RecordFault, verify_record, write_record
+
+    agent, keeper, record, now = _opened(folder, person)
+    document = consent_record(agent.store, agent.pins.leader_key, record, now)
+    found = verify_record(write_record(document), agent.pins.leader_key.fingerprint)
+    state: ConsentState = keeper.state_of(record.participant_id)
+    if found.holds and state.fault is not None:
+        return replace(found, standing=(), fault=RecordFault(None, state.fault))
+    return found
+
+
+def _read(file: Path) -> bytes:
+    from consent.records import MAXIMUM_RECORD_BYTES
+
+    if str(file) == "-":
+        return sys.stdin.buffer.read(MAXIMUM_RECORD_BYTES + 1)
+    with file.open("rb") as opened:
+        return opened.read(MAXIMUM_RECORD_BYTES + 1)
+
+
+def _withdrawn(agent: Agent, record: ParticipantRecord, purposes: list[str] | None, taken: TakenBack) -> dict[str, Any]:
+    """What came of a withdrawal, after the services were told."""
+    from client_agent.commands.findings import instant, release_json
+    from client_agent.overview import confirmations
+    from consent import verify_receipt
+    from privacy.crypto import SigningKey
+
+    receipts = agent.store.consents.receipts_of(record.participant_id)
+    last = receipts[-1]
+    confirmed = confirmations(receipts, agent.pins.leader_key)
+    told = {item.report_id for item in agent.store.reports.taken_back()}
+    return {
+        "withdrawn": sorted(purposes) if purposes else "all",
+        "kind": verify_receipt(last.jws, SigningKey(record.seed).verify_key).kind,
+        "receipt": last.digest.hex(),
+        "confirmed_at": instant(confirmed.get(last.digest)),
+        "deleted_reports": len(taken),
+        "waiting_for_helper": len([item for item in taken if item.report_id in told]),
+        "releases": [
+            release_json(item)
+            for item in agent.store.contributions.releases_of(record.participant_id, purposes or None)
+        ],
+    }
 
 
 def _chosen(act: Callable[[], Any]) -> Any:
@@ -70,22 +198,24 @@ def _chosen(act: Callable[[], Any]) -> Any:
         raise typer.BadParameter(str(error)) from None
 
 
-def _keeper(folder: Path, person: str) -> tuple[Any, str, int]:
+def _opened(folder: Path, person: str) -> tuple[Agent, ConsentKeeper, ParticipantRecord, int]:
+    """The agent, its keeper of consent, the person's record, and Unix seconds now."""
     from client_agent.agent import open_agent
     from client_agent.clocks import SystemClock
     from client_agent.consenting import ConsentKeeper
 
     agent, clock = open_agent(folder), SystemClock()
-    return ConsentKeeper(agent.store, agent.pins, clock), people_named(agent, person)[0].participant_id, clock.now_ms()
+    if person in agent.store.people.children():
+        raise typer.BadParameter(f"{person!r} is a child here: children have no profile, and nothing to consent to")
+    record = people_named(agent, person)[0]
+    return agent, ConsentKeeper(agent.store, agent.pins, clock), record, clock.now_ms() // 1_000
 
 
-def _deliver(folder: Path) -> None:
+def _deliver(agent: Agent) -> None:
     """Tell both services now; what cannot be delivered waits in the store for ``run``."""
-    from client_agent.agent import open_agent
     from client_agent.clocks import SystemClock
     from client_agent.delivering import Courier
 
-    agent = open_agent(folder)
     courier = Courier(agent.store, agent.pins, SystemClock())
     for problem in courier.tell_both(agent.leader(), agent.helper()):
         typer.echo(f"in force here; the services will hear of it later ({problem})", err=True)

@@ -1,0 +1,113 @@
+"""What the consent commands find, as lines for a person and as JSON with stable names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from consent.instants import write_instant
+
+if TYPE_CHECKING:
+    from client_agent.overview import Standing
+    from client_agent.store import Contribution
+    from consent import Verified
+
+
+def instant(unix_seconds: int | None) -> str | None:
+    """ISO 8601, or None."""
+    return None if unix_seconds is None else write_instant(unix_seconds)
+
+
+def standing_json(standing: Standing, *, gates: bool) -> dict[str, Any]:
+    """One purpose of ``consent show``."""
+    answer = standing.answer
+    document: dict[str, Any] = {
+        "granted": answer.allowed,
+        "rule": answer.rule,
+        "words": standing.words,
+        "title": standing.title,
+        "receipt": answer.receipt.hex() if answer.receipt else None,
+        "granted_at": instant(standing.granted_at),
+        "expires_at": instant(standing.expires_at),
+        "confirmed_at": instant(standing.confirmed_at),
+    }
+    if gates:
+        document["gates"] = {gate.gate: {"allowed": gate.allowed, "rule": gate.rule} for gate in standing.gates}
+    return document
+
+
+def standing_lines(standing: Standing, *, gates: bool) -> Iterator[str]:
+    """The same for a person."""
+    answer = standing.answer
+    yield f"{'yes' if answer.allowed else 'no':<4} {standing.purpose:<16} {standing.title}"
+    yield f"{'':<5}{standing.words}"
+    if standing.granted_at is not None and answer.receipt:
+        confirmed = instant(standing.confirmed_at)
+        yield (
+            f"{'':<5}receipt {answer.receipt.hex()[:16]}, granted {instant(standing.granted_at)},"
+            f" expires {instant(standing.expires_at)},"
+            f" {f'confirmed by the leader {confirmed}' if confirmed else 'not yet confirmed by the leader'}"
+        )
+    if gates:
+        yield "     " + ", ".join(
+            f"{gate.gate}: {'yes' if gate.allowed else 'no'} ({gate.rule})" for gate in standing.gates
+        )
+
+
+def release_json(item: Contribution) -> dict[str, Any]:
+    """One release that a person may be in, or that a report was kept out of."""
+    from client_agent.store import OUTCOMES
+
+    return {
+        "study": item.study_id,
+        "title": item.title,
+        "purpose": item.purpose,
+        "study_hash": item.study_hash.hex(),
+        "round": item.round,
+        "sent_at": instant(None if item.sent_at_ms is None else item.sent_at_ms // 1_000),
+        "outcome": item.outcome,
+        "words": OUTCOMES[item.outcome],
+        "may_be_in_release": item.may_be_in_release,
+        "confirmed_by_leader": item.removal is not None,
+        "confirmed_by_helper": item.confirmation is not None,
+    }
+
+
+def withdrawal_lines(found: dict[str, Any]) -> Iterator[str]:
+    """What a withdrawal did, for a person."""
+    yield f"withdrawn: {', '.join(found['withdrawn']) if found['withdrawn'] != 'all' else 'everything'}"
+    yield f"deleted here: {found['deleted_reports']} report(s) that had not left, or whose round was open"
+    if found["kind"] == "refusal":
+        yield "nothing of it was granted: a refusal stays at home, and nobody else is told"
+    elif found["confirmed_at"]:
+        yield f"the leader confirmed it {found['confirmed_at']}"
+    else:
+        yield "the leader has not confirmed it yet; hearthside-agent run delivers it, and nothing leaves meanwhile"
+    if found["waiting_for_helper"]:
+        yield f"the helper has yet to hear of {found['waiting_for_helper']} report(s)"
+    releases = [item for item in found["releases"] if item["may_be_in_release"]]
+    if not releases:
+        yield "no released sum holds anything of this person for these purposes"
+        return
+    yield f"{len(releases)} released or open sum(s) may hold a report; it cannot be taken out, and is hidden by noise:"
+    for item in releases:
+        yield f"  {item['title']}, round {item['round']}, sent {item['sent_at']}: {item['words']}"
+
+
+def verified_lines(found: Verified) -> Iterator[str]:
+    """What a record shows, for a person."""
+    document = found.document()
+    if found.device:
+        yield f"site {found.site}, person {found.person}"
+        yield f"device {found.device}, leader {found.leader}"
+    for item in document["receipts"]:
+        confirmed = f"confirmed {item['confirmed_at']}" if item["confirmed_at"] else "not confirmed"
+        kept = "stays at home" if item["kind"] == "refusal" else confirmed
+        yield f"row {item['row']:<4} {item['issued_at']}  {item['kind']:<10} {', '.join(item['purposes'])} ({kept})"
+    if found.fault is not None:
+        place = "" if found.fault.row is None else f"row {found.fault.row}: "
+        yield f"does NOT verify: {place}{found.fault.reason.removeprefix(place)}"
+        return
+    standing = ", ".join(f"{item['purpose']} until {item['expires_at']}" for item in document["standing"])
+    yield f"stands at the end: {standing or 'nothing'}"
+    yield f"verifies: {found.rows} rows, signed by the device {document['ended_at']}"
