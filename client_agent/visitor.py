@@ -17,7 +17,7 @@ from client_agent.profiles import stored_events
 from client_agent.rights import Export, gather
 from client_agent.store import AgentStore
 from client_agent.store.contributions import Contribution
-from consent import ConsentState, Notice, Parties, Signals, make_record, write_record
+from consent import ConsentState, Gate, Notice, Parties, Signals, make_record, write_record
 from models.events import PROFILE_DAYS, Event
 from models.personalisation import PreparedBundle
 from models.wire.limits import PROMISED_DAYS
@@ -96,6 +96,11 @@ class StoredVisitor:
         """Record that Global Privacy Control is on; reports that it takes back are handed on at once."""
         self._keeper.observe_gpc(self._record.participant_id)
         self._chosen()
+
+    def note_withheld(self, gate: Gate, purposes: Collection[str]) -> None:
+        """Count, for the person to see, that Global Privacy Control alone shut a gate for these purposes."""
+        who = self._record.participant_id
+        self._store.gpc.add(((who, gate, purpose) for purpose in purposes), self.now_ms() // 1_000)
 
     def append_events(self, events: Sequence[Event], under: ConsentState | None = None) -> bool:
         """Store events in one commit; an id that is stored already is skipped.

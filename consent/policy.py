@@ -99,6 +99,16 @@ def decide(
     return Decision(rule == "granted", rule, receipt, str(gate), str(purpose))
 
 
+def withheld_by_gpc(
+    gate: Gate, state: ConsentState, signals: Signals, now: int, registry: Registry = PURPOSES
+) -> tuple[str, ...]:
+    """Purposes for which Global Privacy Control alone shuts a gate that a grant would open: what is to be recorded."""
+    if not signals.gpc and not state.gpc_seen:
+        return ()
+    answers = (decide(gate, held.purpose, state, signals, now, registry) for held in state.granted)
+    return tuple(answer.purpose for answer in answers if answer.rule == "gpc_opt_out")
+
+
 def ask_again(state: ConsentState, now: int, registry: Registry = PURPOSES) -> tuple[str, ...]:
     """Purposes on which the person has no standing answer: never asked, changed since, or expired.
 

@@ -22,7 +22,7 @@ from aggregator.leader.helper_link import HelperLink
 from aggregator.leader.log import TransparencyLog
 from aggregator.leader.open_rounds import OpenRounds
 from aggregator.leader.register import Register
-from aggregator.leader.routes import device_routes, log_routes, study_routes
+from aggregator.leader.routes import device_routes, log_routes, public_routes, study_routes
 from aggregator.leader.work import WorkBoard
 from aggregator.logs import quiet_libraries, service_log
 from aggregator.metrics import Metrics
@@ -99,7 +99,7 @@ def create_app(
         officers=settings.officers,
     )
     add_common_routes(app, identity, metrics, ready)
-    for router in (device_routes(), study_routes(), log_routes()):
+    for router in (public_routes(), device_routes(), study_routes(), log_routes()):
         app.include_router(router)
     for name, folder in (("metadata", distribution.metadata_dir), ("targets", distribution.targets_dir)):
         app.mount(f"/tuf/{name}", StaticFiles(directory=folder, check_dir=False), name=f"tuf-{name}")

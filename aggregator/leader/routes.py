@@ -10,6 +10,7 @@ from aggregator.leader import answers, bundles, enrolments, receipts, reports, s
 from aggregator.leader.coverage import CoverageEstimate
 from aggregator.leader.desk import desk_of
 from aggregator.service import binary_schema, require_media_type
+from consent.signals.gpc import GPC_DECLARED, well_known_gpc
 from models.wire.enrolment import EnrolmentRequest, EnrolmentResponse, ReceiptRequest, ReceiptResponse
 from models.wire.frames import REPORTS_MEDIA_TYPE, ReportResponse
 from models.wire.message import Base64, CompactJws, Message, to_base64
@@ -42,6 +43,18 @@ class LogConsistency(Message):
     first: int
     second: int
     path: tuple[str, ...]
+
+
+def public_routes() -> APIRouter:
+    """What anybody may ask of this origin."""
+    router = APIRouter(tags=["public"])
+
+    @router.get("/.well-known/gpc.json")
+    async def gpc_support() -> dict[str, object]:
+        """This origin honours Global Privacy Control: the document that the specification asks for."""
+        return well_known_gpc(GPC_DECLARED)
+
+    return router
 
 
 def device_routes() -> APIRouter:

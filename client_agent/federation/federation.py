@@ -39,6 +39,7 @@ from client_agent.federation.stops import Stops
 from client_agent.federation.trust import VerifiedRound, claimed_model, verify_round
 from client_agent.store import AgentStore, RoundKey
 from consent import NO_SIGNALS
+from consent.policy import withheld_by_gpc
 from models.learning.plans import LOCAL_EPSILON_CAP
 from models.wire.rounds import RoundWork, Work, model_hash
 from privacy.accounting import NO_QUOTAS, Contract, LedgerState, Quotas, Times
@@ -100,6 +101,7 @@ class Federation:
         self._prices: dict[RoundKey, RoundPrice] = {}
         self._reservations: dict[RoundKey, dict[str, Reservation]] = {}
         self._answered: dict[RoundKey, set[str]] = {}
+        self._withheld: dict[RoundKey, set[str]] = {}
         self._models: dict[str, bytes] = {}
         self._fixing = threading.Lock()
         with store.transaction():
@@ -153,11 +155,9 @@ class Federation:
         answered = self._answered[found.key]
         chosen = self.roster if only is None else [self.roster[name] for name in only if name in self.roster]
         gate_seconds = max(self._clock.now_ms(), found.opening.issued_at_ms) // 1_000
-        waiting = [
-            member
-            for member in chosen
-            if member.participant_id not in answered and may_contribute(member, found, gate_seconds)
-        ]
+        asked = [member for member in chosen if member.participant_id not in answered]
+        waiting = [member for member in asked if may_contribute(member, found, gate_seconds)]
+        self._note_withheld(found, asked, gate_seconds)
         if not waiting:
             return []  # before the signed time is kept: a lie beyond the end of every grant leaves no trace
         with self.store.transaction():
@@ -347,6 +347,20 @@ class Federation:
                 made.append(reservation)
         return made
 
+    def _note_withheld(self, found: VerifiedRound, asked: Iterable[Participant], gate_seconds: int) -> None:
+        """Count, once a round, whom Global Privacy Control alone keeps out of it, for them to see."""
+        purpose, counted = found.study.purpose, self._withheld.setdefault(found.key, set())
+        fresh = [
+            member.participant_id
+            for member in asked
+            if member.participant_id not in counted
+            and purpose in withheld_by_gpc("contribute", member.consent, NO_SIGNALS, gate_seconds)
+        ]
+        if fresh:
+            counted.update(fresh)
+            with self.store.transaction():
+                self.store.gpc.add(((who, "contribute", purpose) for who in fresh), self.now_seconds())
+
     def _store_reservations(self, found: VerifiedRound, made: list[Reservation]) -> list[Reservation]:
         with self.store.transaction():
             # Somebody may have withdrawn or been erased while the nulls were made: what is stored follows what stands
@@ -389,4 +403,5 @@ class Federation:
             self._prices.pop(key, None)
             self._reservations.pop(key, None)
             self._answered.pop(key, None)
+            self._withheld.pop(key, None)
             _log.debug("round %d of study %s is over", key[1], key[0].hex()[:12])

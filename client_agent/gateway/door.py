@@ -26,7 +26,8 @@ from client_agent.gateway.cookies import DOOR_PATH, presented, set_cookie
 from client_agent.gateway.ports import Visitor
 from client_agent.gateway.sessions import Here, Sessions
 from client_agent.pages.languages import negotiate
-from consent import ConsentState, Signals, ask_again, notice, read_gpc
+from consent import ConsentState, Gate, Signals, ask_again, notice, read_gpc
+from consent.policy import withheld_by_gpc
 from consent.signals import Subject
 from models.events import Event, parse_event
 from models.wire.problems import PROBLEM_MEDIA_TYPE, ProblemError
@@ -122,7 +123,7 @@ class Door:
         visitor = here.visitor
         if visitor is None:
             raise ProblemError("no-consent", "nothing is collected here: nobody with a profile said that they are here")
-        _heed(visitor, signals)
+        _heed(visitor, signals, "collect")
         state = visitor.consent()
         kinds = collectable_kinds(state, signals, visitor.now_ms())
         if not kinds:
@@ -146,7 +147,7 @@ class Door:
     ) -> dict[str, dict[str, str | None]]:
         if here.visitor is None:
             return {}
-        _heed(here.visitor, signals)
+        _heed(here.visitor, signals, "use")
         decision, prepared = decision_for(here.visitor, signals, context), here.visitor.bundle()
         if decision is None or prepared is None:
             return {}
@@ -239,10 +240,13 @@ def _target(to: str) -> str:
     return to if plain and to.startswith("/") and not to.startswith(("//", f"{PREFIX}/")) else "/"
 
 
-def _heed(visitor: Visitor, signals: Signals) -> None:
-    """Remember Global Privacy Control where there is a grant that it takes back."""
+def _heed(visitor: Visitor, signals: Signals, gate: Gate) -> None:
+    """Remember Global Privacy Control where there is a grant that it takes back, and count what it withholds."""
     if _is_news(signals, visitor.consent()):
         visitor.observe_gpc()
+    withheld = withheld_by_gpc(gate, visitor.consent(), signals, visitor.now_ms() // 1_000)
+    if withheld:
+        visitor.note_withheld(gate, withheld)
 
 
 def _is_news(signals: Signals, state: ConsentState) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from client_agent.store.people import BrowserRecord, Kind
-from consent import ConsentState, Notice, Signals
+from consent import ConsentState, Gate, Notice, Signals
 from models.events import Event
 from models.personalisation import PreparedBundle
 
@@ -83,6 +83,10 @@ class Visitor(Protocol):
 
     def observe_gpc(self) -> None:
         """Record that Global Privacy Control is on."""
+        ...
+
+    def note_withheld(self, gate: Gate, purposes: Collection[str]) -> None:
+        """Count, for the person to see, that Global Privacy Control alone shut a gate for these purposes."""
         ...
 
     def append_events(self, events: Sequence[Event], under: ConsentState | None = None) -> bool:

@@ -73,6 +73,7 @@ class MemoryVisitor:
         self.sent_rows: list[Sent] = []
         self.spent: Budget | None = None
         self.recorded, self.contributed, self.erased = [], [], False
+        self.withheld = []
 
     def now_ms(self):
         return self._now_ms()
@@ -87,6 +88,9 @@ class MemoryVisitor:
                 jws = sign_receipt(DEVICE, act(self.state, purposes, notice=notice, issued_at=now))
                 self.state, _ = record(self.state, jws, now)
                 self.jws.append(jws)
+
+    def note_withheld(self, gate, purposes):
+        self.withheld += [(gate, purpose) for purpose in purposes]
 
     def observe_gpc(self):
         self.state, _ = observe_gpc(self.state, self.now_ms() // 1000)
