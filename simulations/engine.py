@@ -35,6 +35,7 @@ from simulations.demo.outcome import BudgetOutcome, Outcome, Quality, StudyOutco
 from simulations.demo.parties import Analyst, Officer, final_model
 from simulations.demo.plans import CONTRACT, Draft
 from simulations.demo.processes import ProcessFailed
+from simulations.demo.tallies import study_outcome
 from simulations.fleet.data import ShopData
 from simulations.fleet.fleet import Device, Fleet, FleetReport
 from simulations.house import House, build_house
@@ -166,7 +167,7 @@ class Run:
         self.models.append(model)
         quality = task.judge(study, model)
         self.outcomes.append(
-            _study_outcome(study, released, contract, before, fleet.report(), quality, time.monotonic() - started)
+            study_outcome(study, released, contract, before, fleet.report(), quality, time.monotonic() - started)
         )
 
     def _outcome(self, report: FleetReport, seconds: float) -> Outcome:
@@ -255,33 +256,3 @@ def _apps(house: House) -> dict[str, FastAPI]:
     helper = helper_app(HelperSettings.read(house.helper_folder, log_level="warning"))
     settings = LeaderSettings.read(house.leader_folder, log_level="warning")
     return {"helper": helper, "leader": leader_app(settings, helper_transport=httpx.ASGITransport(helper))}
-
-
-def _study_outcome(
-    study: Study,
-    rounds: int,
-    contract: Contract,
-    before: FleetReport,
-    after: FleetReport,
-    quality: Quality,
-    seconds: float,
-) -> StudyOutcome:
-    def grown(name: str) -> int:
-        return after.tallies.get(study.purpose, {}).get(name, 0) - before.tallies.get(study.purpose, {}).get(name, 0)
-
-    nothing = (0.0,) * len(contract.caps)
-    charged = zip(after.charged.get(study.purpose, nothing), before.charged.get(study.purpose, nothing), strict=True)
-    return StudyOutcome(
-        name=study.study_id,
-        kind=study.kind,
-        purpose=study.purpose,
-        rounds=rounds,
-        epsilon_user=contract.epsilon_of(tuple(now - then for now, then in charged)),
-        epsilon_local=after.local_epsilon.get(study.study_hash().hex()),
-        delta=study.delta,
-        reports=grown("sent_reports"),
-        null_reports=grown("null_reports"),
-        bytes_per_device=grown("sent_bytes") * rounds / max(grown("sent_reports"), 1),
-        seconds=seconds,
-        quality=quality,
-    )

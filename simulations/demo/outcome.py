@@ -23,6 +23,35 @@ class Quality:
 
 
 @dataclass(frozen=True)
+class BandOutcome:
+    """A band of activity: the simulated truth, and what was released about it. ``share`` None: too few to say."""
+
+    visits: str
+    truth: float
+    share: float | None
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class CoverageOutcome:
+    """Who is missing from a result, as the leader shows it, beside the truth that only a simulation knows.
+
+    The intervals hold together with 95 %. ``figure``: ``granted`` or ``make-up``; see ``aggregator.leader.coverage``.
+    """
+
+    status: str
+    reason: str = ""
+    unknown: str = ""
+    figure: str = ""
+    study: str = ""
+    epsilon: float = 0.0
+    under_represented: tuple[str, ...] = ()
+    missing_at_most: float | None = None
+    bands: list[BandOutcome] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class StudyOutcome:
     """One study. ``epsilon_user``: device level, zero-out, the filter's figure; ``epsilon_local``: per training row."""
 
@@ -38,6 +67,7 @@ class StudyOutcome:
     bytes_per_device: float
     seconds: float
     quality: Quality
+    coverage: CoverageOutcome | None = None
 
 
 @dataclass(frozen=True)
@@ -88,12 +118,19 @@ def render(outcome: Outcome, pages: dict[str, str], console: Console) -> None:
     """Print the table that a person reads; it fits 80 columns."""
     console.print(
         Panel(
-            Group(_released(outcome), Text(""), _traffic(outcome), Text(""), _facts(outcome, pages)),
+            Group(*_parts(outcome), _facts(outcome, pages)),
             title="Hearthside: what left the house",
             subtitle=f"{outcome.devices:,} simulated devices, seed {outcome.seed}, {outcome.seconds:.0f} s",
             box=box.ROUNDED,
         )
     )
+
+
+def _parts(outcome: Outcome) -> list[Table | Text]:
+    tables = [_released(outcome), _traffic(outcome)]
+    if any(study.coverage is not None for study in outcome.studies):
+        tables.append(_coverage(outcome))
+    return [part for table in tables for part in (table, Text(""))]
 
 
 _NAME_WIDTH = 14
@@ -143,6 +180,33 @@ def _traffic(outcome: Outcome) -> Table:
             f"{study.bytes_per_device:,.0f}",
         )
     return table
+
+
+def _coverage(outcome: Outcome) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left", caption=_COVERAGES)
+    table.add_column("who is in it", overflow="fold", max_width=_NAME_WIDTH)
+    table.add_column("of people with", no_wrap=True)
+    for heading in ("simulated\ntruth", "estimate", "95 % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for study in outcome.studies:
+        coverage = study.coverage
+        if coverage is None or coverage.figure == "make-up":
+            continue
+        if coverage.status != "estimated":
+            table.add_row(study.name, coverage.reason)
+        for index, band in enumerate(coverage.bands):
+            estimate = "too few to say" if band.share is None else f"{band.share:.1%}"
+            interval = f"{band.low:.1%} to {band.high:.1%}"
+            missing = " (fewer)" if band.visits in coverage.under_represented else ""
+            name = study.name if index == 0 else ""
+            table.add_row(name, band.visits + missing, f"{band.truth:.1%}", estimate, interval)
+    return table
+
+
+_COVERAGES = (
+    "Share that granted the study's purpose, of those who count themselves (the coverage study, in the epsilon above); "
+    "a study's intervals hold together. Unknown: people who refused measurement, and devices with a spent budget."
+)
 
 
 def _facts(outcome: Outcome, pages: dict[str, str]) -> Table:

@@ -1,4 +1,4 @@
-"""The demo's three studies: what the analyst proposes. Every constant that influences a release stands here."""
+"""The demo's studies: what the analyst proposes. Every constant that influences a release stands here."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from models.learning.steps import server_step
 from models.queries.answers import named_features
 from models.wire.limits import WINDOW_SECONDS
 from models.wire.studies import (
+    CoverageQuery,
     LocalStudyPlan,
     PersonasQuery,
     Query,
@@ -98,6 +99,22 @@ class Draft:
         )
 
 
+def coverage() -> Draft:
+    """Who is missing from the studies: by number of visits, which share granted their purposes."""
+    return Draft(
+        study_id="coverage",
+        title="Who takes part",
+        summary="How many visitors granted which uses, by how often they come, as one noisy total.",
+        purpose="measurement",
+        query=CoverageQuery(purposes=("persona", "intent"), visit_edges=(10, 15, 20)),
+        rounds=1,
+        sampling_rate=0.5,
+        noise_multiplier=3.0,
+        window_seconds=6.0,
+        epsilon_cap=1.3,
+    )
+
+
 def measurement() -> Draft:
     """Which page category follows which, and how long people stay."""
     return Draft(
@@ -172,6 +189,9 @@ def intent(rounds: int = 14) -> Draft:
 
 
 def demo_rounds() -> dict[str, int]:
-    """The studies in the order in which they run, with their rounds."""
+    """The studies in whose rounds people withdraw, in the order in which they run, with their rounds.
+
+    Nobody leaves during the coverage study, so that who counted itself is known exactly.
+    """
     nothing = [0.0] * len(CATEGORIES)
     return {draft.study_id: draft.rounds for draft in (measurement(), personas(nothing), intent())}

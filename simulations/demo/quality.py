@@ -18,10 +18,10 @@ from models.events.intent import intent_rows
 from models.events.profiles import profile_of_sessions, profile_vector
 from models.learning.evaluation import auc
 from models.learning.nets import Net, scores
-from models.queries import measurement, personas
-from models.queries.answers import measurement_question
+from models.queries import coverage, measurement, personas
+from models.queries.answers import coverage_question, measurement_question
 from models.queries.noisy_mean import bounded
-from models.wire.studies import PersonasQuery, Study, TrainQuery, TransitionsQuery
+from models.wire.studies import CoverageQuery, PersonasQuery, Study, TrainQuery, TransitionsQuery
 from simulations.demo.central import central_auc, central_cost
 from simulations.demo.outcome import Quality
 from simulations.populations import CATEGORIES, ShopPopulation
@@ -65,6 +65,8 @@ class Central:
         query = study.query
         if isinstance(query, TransitionsQuery):
             return _next_page(query, model, train, test)
+        if isinstance(query, CoverageQuery):
+            return _half_width(study, query, model)
         if isinstance(query, PersonasQuery):
             return _cost(query, model, train, test, self._seed)
         return _intent(query, model, train, test, self._seed)
@@ -97,6 +99,15 @@ def _next_page(query: TransitionsQuery, model: Flat, train: _Everything, test: _
     return Quality(
         "top_1", measurement.top_1(released.transitions, test.visits), measurement.top_1(pooled, test.visits)
     )
+
+
+def _half_width(study: Study, query: CoverageQuery, model: Flat) -> Quality:
+    """Mean half width of the intervals, over bands and purposes; without privacy a count would be exact."""
+    parameters, rate = study.plan.parameters(), study.plan.sampling_rate
+    total = np.rint(model.astype(np.float64) * parameters.scale).astype(np.int64)
+    tally = coverage.decode(coverage_question(query), total, parameters, sampling_rate=rate, rounds=study.rounds)
+    found = [coverage.coverage_of(tally, index) for index in range(len(query.purposes))]
+    return Quality("half_width", float(np.mean([b.interval.half_width for one in found for b in one.bands])), 0.0)
 
 
 def _cost(query: PersonasQuery, model: Flat, train: _Everything, test: _Everything, seed: int) -> Quality:

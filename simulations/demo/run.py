@@ -1,4 +1,4 @@
-"""The main job, end to end: services, fleet, three studies, one bundle, what each device chose, and the table."""
+"""The main job, end to end: services, fleet, four studies, one bundle, what each device chose, and the table."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from models.queries.answers import centroids_of, measurement_question, persona_q
 from models.queries.labels import label
 from models.wire.studies import PersonasQuery, Study, TransitionsQuery
 from simulations.demo import content
+from simulations.demo.covering import covered
 from simulations.demo.outcome import BudgetOutcome, Outcome, StudyOutcome, render
 from simulations.demo.parties import Analyst, Officer, final_model
-from simulations.demo.plans import CONTRACT, Draft, demo_rounds, intent, measurement, personas
+from simulations.demo.plans import CONTRACT, Draft, coverage, demo_rounds, intent, measurement, personas
 from simulations.demo.processes import Process, ProcessFailed, Supervisor, free_port
 from simulations.demo.quality import Central
+from simulations.demo.tallies import study_outcome
 from simulations.demo.tap import count_hits, spellings
 from simulations.demo.visitors import Visitor, start_visitors
 from simulations.demo.windows import Windows
@@ -45,6 +47,7 @@ class _Finished:
     model: np.ndarray[Any, np.dtype[np.float32]]
     rounds: int
     seconds: float
+    after: FleetReport
 
 
 @dataclass
@@ -75,8 +78,7 @@ class Demo:
                 self._studies(workers, supervisor, progress)
                 bundle = self._publish()
                 visits = self._personalise(workers, progress)
-            report = merge(FleetReport(**self._ask(worker, "report")) for worker in workers)
-            return self._outcome(report, visits, bundle, central, started), self._pages()
+            return self._outcome(self._report(workers), visits, bundle, central, started), self._pages()
         finally:
             central.close()
 
@@ -173,12 +175,12 @@ class Demo:
         return supervisor.start(f"fleet-{part}", ["simulations.fleet.worker", str(path)], pipes=True)
 
     def _studies(self, workers: list[Process], supervisor: Supervisor, progress: Progress) -> None:
-        """Propose, approve and run the three studies; the second starts from what the first released."""
+        """Propose, approve and run the studies: coverage first; personas start from what the measurement released."""
 
         def study(draft: Draft) -> None:
             for worker in workers:
                 self._tell(worker, "run")
-            self._study(draft, analyst, officer, supervisor, progress)
+            self._study(draft, analyst, officer, supervisor, progress, workers)
             self.windows.observe(draft, [Pace(**self._ask(worker, "pace")) for worker in workers])
 
         with (
@@ -187,12 +189,20 @@ class Demo:
         ):
             analyst = Analyst(leader, self.house.tokens["analyst"])
             officer = Officer(helper, self.house.officer)
+            study(coverage())
             study(measurement())
             study(personas(self._popularity()))
             study(intent())
+            self.covered = {item.study.study_id: analyst.results(item.study.study_id) for item in self.finished}
 
     def _study(
-        self, draft: Draft, analyst: Analyst, officer: Officer, supervisor: Supervisor, progress: Progress
+        self,
+        draft: Draft,
+        analyst: Analyst,
+        officer: Officer,
+        supervisor: Supervisor,
+        progress: Progress,
+        workers: list[Process],
     ) -> None:
         now_ms = time.time_ns() // 1_000_000
         study = replace(draft, window_seconds=self.windows.window_seconds(draft)).build(self.house.parties(now_ms))
@@ -212,13 +222,14 @@ class Demo:
                 raise ProcessFailed(f"study {study.study_id} is {status['state']}: {status['detail']}")
             time.sleep(_POLL_SECONDS)
         model = final_model(analyst.results(study.study_id))
-        self.finished.append(_Finished(study, model, released, time.monotonic() - started))
+        seconds = time.monotonic() - started
+        self.finished.append(_Finished(study, model, released, seconds, self._report(workers)))
 
     def _popularity(self) -> list[float]:
-        first = self.finished[0]
-        assert isinstance(first.study.query, TransitionsQuery), "the measurement runs first"
-        question = measurement_question(first.study.query)
-        return [float(share) for share in measuring.popularity(question, first.model.astype(np.float64))]
+        found = next(item for item in self.finished if isinstance(item.study.query, TransitionsQuery))
+        assert isinstance(found.study.query, TransitionsQuery), "chosen above"
+        question = measurement_question(found.study.query)
+        return [float(share) for share in measuring.popularity(question, found.model.astype(np.float64))]
 
     def _publish(self) -> dict[str, Any]:
         found = next(item for item in self.finished if isinstance(item.study.query, PersonasQuery))
@@ -238,6 +249,9 @@ class Demo:
         with httpx.Client(base_url=self.house.leader_url) as leader:
             return Analyst(leader, self.house.tokens["operator"]).publish(request)
 
+    def _report(self, workers: list[Process]) -> FleetReport:
+        return merge(FleetReport(**self._ask(worker, "report")) for worker in workers)
+
     def _outcome(
         self,
         report: FleetReport,
@@ -246,7 +260,10 @@ class Demo:
         central: Central,
         started: float,
     ) -> Outcome:
-        studies = [self._study_outcome(item, report, central) for item in self.finished]
+        befores = [None, *(item.after for item in self.finished)]
+        studies = [
+            self._study_outcome(item, before, central) for item, before in zip(self.finished, befores, strict=False)
+        ]
         return Outcome(
             data="synthetic population (simulations.populations), planted personas and intents",
             seed=self.seed,
@@ -265,22 +282,18 @@ class Demo:
             notes=[*_visit_notes(visits), *_pace_notes(report)],
         )
 
-    def _study_outcome(self, item: _Finished, report: FleetReport, central: Central) -> StudyOutcome:
-        study, counts = item.study, report.tallies.get(item.study.purpose, {})
-        sent = counts.get("sent_reports", 0)
-        return StudyOutcome(
-            name=study.study_id,
-            kind=study.kind,
-            purpose=study.purpose,
-            rounds=item.rounds,
-            epsilon_user=CONTRACT.epsilon_of(report.charged.get(study.purpose, (0.0,))),
-            epsilon_local=report.local_epsilon.get(study.study_hash().hex()),
-            delta=study.delta,
-            reports=sent,
-            null_reports=counts.get("null_reports", 0),
-            bytes_per_device=counts.get("sent_bytes", 0) * item.rounds / max(sent, 1),
-            seconds=item.seconds,
-            quality=central.quality(study, item.model),
+    def _study_outcome(self, item: _Finished, before: FleetReport | None, central: Central) -> StudyOutcome:
+        shown = self.covered[item.study.study_id]["coverage"]
+        source = next((other.study for other in self.finished if other.study.study_id == shown.get("study_id")), None)
+        return study_outcome(
+            item.study,
+            item.rounds,
+            CONTRACT,
+            before,
+            item.after,
+            central.quality(item.study, item.model),
+            item.seconds,
+            covered(shown, source, item.after.counted),
         )
 
     def _canary_hits(self) -> int:

@@ -12,8 +12,11 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from client_agent.clocks import Clock
 from client_agent.connection import HelperConnection, LeaderConnection
@@ -27,7 +30,8 @@ from client_agent.federation.trust import VerifiedRound
 from client_agent.keys import FileKeyring
 from client_agent.store import open_store
 from consent import PURPOSES
-from models.queries.answers import DeviceData
+from models.queries.answers import DeviceData, coverage_question
+from models.wire.studies import CoverageQuery, Study
 from privacy.accounting import NO_QUOTAS, Contract, Costs, Quotas, Times, lifetime_epsilon, spent, spent_epsilon
 from simulations.fleet.acceptance import WatchedLeader
 from simulations.populations import Choice
@@ -80,6 +84,8 @@ class FleetReport:
     heads: int = 0
     late: int = 0
     """See ``Pace``."""
+    counted: dict[str, list[list[int]]] = field(default_factory=dict)
+    """By digest of a coverage study: for each band, how many counted themselves, and how many granted each purpose."""
 
 
 BatchAnswer = Callable[[VerifiedRound, Sequence[Reservation], "Fleet"], None]
@@ -126,6 +132,7 @@ class Fleet:
         self._context = {}  # type: ignore[var-annotated]  # Flower's Context, by participant
         self._heads = self._late = 0
         self._round_seconds: list[float] = []
+        self._counted: dict[str, NDArray[np.int64]] = {}
         self.withdrawn: set[str] = set()
         self.spent = {device.name for device in devices if device.choice.budget_spent}
 
@@ -172,6 +179,8 @@ class Fleet:
         return bool(self.federation.send_due().accepted) or done
 
     def _take_part(self, found: VerifiedRound, reservations: Sequence[Reservation], batch: BatchAnswer | None) -> None:
+        if isinstance(found.study.query, CoverageQuery):
+            self._count(found.study, found.study.query, reservations)
         heads = sorted(self.federation.flip_all(reservations), key=lambda item: item.slot_ms)
         self.federation.finalise(found, [item for item in reservations if not item.heads])
         self._leave(found)
@@ -188,6 +197,17 @@ class Fleet:
                     self._call_app(found, reservation)
             self._leader.note_real(chunk)
             self.federation.send_due()
+
+    def _count(self, study: Study, query: CoverageQuery, reservations: Sequence[Reservation]) -> None:
+        """What a coverage study estimates, as only a simulation knows it: heads and tails, without nulls."""
+        question = coverage_question(query)
+        table = np.zeros((question.bands, 1 + question.purposes), dtype=np.int64)
+        for reservation in reservations:
+            if reservation.payment == "paid":
+                band = question.band_of(self.data_of(reservation.participant.participant_id).visits())
+                table[band] += [1, *(purpose in reservation.granted for purpose in query.purposes)]
+        name = study.study_hash().hex()
+        self._counted[name] = table + self._counted.get(name, 0)
 
     def _call_app(self, found: VerifiedRound, reservation: Reservation) -> None:
         """One device computes its answer; where its slot has come, the null stands, as in the agent's worker."""
@@ -242,6 +262,7 @@ class Fleet:
             local_epsilon=self._local_epsilon(),
             heads=self._heads,
             late=self._late,
+            counted={study: table.tolist() for study, table in self._counted.items()},
         )
 
     def _accepted(self, purpose: str, row: dict[str, int]) -> dict[str, int]:
@@ -286,7 +307,16 @@ def merge(reports: Iterable[FleetReport]) -> FleetReport:
         local_epsilon=_largest(part.local_epsilon for part in parts),
         heads=sum(part.heads for part in parts),
         late=sum(part.late for part in parts),
+        counted=_tables(part.counted for part in parts),
     )
+
+
+def _tables(parts: Iterable[Mapping[str, list[list[int]]]]) -> dict[str, list[list[int]]]:
+    total: dict[str, NDArray[np.int64]] = {}
+    for part in parts:
+        for study, table in part.items():
+            total[study] = np.asarray(table, dtype=np.int64) + total.get(study, 0)
+    return {study: table.tolist() for study, table in total.items()}
 
 
 def _added(tables: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:

@@ -74,7 +74,11 @@ class Worker:
 
     def __init__(self, config: WorkerConfig) -> None:
         population = ShopPopulation(
-            config.devices, config.seed, canary=config.canary_of, study_rounds=config.study_rounds
+            config.devices,
+            config.seed,
+            canary=config.canary_of,
+            study_rounds=config.study_rounds,
+            light_users_refuse=True,  # so that there is a consent bias, which the coverage study has to find
         )
         mine = [population[index] for index in range(config.part, config.devices, config.parts)]
         self._config = config

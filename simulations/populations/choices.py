@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from consent.purposes import PURPOSES as REGISTRY
 
@@ -18,6 +19,8 @@ GRANT_ALL_SHARE: Final = 0.85
 REFUSE_ALL_SHARE: Final = 0.05
 WITHDRAWAL_SHARE: Final = 0.02
 SPENT_SHARE: Final = 0.015
+RELUCTANT_GRANT_ALL_SHARE: Final = 0.70
+"""Where reluctance is planted, so many grant all: more partial refusals, for a bias that a study can see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +52,27 @@ def draw_choices(
     generator: np.random.Generator,
     purposes: Sequence[str] = PURPOSES,
     study_rounds: Mapping[str, int] = STUDY_ROUNDS,
+    reluctance: NDArray[np.float64] | None = None,
 ) -> tuple[Choice, ...]:
     """Draw every device's choices: 85 % grant all, 5 % refuse all, the rest refuse one or more but not all.
 
     Shares are exact up to rounding, so that small populations hold every kind of visitor: at least one of each from
     a few dozen devices on. Spent budgets are rounded up.
+
+    Args:
+        devices: how many.
+        generator: to draw from.
+        purposes: what is asked for.
+        study_rounds: studies and their numbers of rounds; withdrawals are planted in them.
+        reluctance: float64[devices], positive: who refuses is drawn in proportion to it, and only 70 % grant all.
+            Without it everybody is as likely to refuse.
     """
-    order = generator.permutation(devices)
-    whole = round(GRANT_ALL_SHARE * devices)
+    if reluctance is None:
+        order, share = generator.permutation(devices), GRANT_ALL_SHARE
+    else:
+        # Efraimidis and Spirakis 2006: the largest log(u) / weight are a weighted sample without replacement.
+        order, share = np.argsort(np.log(generator.random(devices)) / reluctance), RELUCTANT_GRANT_ALL_SHARE
+    whole = round(share * devices)
     none = round(REFUSE_ALL_SHARE * devices)
     leaving = min(max(round(WITHDRAWAL_SHARE * devices), 1 if study_rounds else 0), whole)
     spent = min(math.ceil(SPENT_SHARE * devices), whole - leaving)

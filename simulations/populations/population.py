@@ -18,6 +18,9 @@ from simulations.populations.shop import PERSONAS, Persona
 
 PERIOD_START_MS: Final = 1_780_272_000_000  # 2026-06-01 00:00 UTC, a Monday
 
+RELUCTANCE_VISITS: Final = 6.0
+"""With so many visits more, a visitor is e times less likely to refuse, where a consent bias is planted."""
+
 Canary = Callable[[int], str | None]
 
 
@@ -64,6 +67,8 @@ class ShopPopulation(Sequence[ShopDevice]):
         start_ms: when the 30 days begin, ms since 1970.
         purposes: what visitors are asked for.
         study_rounds: studies and their numbers of rounds; withdrawals are planted in them.
+        light_users_refuse: plant a consent bias: the fewer visits, the likelier a refusal. Everything but the choices
+            stays as it is without.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class ShopPopulation(Sequence[ShopDevice]):
         start_ms: int = PERIOD_START_MS,
         purposes: Sequence[str] = PURPOSES,
         study_rounds: Mapping[str, int] = STUDY_ROUNDS,
+        light_users_refuse: bool = False,
     ) -> None:
         if devices < 1:
             raise ValueError(f"expected at least 1 device, got {devices}")
@@ -83,7 +89,9 @@ class ShopPopulation(Sequence[ShopDevice]):
         self.end_ms = start_ms + DAYS * 86_400_000
         self.persona_index = draw_personas(devices, generator)
         self.records = _draw_records(self.persona_index, start_ms, generator)
-        self.choices = draw_choices(devices, generator, purposes, study_rounds)
+        visits = np.diff(self.records.visit_offsets).astype(np.float64)
+        reluctance = np.exp(-visits / RELUCTANCE_VISITS) if light_users_refuse else None
+        self.choices = draw_choices(devices, generator, purposes, study_rounds, reluctance)
         self._devices = tuple(self._device(i, canary(i) if canary else None) for i in range(devices))
 
     def _device(self, index: int, canary: str | None) -> ShopDevice:
