@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from consent.documents.activity_words import ACTIVITY_WORDS, ActivityWords
 from consent.documents.facts import Facts
@@ -19,6 +20,9 @@ from consent.explanations import EXPLANATIONS
 from consent.purposes import PURPOSES
 from consent.registry import Language, Purpose, Registry
 from consent.wording import WORDING
+
+_BYTE_ORDER_MARK: Final = "\ufeff"
+"""Spreadsheet programs read letters beyond ASCII wrongly without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,4 +192,4 @@ def _csv(header: tuple[str, ...], listed: Iterable[Activity]) -> str:
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(header)
     writer.writerows((activity.title, *activity.entries) for activity in listed)
-    return lines.getvalue()
+    return _BYTE_ORDER_MARK + lines.getvalue()

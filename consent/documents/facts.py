@@ -20,8 +20,8 @@ from consent.wording import Mode
 HelperRole = Literal["processor", "joint_controller"]
 _FORBIDDEN: Final = frozenset("`|<>")
 """Characters that a document would take for markup."""
-_FORMULA: Final = frozenset("=+-@")
-"""First characters that a spreadsheet would take for a formula."""
+_FORMULA: Final = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+"""First characters that a spreadsheet would take for a formula, full-width forms included."""
 
 
 def _about(place: str, meaning: str, example: Any, *, optional: bool = False) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from consent.errors import FactsInvalid
 from consent.explanations import EXPLANATIONS
 from consent.notices import MODES
 from consent.purposes import EXPERIMENTS, PERSONALISATION
+from consent.receipts import DEFAULT_VALID_DAYS
 from consent.registry import PurposeText
 from consent.signals.gpc import parse_well_known_gpc
 from consent.wording import WORDING
@@ -437,3 +438,49 @@ class TestFacts:
             assert len(made[page].splitlines()) == len(MADE[page].splitlines())
         for page in TestPages.PAGES:
             assert [tag for tag, _ in Elements(made[page]).found] == [tag for tag, _ in Elements(MADE[page]).found]
+
+
+class TestGuide:
+    """docs/consent.md: what it tells people to press, type and expect is there."""
+
+    PAGE = (ROOT / "docs" / "consent.md").read_text(encoding="utf-8")
+
+    def test_it_lists_every_document(self):
+        """Each generated file matches a row of the table, and each row a file."""
+        rows = re.findall(r"^\| `([^`]+\.[^`]+)` \|", self.PAGE, re.MULTILINE)
+        listed = set()
+        for row in rows:
+            patterns = [row]
+            while any("{" in pattern for pattern in patterns):
+                patterns = [
+                    pattern.replace(braces, choice, 1)
+                    for pattern in patterns
+                    for braces in re.findall(r"\{[^}]*\}", pattern)[:1]
+                    for choice in braces.strip("{}").split(",")
+                ]
+            listed |= set(patterns)
+        assert listed == set(MADE)
+
+    def test_every_command_that_it_names_exists(self):
+        """Whoever types what stands there is not told that there is no such command."""
+        import typer
+
+        from client_agent.cli import app
+
+        root = typer.main.get_command(app)
+        named = re.findall(r"`hearthside-agent ([a-z]+)(?: ([a-z]+))?", self.PAGE)
+        assert len(named) >= 8
+        for first, second in named:
+            command = root.get_command(None, first)
+            assert command is not None, first
+            if second and hasattr(command, "get_command"):
+                assert command.get_command(None, second) is not None, f"{first} {second}"
+
+    def test_its_figures_are_those_of_the_code(self):
+        """The validity of a yes, and the contract that the agent ships with."""
+        from client_agent.policy import INSTALLED_CONTRACT
+
+        assert f"holds for {DEFAULT_VALID_DAYS} days" in self.PAGE
+        assert f"epsilon {INSTALLED_CONTRACT.epsilon:g} and delta 10^-6 (device level, zero-out)" in self.PAGE
+        assert INSTALLED_CONTRACT.delta == FACTS.budget_delta == 1e-6
+        assert INSTALLED_CONTRACT.epsilon == FACTS.budget_epsilon
