@@ -189,7 +189,7 @@ class Consents:
     def rows_of(self, participant_id: str) -> list[bytes]:
         """A participant's ledger rows, in order."""
         statement = "SELECT body FROM consent_rows WHERE participant_id = ? ORDER BY position"
-        return [row[0] for row in self._database.fetch(statement, (participant_id,))]
+        return [_bytes(row[0]) for row in self._database.fetch(statement, (participant_id,))]
 
     def ledger_of(self, participant_id: str) -> StoredLedger:
         """A participant's ledger, its head, and whether the mirror covers it, in one snapshot."""
@@ -200,7 +200,7 @@ class Consents:
     def evidence_of(self, participant_id: str) -> list[bytes]:
         """Rows that did not verify and were set aside when the ledger was restarted, in the order of restarts."""
         statement = "SELECT body FROM consent_evidence WHERE participant_id = ? ORDER BY sequence"
-        return [row[0] for row in self._database.fetch(statement, (participant_id,))]
+        return [_bytes(row[0]) for row in self._database.fetch(statement, (participant_id,))]
 
     def add_receipts(self, receipts: Iterable[StoredReceipt], segment: int = 0) -> None:
         """Store receipts that were signed in a segment of time. Part of the caller's transaction.
@@ -242,8 +242,21 @@ class Consents:
         purposes = [row[0] for row in self._database.fetch("SELECT DISTINCT purpose FROM rounds")]
         self._reports.take_back(participant_id, purposes)
 
-    def _set_aside(self, participant_id: str, first: int) -> None:
-        """Move the rows from a position on out of the ledger; they are evidence, and nothing is lost."""
+    def _set_aside(self, participant_id: str, kept: int) -> None:
+        """Move the rows after those that verify out of the ledger; they are evidence, and nothing is lost."""
+        rows = self._database.fetch(
+            "SELECT position FROM consent_rows WHERE participant_id = ? ORDER BY position", (participant_id,)
+        )
+        if len(rows) > kept:
+            self._move(participant_id, rows[kept][0])
+        # What verifies has the positions 0, 1, ...; an editor may have numbered it otherwise.
+        for index, (position,) in enumerate(rows[:kept]):
+            self._database.run(
+                "UPDATE consent_rows SET position = ? WHERE participant_id = ? AND position = ?",
+                (index, participant_id, position),
+            )
+
+    def _move(self, participant_id: str, first: int) -> None:
         here = "FROM consent_rows WHERE participant_id = ? AND position >= ?"
         columns = "participant_id, position, body"
         self._database.run(
@@ -265,3 +278,8 @@ class Consents:
         columns = "participant_id, digest, jws, countersignature, state"
         rows = self._database.fetch(f"SELECT {columns} FROM receipts {clause}", values)  # noqa: S608 - constants
         return [StoredReceipt(*row) for row in rows]
+
+
+def _bytes(stored: object) -> bytes:
+    """A row's body, whatever an editor may have put in its place: what is no body does not verify."""
+    return stored if isinstance(stored, bytes) else repr(stored).encode()
