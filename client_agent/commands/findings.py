@@ -89,7 +89,7 @@ def withdrawal_lines(found: dict[str, Any]) -> Iterator[str]:
     if not releases:
         yield "no released sum holds anything of this person for these purposes"
         return
-    yield f"{len(releases)} released or open sum(s) may hold a report; it cannot be taken out, and is hidden by noise:"
+    yield f"{len(releases)} sum(s) may hold a report; once released it cannot be taken out, and is hidden by noise:"
     for item in releases:
         yield f"  {item['title']}, round {item['round']}, sent {item['sent_at']}: {item['words']}"
 

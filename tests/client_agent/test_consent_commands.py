@@ -157,19 +157,39 @@ def test_a_withdrawal_says_what_was_deleted_and_who_confirmed_it(world, agent):
     assert [(item["outcome"], item["may_be_in_release"]) for item in found["releases"]] == [("unsent", False)]
 
 
-def test_a_withdrawal_lists_the_releases_that_it_cannot_undo(world, agent):
-    """What was sent is named with its study and round, unless the helper has signed that it is in no sum."""
+def sent_report(world, agent):
     run(agent, "grant", MEASUREMENT)
     federation = federate(world, agent.store)
     world.open_round(world.study())
     take_part(world, federation, only_round(federation))
     assert federation.send_due().accepted == 1
+
+
+def test_a_withdrawal_lists_the_releases_that_it_may_not_undo(world, agent, monkeypatch):
+    """What was sent is named with its study and round as long as nobody has signed that it is in no sum."""
+    sent_report(world, agent)
+
+    def unreachable(*_):
+        raise ProblemError("helper-unavailable", "expected an answer, got none")
+
+    monkeypatch.setattr("client_agent.connection.HelperConnection.withdraw", unreachable)
     done = run(agent, "withdraw")
-    (item,) = agent.store.contributions.releases_of(agent.store.participants.of_person("person-0")[0].participant_id)
-    listed = f"round {item.round}, sent" in done.stdout
-    assert listed == item.may_be_in_release
     assert "withdrawn: everything" in done.stdout
     assert "deleted here: 1 report(s)" in done.stdout
+    assert "the helper has yet to hear of 1 report(s)" in done.stdout
+    assert "1 sum(s) may hold a report" in done.stdout
+    assert "round 1, sent 2" in done.stdout
+
+
+def test_a_withdrawal_that_came_in_time_lists_no_release(world, agent):
+    """The helper has signed that the report is in no sum: it is told, with who signed, and not listed as possible."""
+    sent_report(world, agent)
+    found = shown(agent, "withdraw")
+    (item,) = found["releases"]
+    assert (item["outcome"], item["may_be_in_release"]) == ("kept_out", False)
+    assert item["confirmed_by_helper"]
+    assert found["waiting_for_helper"] == 0
+    assert "no released sum holds anything" in run(agent, "withdraw").stdout
 
 
 def test_a_refusal_stays_at_home_and_says_so(world, agent):
