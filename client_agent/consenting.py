@@ -19,6 +19,7 @@ from functools import partial
 
 from client_agent.clocks import Clock
 from client_agent.enrolment import Pins
+from client_agent.retention import forget_unread
 from client_agent.standing import consent_of
 from client_agent.store import AgentStore, ParticipantRecord, StoredReceipt
 from client_agent.store.consents import ConsentRow, ReceiptState
@@ -170,6 +171,7 @@ class ConsentKeeper:
                 self._store.consents.append([ConsentRow(participant_id, row, state.epoch)])
                 purposes = [purpose.id for purpose in PURPOSES if not _despite(state, purpose.id)]
                 self._store.reports.take_back(participant_id, purposes)
+                forget_unread(self._store, participant_id, state, self._now())
 
     def _keep(self, choices: Mapping[str, Callable[[ConsentState], Receipt]], at: int) -> TakenBack:
         taken: TakenBack = []
@@ -196,6 +198,8 @@ class ConsentKeeper:
         after, row = record(state, jws, at)
         consents = self._store.consents
         consents.append([ConsentRow(participant_id, row, after.epoch)])
+        if receipt.kind != "grant":
+            forget_unread(self._store, participant_id, after, at)
         stored = StoredReceipt(participant_id, receipt_digest(jws), jws, None, _first_state(receipt))
         consents.add_receipts([stored], consents.moments.choose(at))
         ended = {held.purpose for held in state.granted} - {held.purpose for held in after.granted}

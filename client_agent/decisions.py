@@ -6,21 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from client_agent.gateway.ports import Visitor
+from client_agent.retention import SIGNAL_OF_KIND
 from client_agent.summaries import moment_of
 from consent import PERSONALISATION, PURPOSES, ConsentState, Signals, decide
 from models.personalisation import Decision, features_of
 from models.personalisation import decide as decide_content
-
-_SIGNAL_OF_KIND: Mapping[str, str] = {
-    "page_view": "page_view",
-    "click": "click",
-    "scroll": "scroll",
-    "dwell": "dwell",
-    "add_to_cart": "cart",
-    "remove_from_cart": "cart",
-    "purchase": "purchase",
-}
-"""What a purpose calls each kind of event; a kind that no purpose declares is never stored."""
 
 
 def collectable_kinds(state: ConsentState, signals: Signals, now_ms: int) -> frozenset[str]:
@@ -31,7 +21,7 @@ def collectable_kinds(state: ConsentState, signals: Signals, now_ms: int) -> fro
         if decide("collect", purpose.id, state, signals, now_ms // 1_000).allowed
         for signal in purpose.signals
     }
-    return frozenset(kind for kind, signal in _SIGNAL_OF_KIND.items() if signal in declared)
+    return frozenset(kind for kind, signal in SIGNAL_OF_KIND.items() if signal in declared)
 
 
 def may_personalise(state: ConsentState, signals: Signals, now_ms: int) -> bool:

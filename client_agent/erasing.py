@@ -56,6 +56,7 @@ def erase_person(store: AgentStore, pins: Pins, person: str, clock: Clock) -> No
         for record in records:
             _withdraw(store, pins, record, clock)
             store.erase(record.participant_id)
+        store.personal.delete_name(person)
         forget_rounds(store, person, clock)
 
 

@@ -20,7 +20,7 @@ from client_agent.clocks import Clock
 from client_agent.connection import cookieless
 from client_agent.delivering import Courier
 from client_agent.distribution import BundleSource, pin_root
-from models.events import PROFILE_DAYS
+from client_agent.retention import retire
 from models.personalisation import PersonalisationError, PreparedBundle, prepare
 from models.wire.problems import ProblemError
 
@@ -72,11 +72,6 @@ class Lane:
             self._wake.clear()
 
 
-def _kept_since_ms(clock: Clock) -> int:
-    """Events of before it have been kept for as long as the notice says, and go; the process may run for months."""
-    return clock.now_ms() - PROFILE_DAYS * _DAY_SECONDS * 1_000
-
-
 def _look(agent: Agent, clock: Clock) -> None:
     """Compare the store with its mirror and note the time, however long a service takes to answer."""
     agent.store.consents.look(clock.now_ms() // 1_000, clock.monotonic_seconds())
@@ -102,7 +97,8 @@ class Resident:
             Lane("choices to the helper", lambda: courier.tell_helper(helper), poll_seconds),
             Lane("choices to the leader", lambda: courier.deliver(leader), poll_seconds),
             Lane("mirror and clocks", lambda: _look(agent, clock), poll_seconds),
-            Lane("retention", lambda: agent.store.events.erase_before(_kept_since_ms(clock)), _DAY_SECONDS),
+            Lane("retention", lambda: retire(agent.store, clock), _DAY_SECONDS),
+            Lane("traces of what was deleted", agent.store.remove_traces, poll_seconds),
         )
         self._worker: subprocess.Popen[bytes] | None = None
         self._wake = threading.Event()

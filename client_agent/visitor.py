@@ -14,6 +14,7 @@ from client_agent.federation.budgets import inspect
 from client_agent.gateway.ports import Budget, Sent
 from client_agent.history import Recorded, recount
 from client_agent.profiles import stored_events
+from client_agent.retention import kept_kinds
 from client_agent.rights import Export, gather
 from client_agent.store import AgentStore
 from client_agent.store.contributions import Contribution
@@ -81,6 +82,8 @@ class StoredVisitor:
             if change != self._consent_change:
                 self._consent = self._keeper.state_of(self._record.participant_id)
                 self._consent_change = change
+                kept = kept_kinds(self._consent, self.now_ms() // 1_000)  # the others were deleted with the choice
+                self._events = {name: event for name, event in self._events.items() if event.kind in kept}
             return self._consent
 
     def choose(self, granted: Collection[str], declined: Collection[str], notice: Notice) -> None:

@@ -57,21 +57,23 @@ class Events:
             yield from ((row[1], row[2]) for row in rows)
             last, at_ms = rows[-1][0], rows[-1][1]
 
-    def erase(self, participant_id: str, before_ms: int | None = None, *, kinds: Collection[str] | None = None) -> int:
+    def erase(
+        self, participant_id: str, before_ms: int | None = None, *, keep_kinds: Collection[str] | None = None
+    ) -> int:
         """Delete a participant's events; returns how many. ``remove_traces`` then overwrites what is left of them.
 
         Args:
             participant_id: whose.
             before_ms: only those before a time (retention), Unix milliseconds.
-            kinds: only those of these kinds, and whatever has no readable kind.
+            keep_kinds: only those of other kinds than these, and whatever has no readable kind.
         """
         conditions, values = ["participant_id = ?"], list[str | int]([participant_id])
         if before_ms is not None:
             conditions, values = [*conditions, "at_ms < ?"], [*values, before_ms]
-        if kinds is not None:
-            marks = ", ".join("?" * len(kinds))
-            conditions = [*conditions, f"({_KIND} IS NULL OR {_KIND} IN ({marks}))"]
-            values = [*values, *kinds]
+        if keep_kinds:
+            marks = ", ".join("?" * len(keep_kinds))
+            conditions = [*conditions, f"({_KIND} IS NULL OR {_KIND} NOT IN ({marks}))"]
+            values = [*values, *keep_kinds]
         return self._erase(" AND ".join(conditions), values)
 
     def erase_before(self, before_ms: int) -> int:
