@@ -172,7 +172,10 @@ class Sessions:
 
     def _here(self, found: BrowserRecord | None, *, opening: bool) -> Here:
         now_ms = self.household.now_ms()
-        member = self.household.member(found.person) if found and not _is_over(found, now_ms) else None
+        if found is not None and _is_over(found, now_ms):
+            self.household.browsers.end([found.page])
+            found = None
+        member = self.household.member(found.person) if found else None
         if found is None or member is None:
             return Here("unknown", clear=True)
         locked = member.has_pin and now_ms - found.opened_at_ms > PIN_IDLE_MS
