@@ -42,6 +42,11 @@ _STATUS: Final[dict[Kind, str]] = {
     "withdrawal": "dpv:ConsentWithdrawn",
 }
 _KIND_OF: Final = {status: kind for kind, status in _STATUS.items()}
+# What is expected, spelt once: a receipt is checked thousands of times a second, and hardly ever refused.
+_VERSION: Final = f"receipt version {RECEIPT_VERSION}"
+_KIND: Final = f"a kind in {KINDS}"
+_LANGUAGE: Final = f"a language in {LANGUAGES}"
+_DAYS: Final = f"1 to {MAXIMUM_VALID_DAYS} days"
 _NOTICE: Final = "urn:hearthside:notice:"
 _PROFILE: Final = "https://w3id.org/dpv/schema/dpv-27560#receipt"
 _WITHDRAWAL: Final = "the agent's own page, or: hearthside-agent consent withdraw"
@@ -108,8 +113,8 @@ class Receipt:
         names = (self.leader, self.site, self.person)
         return (
             ("a yes or a no on Global Privacy Control", isinstance(self.gpc, bool)),
-            (f"receipt version {RECEIPT_VERSION}", self.version == RECEIPT_VERSION),
-            (f"a kind in {KINDS}", self.kind in KINDS),
+            (_VERSION, self.version == RECEIPT_VERSION),
+            (_KIND, self.kind in KINDS),
             ("at least one chosen purpose", bool(chosen)),
             ("sorted purposes, each once", _sorted_once(self.chosen) and _sorted_once(self.granted)),
             ("a grant to grant what it chose", self.kind != "grant" or chosen <= granted),
@@ -120,11 +125,11 @@ class Receipt:
             ),
             ("versions of at least 1", all(_is_count(v) and v >= 1 for _, v in self.purpose_versions)),
             ("a notice hash of 32 bytes", len(self.notice_hash) == 32),  # noqa: PLR2004  # SHA-256
-            (f"a language in {LANGUAGES}", self.language in LANGUAGES),
+            (_LANGUAGE, self.language in LANGUAGES),
             ("an epoch from 1 below 2^53", _is_count(self.epoch) and (self.kind != "refusal") <= self.epoch < 2**53),
             ("a time in Unix seconds", _is_count(self.issued_at) and self.issued_at <= LATEST_SECONDS),
             (
-                f"1 to {MAXIMUM_VALID_DAYS} days",
+                _DAYS,
                 _is_count(self.valid_days) and 1 <= self.valid_days <= MAXIMUM_VALID_DAYS,
             ),
             ("names of 1 to 253 characters", all(_is_name(name) for name in (*names, *self.chosen, *self.granted))),

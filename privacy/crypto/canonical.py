@@ -69,7 +69,9 @@ def _safe_integer(number: str) -> int:
 
 
 # ASCII keys sort alike by code point, as here, and by UTF-16 unit, as the RFC wants; ASCII strings are escaped alike.
-_write: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_write: Final = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False
+).encode  # a cycle ends at the depth of the stack, as it does in the library
 _read_plain: Final = json.JSONDecoder(parse_float=_not_plain, parse_int=_safe_integer, parse_constant=_not_plain).decode
 
 

@@ -14,6 +14,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 class Benchmark(StrEnum):
     """What can be measured; each is a module of ``simulations.bench`` with ``run() -> list[Row]``."""
 
+    consent = "consent"
     ledger = "ledger"
     secure_sum = "secure-sum"
 
