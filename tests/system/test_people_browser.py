@@ -1,0 +1,274 @@
+"""Two people, a guest and a private window in one real browser: each their own, and of the others nothing is left."""
+
+import contextlib
+import os
+
+import pytest
+
+from simulations.demo.processes import free_port
+from tests.system.accessible import faults, tab_until
+from tests.system.house import house, say_who
+from tests.system.test_shop_browser import ARGUMENTS, CHROMIUM
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+PICTURES = os.environ.get("HEARTHSIDE_PICTURES", "")
+"""A folder for pictures of the pages, to look at; none are taken without it."""
+LOOKS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+PRIVATE = "private-5f1c"
+"""Stands in every address that the private window visits."""
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    module = pytest.importorskip("playwright.sync_api")
+    with module.sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture
+def profile(playwright, tmp_path):
+    """A browser with a profile folder on the disk, as people have it, and its private windows: (windows, folder)."""
+    folder, port = tmp_path / "profile", free_port()
+    arguments = [*ARGUMENTS, f"--remote-debugging-port={port}"]
+    windows = playwright.chromium.launch_persistent_context(folder, executable_path=CHROMIUM, args=arguments)
+    remote = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
+    yield windows, remote, folder
+    remote.close()
+    windows.close()
+
+
+@contextlib.contextmanager
+def private_window(remote):
+    """A window whose cookies and storage are kept apart and in memory, and go with it."""
+    window = remote.new_context()
+    try:
+        yield window
+    finally:
+        window.close()
+
+
+@pytest.fixture
+def home(tmp_path):
+    with house(tmp_path / "agent", ("anna", "ben")) as built:
+        built.keeper.set_pin("ben", "2468")
+        built.keeper.add("tim", "child")
+        yield built
+
+
+def picture(page, name):
+    if PICTURES:
+        page.screenshot(path=f"{PICTURES}/{name}.png", full_page=True)
+
+
+def allow_all(page):
+    page.get_by_role("button", name="Yes to all").click()
+    page.wait_for_url("**/?done=granted*")
+
+
+def browse(page, home, *paths):
+    for path in paths:
+        page.goto(home.settings.origin + path)
+        page.wait_for_timeout(700)
+    page.goto(home.settings.origin + "/cart")
+    page.wait_for_timeout(900)
+
+
+def paths_of(home, name):
+    return {event.path for event in home.household.visitor(name).events()}
+
+
+def rows(home):
+    """Everything that the agent keeps about anybody."""
+    database = home.store._database
+    tables = [name for (name,) in database.fetch("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
+    return {name: database.fetch(f"SELECT * FROM {name}") for name in tables}
+
+
+def test_two_people_in_one_browser_have_two_profiles(profile, home):
+    """Anna allows and browses; Ben, after his PIN, finds nothing of hers, and what he does is his alone."""
+    windows, _, _ = profile
+    page = windows.new_page()
+    page.goto(home.settings.origin + "/")
+    page.get_by_text("See what it does, and choose").click()
+    page.get_by_role("heading", name="Who is here?").wait_for()
+    picture(page, "who-is-here")
+    say_who(page, home.settings.page_origin, "anna")
+    allow_all(page)
+    page.get_by_role("link", name="Back to").first.click()
+    page.wait_for_url(home.settings.origin + "/")
+    browse(page, home, "/c/sneakers", "/p/sneakers-6")
+    assert {"/c/sneakers", "/p/sneakers-6"} <= paths_of(home, "anna")
+    hers = len(home.household.visitor("anna").events())
+
+    card = "2469"
+    page.goto(f"{home.settings.page_origin}/people?lang=en")
+    picture(page, "here-as-anna")
+    ben = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="ben", exact=True))
+    ben.get_by_label("PIN").fill(card)
+    ben.get_by_role("button", name="This is me").click()
+    page.get_by_role("alert").wait_for()
+    picture(page, "wrong-pin")
+    assert page.get_by_text("In this browser you are anna").is_visible(), "a wrong PIN changes nobody"
+    say_who(page, home.settings.page_origin, "ben", "2468")
+    assert "sneakers-6" not in page.content()
+    assert page.get_by_role("button", pressed=True).count() == 0
+    page.goto(home.settings.origin + "/")
+    page.get_by_text("See what it does, and choose").wait_for()
+    page.goto(home.settings.page_origin + "/")
+    allow_all(page)
+    browse(page, home, "/c/kitchen")
+    assert "/c/kitchen" in paths_of(home, "ben")
+    assert not {"/c/sneakers", "/p/sneakers-6"} & paths_of(home, "ben")
+    assert len(home.household.visitor("anna").events()) == hers
+
+
+def test_what_was_queued_for_one_person_never_lands_in_the_next_ones_profile(profile, home):
+    """The door is away while Anna browses; Ben is at the browser when it is back: her queue is dropped, not his."""
+    windows, _, _ = profile
+    page = windows.new_page()
+    for name, pin in (("ben", "2468"), ("anna", "")):
+        say_who(page, home.settings.page_origin, name, pin)
+        allow_all(page)
+    windows.route("**/.hearthside/events*", lambda route: route.abort())
+    page.goto(home.settings.origin + "/c/sneakers")
+    page.wait_for_timeout(900)
+    assert page.evaluate("indexedDB.databases().then((all) => all.length)") == 1, "it waits in the browser"
+    other = windows.new_page()
+    say_who(other, home.settings.page_origin, "ben", "2468")
+    windows.unroute("**/.hearthside/events*")
+    page.bring_to_front()
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_timeout(900)
+    browse(other, home, "/c/kitchen")
+    assert "/c/kitchen" in paths_of(home, "ben")
+    assert "/c/sneakers" not in paths_of(home, "ben") | paths_of(home, "anna")
+
+
+def test_a_private_window_leaves_nothing(profile, home, tmp_path, capfd):
+    """After a visit nothing of it is in the agent's store, folder or output, nor in the browser's profile."""
+    windows, remote, folder = profile
+    page = windows.new_page()
+    say_who(page, home.settings.page_origin, "anna")
+    allow_all(page)
+    page.goto(home.settings.origin + "/")
+    page.wait_for_timeout(900)
+    page.goto("about:blank")
+    page.wait_for_timeout(300)
+    before, cookies = rows(home), windows.cookies()
+    with private_window(remote) as window:
+        hidden = window.new_page()
+        for path in (f"/c/sale?{PRIVATE}", f"/p/sale-6?{PRIVATE}", f"/?{PRIVATE}"):
+            hidden.goto(home.settings.origin + path)
+            hidden.wait_for_timeout(600)
+        assert hidden.locator("[data-hs-module]").count() == 0
+        hidden.get_by_text("See what it does, and choose").wait_for()
+        hidden.get_by_text("See what it does, and choose").click()
+        hidden.get_by_role("heading", name="Who is here?").wait_for()
+        hidden.get_by_role("button", name="Just look around").click()
+        hidden.wait_for_url(home.settings.origin + "/")
+        assert window.cookies() == []
+        stored = "indexedDB.databases().then((all) => all.length + localStorage.length + sessionStorage.length)"
+        assert hidden.evaluate(stored) == 0
+    assert rows(home) == before
+    assert windows.cookies() == cookies
+    captured = capfd.readouterr()
+    assert PRIVATE not in captured.out + captured.err
+    windows.close()
+    for place in (folder, tmp_path / "agent"):
+        for path in place.rglob("*"):
+            if path.is_file():
+                assert PRIVATE.encode() not in path.read_bytes(), path.name
+
+
+def test_who_says_who_they_are_in_a_private_window_leaves_nothing_in_the_browser(profile, home):
+    """What they do counts as theirs, as the page says; the cookies go with the window, the next one is nobody's."""
+    _, remote, _ = profile
+    with private_window(remote) as window:
+        page = window.new_page()
+        say_who(page, home.settings.page_origin, "anna")
+        allow_all(page)
+        browse(page, home, "/c/sale")
+        assert {cookie["expires"] for cookie in window.cookies()} == {-1}, "session cookies"
+    assert "/c/sale" in paths_of(home, "anna")
+    with private_window(remote) as window:
+        page = window.new_page()
+        page.goto(home.settings.page_origin)
+        page.get_by_role("heading", name="Who is here?").wait_for()
+        browse(page, home, "/c/gifts")
+    assert "/c/gifts" not in paths_of(home, "anna")
+
+
+def test_a_child_is_not_asked_and_has_no_profile(profile, home):
+    """The shop is as it is for everybody, with no question; the agent's page says that nothing is collected."""
+    windows, _, _ = profile
+    page = windows.new_page()
+    before = rows(home)["events"]
+    say_who(page, home.settings.page_origin, "tim")
+    assert page.get_by_text("Nothing is collected about you").is_visible()
+    picture(page, "child")
+    browse(page, home, "/c/sneakers", "/")
+    page.goto(home.settings.origin + "/")
+    page.wait_for_timeout(500)
+    assert not page.get_by_text("See what it does, and choose").is_visible()
+    assert page.locator("[data-hs-module]").count() == 0
+    assert page.evaluate("indexedDB.databases().then((all) => all.length)") == 0
+    assert rows(home)["events"] == before
+
+
+def test_the_cookies_stay_where_they_belong(profile, home):
+    """Really: no script sees them, the site's requests carry none, and neither host is sent the other's."""
+    windows, _, _ = profile
+    page = windows.new_page()
+    say_who(page, home.settings.page_origin, "anna", lasting=True)
+    sent = []
+    page.on("request", lambda request: sent.append((request.url, request.all_headers().get("cookie", ""))))
+    page.goto(home.settings.origin + "/c/sale")
+    page.wait_for_timeout(500)
+    to_site = {cookie for url, cookie in sent if "/.hearthside/" not in url}
+    to_door = {cookie for url, cookie in sent if url.endswith("/notice?lang=en")}
+    assert to_site == {""}
+    assert all("hearthside-" in cookie and "page" not in cookie for cookie in to_door)
+    assert to_door
+    assert page.evaluate("document.cookie") == ""
+    named = {cookie["name"].rsplit("-", 1)[0]: cookie for cookie in windows.cookies()}
+    assert {name: (c["domain"], c["path"], c["sameSite"], c["httpOnly"]) for name, c in named.items()} == {
+        "hearthside": ("127.0.0.1", "/.hearthside", "Strict", True),
+        "hearthside-page": ("localhost", "/", "Lax", True),
+    }
+    assert all(cookie["expires"] > 0 for cookie in named.values()), "it was asked to be remembered"
+    planted = f"{named['hearthside']['name']}=v; path=/.hearthside/notice"
+    page.evaluate("(cookie) => { document.cookie = cookie; }", planted)
+    told = page.evaluate("fetch('/.hearthside/notice').then((a) => a.json())")
+    assert told["token"] == "", "a site's script can only make the browser unknown"
+
+
+def test_the_page_is_accessible_in_both_languages(profile, home):
+    """No fault on a phone and on a desk, in light and dark; every button has a name of its own and the same look."""
+    _, remote, _ = profile
+    for width, scheme in LOOKS:
+        for language in ("en", "de"):
+            window = remote.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            page = window.new_page()
+            page.goto(f"{home.settings.page_origin}/people?lang={language}")
+            assert faults(page) == [], (width, scheme, language)
+            picture(page, f"people-{language}-{width}-{scheme}")
+            window.close()
+
+
+def test_guest_and_person_weigh_the_same_and_the_keyboard_reaches_both(profile, home):
+    """The buttons are drawn alike; Tab and Enter choose; nothing is ticked in advance."""
+    windows, _, _ = profile
+    page = windows.new_page()
+    page.goto(f"{home.settings.page_origin}/people?lang=en")
+    look = """(node) => { const s = getComputedStyle(node), b = node.getBoundingClientRect();
+        return [b.height, s.color, s.backgroundColor, s.borderColor, s.font].join(' '); }"""
+    buttons = page.locator(".people button").all()
+    assert len(buttons) == 4
+    assert len({button.evaluate(look) for button in buttons}) == 1
+    assert page.locator("input:checked").count() == 0
+    names = [button.evaluate("(node) => node.textContent") for button in buttons]
+    assert names == ["This is me: anna", "This is me: ben", "This is me: tim", "Just look around"]
+    tab_until(page, "This is me: anna")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{home.settings.page_origin}/")
+    assert page.get_by_role("button", name="Yes to all").is_visible()
