@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(400)]
 DEVICES, SEED = 300, 7
 PROCESSES = 8
 """The command, leader, helper, two fleets, the shop, two people's agents."""
-METRICS = {"measure": {"top_1", "cost_ratio"}, "train": {"auc", "auc_no_page_values"}}
+METRICS = {"measure": {"top_1", "cost_ratio", "half_width"}, "train": {"auc", "auc_no_page_values"}}
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +73,53 @@ def check_study(study: dict, report: dict) -> None:
     assert all(math.isfinite(study["quality"][name]) for name in ("value", "central"))
 
 
-def test_three_studies_ran_one_of_each_kind_of_question(report):
-    """A measurement, personas and intent, all rounds released; local noise is on in the training study alone."""
+def test_four_studies_ran_one_of_each_kind_of_question(report):
+    """Coverage, a measurement, personas, intent, all rounds released; local noise is on in the training study alone."""
     rounds = {study["name"]: study["rounds"] for study in report["studies"]}
-    assert rounds == {"measurement": 1, "personas": 5, "intent": 14}
+    assert rounds == {"coverage": 1, "measurement": 1, "personas": 5, "intent": 14}
 
 
-@pytest.mark.parametrize(("name", "rate"), [("measurement", 0.5), ("personas", 0.5), ("intent", 0.2)])
+@pytest.mark.parametrize(
+    ("name", "rate"), [("coverage", 0.5), ("measurement", 0.5), ("personas", 0.5), ("intent", 0.2)]
+)
 def test_null_reports_are_what_coins_and_budgets_leave(report, name, rate):
     """With heads at a rate of q, at most about q of the accepted reports are real; six standard deviations of slack."""
     study = next(study for study in report["studies"] if study["name"] == name)
     real = study["reports"] - study["null_reports"]
     slack = 6 * math.sqrt(study["reports"] * rate * (1 - rate))
     assert 0 < real <= rate * study["reports"] + slack
+
+
+def check_coverage(report: dict) -> None:
+    """Beside every result stands who is missing from it, from the coverage study, with truth and interval."""
+    cost = next(study["epsilon_user"] for study in report["studies"] if study["name"] == "coverage")
+    for study in report["studies"]:
+        coverage = study["coverage"]
+        assert (coverage["status"], coverage["study"]) == ("estimated", "coverage")
+        assert coverage["epsilon"] == pytest.approx(cost)
+        assert "refused measurement" in coverage["unknown"]
+        assert (coverage["figure"] == "make-up") == (study["purpose"] == "measurement")
+        assert len(coverage["bands"]) == 4 + (coverage["figure"] == "granted")
+        for band in coverage["bands"]:
+            assert 0 <= band["low"] <= band["high"] <= 1
+            assert 0 < band["truth"] <= 1
+            assert band["share"] is None or band["low"] <= band["share"] <= band["high"]
+
+
+def test_every_result_says_who_is_missing_from_it(report):
+    """Coverage, with its interval, beside each. A run of twenty may be wrong about a purpose, but not about most."""
+    check_coverage(report)
+    bands = [band for study in report["studies"] for band in study["coverage"]["bands"]]
+    inside = sum(band["low"] <= band["truth"] <= band["high"] for band in bands)
+    assert inside >= len(bands) - 5
+
+
+def test_the_planted_bias_is_there(report):
+    """Of those who come least often a smaller share granted persona and intent than of those who come most."""
+    for study in report["studies"]:
+        if study["coverage"]["figure"] == "granted":
+            first, *_, last, _all = study["coverage"]["bands"]
+            assert first["truth"] < last["truth"]
 
 
 def test_different_people_are_shown_different_modules(report):
@@ -109,10 +143,21 @@ def test_bytes_that_left_are_told_by_purpose(report):
 
 
 def test_the_table_names_epsilons_and_pages(finished):
-    """A person reads both epsilons, what the data are, and the addresses of three kinds of pages."""
+    """A person reads both epsilons, what the data are, who is missing, and the addresses of three kinds of pages."""
     report, printed, _ = finished
     assert "synthetic" in report["data"]
-    for word in ("epsilon", "measurement", "personas", "intent", "shop,", "own page,", "officer's console", "http://"):
+    for word in (
+        "epsilon",
+        "measurement",
+        "personas",
+        "intent",
+        "shop,",
+        "own page,",
+        "officer's console",
+        "who is in it",
+        "simulated",
+        "http://",
+    ):
         assert word in printed
 
 
@@ -140,5 +185,6 @@ def test_every_seed_ends_well(tmp_path, seed):
     """Ten other populations of 500 devices each: the same ranges, different content for different people."""
     report, _, run = run_demo(tmp_path, seed, 500, seconds=500)
     check_report(report, seed, 500)
+    check_coverage(report)
     assert len(set(report["modules_shown"].values())) >= 2
     assert run.running() == {}

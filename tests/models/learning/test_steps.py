@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from models.learning.steps import check_study
 from models.wire.problems import ProblemError
 from models.wire.studies import LocalStudyPlan, Study, SumPlan
-from simulations.demo.plans import Parties, intent, measurement
+from simulations.demo.plans import Parties, coverage, intent, measurement
 
 PARTIES = Parties("00" * 32, "11" * 32, 1_780_000_000_000)
 
@@ -21,7 +21,13 @@ def study_with(*, delta=1e-5, plan=None, **local) -> Study:
 
 def test_the_demos_studies_pass_with_and_without_local_noise():
     """What is shipped can be priced."""
-    for study in (measurement().build(PARTIES), intent().build(PARTIES), study_with(), study_with(epsilon_cap=8.0)):
+    for study in (
+        coverage().build(PARTIES),
+        measurement().build(PARTIES),
+        intent().build(PARTIES),
+        study_with(),
+        study_with(epsilon_cap=8.0),
+    ):
         check_study(study)
 
 

@@ -11,10 +11,10 @@ from models.wire.message import from_base64
 from models.wire.problems import PROBLEM_TYPES, ProblemError, problem_code
 from models.wire.studies import Study
 from privacy.crypto import SignatureInvalid, SigningKey
-from simulations.demo.plans import Parties, intent, measurement, personas
+from simulations.demo.plans import Parties, coverage, intent, measurement, personas
 
 PARTIES = Parties("00" * 32, "11" * 32, 1_780_000_000_000)
-DRAFTS = (measurement(), personas([1.0] * 8), intent())
+DRAFTS = (coverage(), measurement(), personas([1.0] * 8), intent())
 STUDIES = [draft.build(PARTIES) for draft in DRAFTS]
 
 

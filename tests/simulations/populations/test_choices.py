@@ -50,3 +50,15 @@ def test_other_purposes_and_studies_are_taken():
 def test_the_default_purposes_are_those_of_the_registry():
     """Planted visitors are asked for what the consent registry declares, in its order."""
     assert [purpose.id for purpose in REGISTRY] == list(PURPOSES)
+
+
+def test_who_refuses_may_follow_a_planted_reluctance():
+    """The reluctant refuse far more often; numbers of refusals stay exact, and every kind of visitor is there."""
+    reluctance = np.where(np.arange(2_000) < 1_000, 10.0, 1.0)
+    choices = draw_choices(2_000, np.random.default_rng(7), reluctance=reluctance)
+    refusing = np.array([len(choice.granted) < len(PURPOSES) for choice in choices])
+    assert refusing.sum() == 600
+    assert sum(not choice.granted for choice in choices) == 100
+    assert refusing[:1_000].sum() > 4 * refusing[1_000:].sum()
+    assert len([choice for choice in choices if choice.withdrawal]) == 40
+    assert len([choice for choice in choices if choice.budget_spent]) == 30

@@ -16,7 +16,7 @@ from models.events import (
     sessionise,
     transitions,
 )
-from simulations.populations import CATEGORIES, PERSONAS, ShopPopulation
+from simulations.populations import CATEGORIES, PERSONAS, PURPOSES, ShopPopulation
 from simulations.populations.behaviour import GO_HOME, STAY
 from simulations.populations.intents import DEVICE_SPREAD, INTERCEPT, WEIGHTS, planted_features
 
@@ -160,3 +160,12 @@ def test_the_noise_is_the_documented_one():
     assert f"standard deviation {DEVICE_SPREAD}" in text
     for persona in PERSONAS:
         assert f"| `{persona.name}` | {persona.share:.0%} |" in text
+
+
+def test_a_planted_consent_bias_changes_choices_alone():
+    """Light users refuse more often; what everybody does on the site is the same as without."""
+    plain, biased = (ShopPopulation(400, 7, light_users_refuse=flag) for flag in (False, True))
+    assert all(one.events() == other.events() for one, other in zip(plain[:20], biased[:20], strict=True))
+    visits = np.diff(biased.records.visit_offsets)
+    refusing = np.array([len(choice.granted) < len(PURPOSES) for choice in biased.choices])
+    assert visits[refusing].mean() < visits[~refusing].mean() - 4
