@@ -117,6 +117,15 @@ def test_every_purpose_its_data_and_its_recipients_are_in_every_document(name):
         assert named[recipient] in text or sights[recipient] in text
 
 
+@pytest.mark.parametrize("name", [name for name in ABOUT_PURPOSES if not name.startswith(("privacy-label", OFFICE))])
+def test_each_purpose_names_its_own_recipients(name):
+    """Leader and helper stand once for every purpose that reaches them, not once for all."""
+    names, text = dict(EXPLANATIONS[language_of(name)].recipients), told(MADE[name])
+    for recipient in ("leader", "helper"):
+        reached = [purpose for purpose in PURPOSES if recipient in purpose.recipients]
+        assert text.count(names[recipient]) >= len(reached)
+
+
 @pytest.mark.parametrize("name", [name for name in ABOUT_PURPOSES if "record" in name or "notice" in name])
 def test_what_leaves_is_told_in_the_purposes_own_words(name):
     """Records and notices say what leaves as the choice itself says it."""
@@ -315,6 +324,7 @@ class TestPages:
         made = generate(dataclasses.replace(FACTS, controller_name='A & B "Co"'))
         for name in self.PAGES:
             assert "A &amp; B &quot;Co&quot;" in made[name]
+            assert "A & B" not in made[name]
 
 
 class TestLabel:

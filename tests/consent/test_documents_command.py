@@ -122,6 +122,18 @@ def test_a_failed_write_leaves_the_old_documents_whole(documents, facts, tmp_pat
     assert {path.relative_to(out).as_posix(): path.read_text() for path in out.rglob("*") if path.is_file()} == MADE
 
 
+def test_who_is_reading_a_document_goes_on_reading_the_same_one(documents, facts, tmp_path):
+    """A web server that has a file open while it is renewed serves the old one whole, never half of each."""
+    out = tmp_path / "out"
+    documents("--facts", facts, "--out", out)
+    facts.write_text(example_facts().replace("2026-01-31", "2027-12-24"))
+    with (out / "privacy-notice.en.html").open("rb", buffering=0) as reader:
+        beginning = reader.read(100)
+        assert documents("--facts", facts, "--out", out)[0] == 0
+        assert beginning + reader.read() == MADE["privacy-notice.en.html"].encode()
+    assert "2027-12-24" in (out / "privacy-notice.en.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [("", "controller.name"), ("x =", "TOML"), ("[site]\ncolour = 1", "site.colour"), (b"\xff", "utf-8")],
