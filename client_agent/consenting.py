@@ -131,8 +131,8 @@ class ConsentKeeper:
     def sign_again(self, item: StoredReceipt, last_epoch: int) -> bool:
         """Sign a choice again that the leader refused because it knows a later epoch. Part of a transaction.
 
-        Nothing is done if a later choice has overtaken it, or if the epoch is not one that this device can have
-        reached: a leader that lies gains nothing, and what was chosen goes on to hold here.
+        Nothing is done if a later choice has overtaken it, if it was refused for another reason, or if the epoch is not
+        one that this device can have reached: a leader that lies gains nothing, and what was chosen holds here.
 
         Args:
             item: the refused receipt.
@@ -143,7 +143,7 @@ class ConsentKeeper:
         """
         participant, key = self._keyed(item.participant_id)
         state, receipt = self._state(participant, key), verify_receipt(item.jws, key.verify_key)
-        if state.fault is not None or receipt.epoch != state.epoch:
+        if state.fault is not None or receipt.epoch != state.epoch or last_epoch < receipt.epoch:
             return False
         again = beyond(receipt, last_epoch)
         if again is None:

@@ -67,7 +67,7 @@ def restored(tmp_path, world):
 
 
 def test_a_restored_store_grants_nothing_at_any_gate_to_anybody(world, restored):
-    """The person who withdrew, and everybody else of that store: the page, the resident and the worker read the same."""
+    """The person who withdrew, and everybody else of that store: page, resident and worker read the same."""
     folder, people = restored
     store = make_store(folder)
     for who in people:
@@ -245,7 +245,7 @@ def test_a_store_from_before_the_mirror_is_not_adopted(tmp_path, world):
 
 
 def test_erasing_somebody_moves_the_mirror_with_it(tmp_path, world):
-    """Nobody else loses anything, a new profile starts clean, and the copy from before the erasure counts for nothing."""
+    """Nobody else loses anything, and the copy from before the erasure counts for nothing."""
     folder = tmp_path / "agent"
     store = make_store(folder)
     people = populate(world, store, PEOPLE)
