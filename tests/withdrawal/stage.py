@@ -1,0 +1,441 @@
+"""A stage for withdrawals: the real agent and the real helper, a leader that does as it is told, one virtual clock.
+
+Everything happens on one thread, in an order that a seed decides. Wherever a process may be interrupted stands a point
+(``Points.reach``); a plan says what else happens there: a withdrawal in another process, a lane that delivers it, the
+death of the worker, time that passes while somebody does not read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from aggregator.clock import Clock
+from aggregator.helper.app import create_app
+from aggregator.key_files import create_key
+from aggregator.settings import HelperSettings
+from client_agent.connection import HelperConnection, LeaderConnection
+from client_agent.consenting import ConsentKeeper
+from client_agent.delivering import Courier
+from client_agent.federation.app import build_answering_app, participant_context, round_message
+from client_agent.federation.contribution import Reservation, Slots
+from client_agent.federation.federation import Federation
+from client_agent.federation.worker import Worker
+from client_agent.keys import FileKeyring
+from client_agent.store import open_store
+from consent import receipt_digest
+from models.wire.enrolment import REMOVAL_TYPE, ReceiptRequest, ReceiptResponse, ReceiptResult, Removal, RemovedReport
+from models.wire.frames import SEALS_MEDIA_TYPE, ReportFrame, ReportResponse, decode_batch, encode_report, join_reports
+from models.wire.problems import ProblemError
+from models.wire.rounds import ANSWER_TYPE, Answer, OpeningRequest, RoundWork, ShareAnswer, model_hash
+from privacy.crypto import sign_document, verify_document
+from privacy.crypto.requests import sign_request
+from simulations.transport import InProcessServices
+from tests.client_agent.world import CONTRACT, SITE, START_MS, World, _json, _problem, populate
+from tests.frames import encode_seals
+
+PEOPLE = 4
+WINDOW_SECONDS = 10.0
+HONEST, LIAR, DEAF, HANGING, REFUSING = "honest", "liar", "deaf", "hanging", "refusing"
+LEADERS = (HONEST, HONEST, LIAR, DEAF, HANGING, REFUSING)
+"""What a leader does with a withdrawal: deletes the report and signs; signs and keeps it; answers 500; never answers;
+refuses it. All but the first hand in whatever they ever received, be it a part of a request."""
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Points:
+    """Where something else may happen, and what does. ``plan`` is by the number of the point."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.plan: dict[int, list[Callable[[], None]]] = {}
+        self._inside = False
+        self.blocked: Callable[[], bool] = lambda: False
+
+    def reach(self) -> None:
+        """A point; one inside of what happens at another is none, and there is none inside a transaction."""
+        if self._inside or self.blocked():
+            return
+        self.count += 1
+        acts = self.plan.pop(self.count, [])
+        self._inside = True
+        try:
+            for act in acts:
+                act()
+        finally:
+            self._inside = False
+
+
+@dataclass
+class Handed:
+    """One slice of a body that the agent handed to the transport."""
+
+    at_ms: int
+    report_ids: frozenset[bytes]
+
+
+@dataclass
+class Round:
+    """What the leader and the network saw of one round."""
+
+    behaviour: str = HONEST
+    reports: dict[bytes, ReportFrame] = field(default_factory=dict)
+    """What the leader would hand in, by report id."""
+    kept_out: set[bytes] = field(default_factory=set)
+    handed: list[Handed] = field(default_factory=list)
+    sent: dict[bytes, set[bytes]] = field(default_factory=dict)
+    """By device, the ids of whatever was sent for it, in whole or in part."""
+    counted: set[bytes] | None = None
+    """Reports in the helper's sum; None before the answer, or where there is none."""
+    answered: bool = False
+    early: bool = False
+    """The batch was handed in before everybody had sent."""
+    drained: bool = False
+
+
+class LeaderLine(httpx.BaseTransport):
+    """The agent's way to the leader; it reads reports slice by slice, with a point after each."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._others = stage.leader_transport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._stage.points.reach()
+        if request.url.path != "/v1/reports":
+            response = self._others.handle_request(request)
+            self._stage.points.reach()
+            return response
+        body = b""
+        try:
+            for piece in request.stream:
+                self._stage.note_handed(len(body), piece)
+                body += piece
+                self._stage.points.reach()
+        finally:
+            self._stage.overhear(body)
+        response = self._stage.take_reports(body)
+        self._stage.points.reach()
+        return response
+
+
+class HelperLine(httpx.BaseTransport):
+    """The agent's way to the real helper."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._stage.points.reach()
+        if self._stage.helper_down:
+            raise httpx.ConnectError("down")
+        response = self._stage.services.transport("helper").handle_request(request)
+        self._stage.points.reach()  # the notice is durable here, and the device has not heard
+        return response
+
+
+class WatchedConnection(LeaderConnection):
+    """Tells the stage which reports a request is about to bring."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__("http://leader.test", LeaderLine(stage))
+        self._stage = stage
+
+    def post_reports(self, encoded, standing=lambda: True):
+        self._stage.note_batch(encoded)
+        return super().post_reports(encoded, standing)
+
+
+class Vectors:
+    """Computes at once, in this process."""
+
+    def submit(self, reservation):
+        pass
+
+    def take(self, *_):
+        return np.array([0.5, 0.25, 0.0, 0.5])
+
+    def forget(self, *_):
+        pass
+
+    def end(self, key):
+        pass
+
+    def close(self):
+        pass
+
+
+class Stage(World):
+    """Leader, helper, officer, and one agent in two processes: a worker, and a resident that withdraws and delivers."""
+
+    def __init__(self, folder: Path, rounds: int) -> None:
+        secrets = {name: create_key(_made(folder / name) / "service.key") for name in ("leader", "helper")}
+        super().__init__(leader=secrets["leader"], helper=secrets["helper"])
+        self.folder, self.points, self.now = folder, Points(), Round()
+        self.helper_down, self.acknowledged = False, set[bytes]()
+        self._batch: list[bytes] = []
+        settings = HelperSettings.read(
+            folder / "helper", site=SITE, hosts=("helper.test",), leader_key=self.leader.verify_key.raw.hex(),
+            officers=(self.officer.verify_key.raw.hex(),), budget_epsilon=8.0, log_level="error",
+        )  # fmt: skip
+        clock = Clock(wall=lambda: self.clock.ms / 1_000, monotonic=lambda: self.clock.running_seconds)
+        self.services = InProcessServices(lambda: {"helper": create_app(settings, clock=clock)})
+        self.worker_store = open_store(folder / "agent", FileKeyring(folder / "agent"))
+        self.resident_store = open_store(folder / "agent", FileKeyring(folder / "agent"))
+        self.points.blocked = lambda: self.worker_store._database._inside or self.resident_store._database._inside
+        self.keeper = ConsentKeeper(self.resident_store, self.pins, self.clock)
+        self.courier = Courier(self.resident_store, self.pins, self.clock)
+        self.study_ = self.study(
+            rounds=rounds, window_seconds=WINDOW_SECONDS, epsilon_cap=8.0, expires_at_ms=START_MS + 10**10,
+            plan={"noise_multiplier": 1_000.0, "minimum_cohort": 2, "sampling_rate": 0.5},
+        )  # fmt: skip
+
+    @contextmanager
+    def up(self) -> Iterator[Stage]:
+        with self.services:
+            assert self.as_leader("/v1/proposals", self.study_.canonical()).status_code == 202
+            self.open_round(self.study_)  # an opening of the test's own, for the signed approval
+            approval = self.work.rounds[0].approval
+            answer = self._helper_request("POST", "/v1/decisions", json={"jws": approval})
+            assert answer.status_code == 201, answer.text
+            self.people = populate(self, self.resident_store, PEOPLE)
+            self.devices_of = {who: self.resident_store.participants.get(who).device_id for who in self.people}
+            self.start_worker()
+            yield self
+        self.worker_store.close()
+        self.resident_store.close()
+
+    # The agent
+
+    def connections(self):
+        return WatchedConnection(self), HelperConnection("http://helper.test", HelperLine(self))
+
+    def start_worker(self) -> None:
+        """A worker's process begins: nothing is left of the one before but the store."""
+        leader, helper = self.connections()
+        self.federation = Federation(
+            self.worker_store, leader, helper, self.pins, self.clock, os.urandom, CONTRACT, slots=Slots(0.1, 0.8)
+        )
+        app = build_answering_app(self.federation, lambda *_: np.array([0.5, 0.25, 0.0, 0.5]))
+
+        def answer(reservation: Reservation) -> object:
+            context = participant_context(reservation.participant.participant_id)
+            return app(round_message(reservation.found, 1), context)
+
+        self.worker = Worker(self.federation, Vectors(), answer, self.clock, 0.5)
+        self._set_points()
+
+    def _set_points(self) -> None:
+        for owner, name in (
+            (self.worker, "_poll"), (self.worker, "_settle"), (self.federation, "_reserve"),
+            (self.federation, "_store_reservations"), (self.federation, "send_due"),
+            (self.worker_store.reports, "leaving"),
+        ):  # fmt: skip
+            inner = getattr(type(owner), name)
+
+            def stepped(*arguments, _inner=inner, _owner=owner, **options):
+                self.points.reach()
+                result = _inner(_owner, *arguments, **options)
+                self.points.reach()
+                return result
+
+            setattr(owner, name, stepped)
+
+    def step_worker(self) -> None:
+        try:
+            self.worker.step()
+        except Killed:
+            self.start_worker()
+
+    def idle(self) -> None:
+        """A moment between two steps."""
+        try:
+            self.points.reach()
+        except Killed:
+            self.start_worker()
+
+    def tell_helper(self) -> None:
+        _, helper = self.connections()
+        with _deaths():
+            self.courier.tell_helper(helper)
+        waiting = {taken.report_id for taken in self.resident_store.reports.taken_back()}
+        self.acknowledged = {name for name in self.taken_back if name not in waiting}
+
+    def deliver(self) -> None:
+        leader, _ = self.connections()
+        with _deaths():
+            self.courier.deliver(leader)
+
+    def withdraw(self, who: str) -> None:
+        for taken in self.keeper.withdraw(who, ["measurement"]):
+            self.taken_back[taken.report_id] = self.clock.ms
+        self.withdrawn.add(who)
+
+    def grant(self, *people: str) -> None:
+        self.keeper.grant_many(dict.fromkeys(people, ("measurement",)))
+
+    # One round
+
+    def begin(self, number: int, behaviour: str) -> None:
+        """Open a round at the real helper, and show it in the leader's work."""
+        self.now, self.helper_down = Round(behaviour), False
+        self.taken_back: dict[bytes, int] = {}
+        """When the withdrawal that took a report back was durable."""
+        self.acknowledged = set()
+        self.withdrawn: set[str] = set()
+        self.points.count, self.points.plan = 0, {}
+        request = OpeningRequest(
+            study_hash=self.study_.study_hash().hex(), round=number, model_hash=model_hash(b"").hex(),
+            window_seconds=WINDOW_SECONDS, checkpoint=self.checkpoint(),
+        )  # fmt: skip
+        answer = self.as_leader("/v1/rounds", request.canonical())
+        assert answer.status_code == 200, answer.text
+        kept = self.work.rounds[0] if self.work.rounds else self._shown
+        self._shown = RoundWork(
+            study=self.study_, approval=kept.approval, opening=answer.json()["opening"], inclusion=kept.inclusion
+        )
+        self.number, self.ends_ms = number, self.clock.ms + int(WINDOW_SECONDS * 1_000)
+        self.publish(self._shown)
+
+    def hand_in(self) -> None:
+        """The leader closes the round and asks the helper for its half, once."""
+        if self.now.answered:
+            return
+        self.publish()
+        before = set(self.acknowledged)
+        seals = {name: frame.report.seal for name, frame in self.now.reports.items()}
+        path = f"/v1/rounds/{self.study_.study_hash().hex()}/{self.number}/share"
+        answer = self.as_leader(path, encode_seals([seals[name] for name in sorted(seals)]), SEALS_MEDIA_TYPE)
+        self.now.answered, self.now.early = True, not self.now.drained
+        if answer.status_code == 200:
+            share = ShareAnswer.model_validate_json(answer.content)
+            word = Answer.model_validate(verify_document(share.answer, ANSWER_TYPE, (self.helper.verify_key,)))
+            self.now.counted = set(seals) - {bytes.fromhex(item.report_id) for item in share.failed}
+            assert word.opened == len(self.now.counted)
+            assert not self.now.counted & before, "the helper had acknowledged this withdrawal"
+
+    def overslept(self) -> bool:
+        """The worker first looked, or looked again, when the window was past."""
+        mine = (self.study_.study_hash(), self.number)
+        return mine not in {key for key, *_ in self.worker_store.reports.open_rounds()}
+
+    def drain(self) -> None:
+        """The window is over: what the worker still has ready goes out."""
+        self.worker._settle(self.clock.ms)
+        self.federation.send_due()
+        self.now.drained = True
+
+    def heal(self) -> None:
+        """Everybody consents again, the leader knows it, and the round's tokens are forgotten before the next one."""
+        self.now = Round()
+        self.grant(*self.withdrawn)
+        self.deliver()
+        self.clock.advance(3_700.0)
+
+    # What the leader does
+
+    def take_reports(self, body: bytes) -> httpx.Response:
+        results = []
+        for frame in decode_batch(body):
+            if self.now.answered:
+                results.append("round-closed")
+            elif frame.device_id in self.now.kept_out:
+                results.append("no-consent")
+            else:
+                known = self.now.reports.setdefault(frame.report.report_id, frame)
+                results.append("accepted" if encode_report(known) == encode_report(frame) else "report-conflict")
+        return _json(ReportResponse(results=tuple(results)))
+
+    def overhear(self, body: bytes) -> None:
+        """A leader that ignores withdrawals makes what it can of half a request."""
+        if self.now.behaviour != HONEST and not self.now.answered:
+            for frame in self._batch:
+                if frame in body:
+                    (found,) = decode_batch(join_reports([frame]))
+                    self.now.reports[found.report.report_id] = found
+
+    def _receipts(self, request: ReceiptRequest) -> ReceiptResponse:
+        behaviour = self.now.behaviour
+        if behaviour == HANGING:
+            self.clock.advance(10.0)
+            raise httpx.ReadTimeout("no answer")
+        if behaviour == REFUSING:
+            body = ProblemError("receipt-refused", "no").body()
+            return ReceiptResponse(results=tuple(ReceiptResult(problem=body) for _ in request.receipts))
+        results = []
+        for item, result in zip(request.receipts, super()._receipts(request).results, strict=True):
+            removal = self._remove(bytes.fromhex(item.device_id), item.receipt)
+            results.append(result.model_copy(update={"removal": removal}))
+        return ReceiptResponse(results=tuple(results))
+
+    def _remove(self, device: bytes, receipt: str) -> str | None:
+        consents = self.states[device].grant_of("measurement") is not None
+        if self.now.answered or (consents and device not in self.now.kept_out):
+            return None
+        mine = [name for name, frame in self.now.reports.items() if frame.device_id == device]
+        if self.now.behaviour == HONEST:
+            self.now.kept_out.add(device)
+            for name in mine:
+                del self.now.reports[name]
+        removed = RemovedReport(
+            study_hash=self.study_.study_hash().hex(), round=self.number, report_id=mine[0].hex() if mine else None
+        )
+        word = Removal(
+            device_id=device.hex(), receipt=receipt_digest(receipt).hex(), reports=(removed,), at_ms=self.clock.ms
+        )
+        return sign_document(self.leader, REMOVAL_TYPE, word.document())
+
+    def _leader(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/receipts" and self.now.behaviour == DEAF:
+            return _problem(ProblemError("internal", "no"))
+        return super()._leader(request)
+
+    # What the network saw
+
+    def note_batch(self, encoded: list[bytes]) -> None:
+        self._batch = list(encoded)
+
+    def note_handed(self, offset: int, piece: bytes) -> None:
+        start, found = len(join_reports([b""])), []
+        for encoded in self._batch:
+            if start < offset + len(piece) and offset < start + len(encoded):
+                (frame,) = decode_batch(join_reports([encoded]))
+                found.append(frame.report.report_id)
+                self.now.sent.setdefault(frame.device_id, set()).add(frame.report.report_id)
+            start += len(encoded)
+        self.now.handed.append(Handed(self.clock.ms, frozenset(found)))
+
+    # The leader's line to the helper
+
+    def as_leader(self, path: str, body: bytes, media_type: str = "application/json") -> httpx.Response:
+        headers = sign_request(
+            self.leader, "POST", path, body, self.clock.ms // 1_000, os.urandom(16),
+            audience=self.helper.verify_key.fingerprint,
+        )  # fmt: skip
+        return self._helper_request("POST", path, content=body, headers={**headers, "content-type": media_type})
+
+    def _helper_request(self, method: str, path: str, **options) -> httpx.Response:
+        transport = self.services.transport("helper")
+        with httpx.Client(transport=transport, base_url="http://helper.test") as client:
+            return client.request(method, path, **options)
+
+
+@contextmanager
+def _deaths() -> Iterator[None]:
+    """A lane ends early: its service does not answer, or its process dies. What waits, waits in the store."""
+    with suppress(ProblemError, Killed):
+        yield
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
