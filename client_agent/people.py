@@ -177,6 +177,7 @@ class PeopleKeeper:
             self._known(name)
             erased = self._erase(name)
             self._store.people.forget(name)
+            self._store.personal.delete_name(name)  # notes that the file has traces to overwrite, of a child, too
             self._store.participants.note_change()
         return erased
 

@@ -13,7 +13,7 @@ import jinja2
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from client_agent.errors import PersonRefused, PinRefused
@@ -23,17 +23,16 @@ from client_agent.gateway.ports import Visitor
 from client_agent.gateway.sessions import Here, Sessions
 from client_agent.pages.languages import NAMES, negotiate
 from client_agent.pages.people_texts import TEXTS
-from client_agent.pages.visitor import VisitorPage
+from client_agent.pages.visitor import FORM_SCOPE, POLICY_UPDATED, VisitorPage
+from consent import well_known_gpc
 from consent.registry import Language
 from consent.wording import Mode
 from models.wire.guards import CONTENT_SECURITY_POLICY, App, Receive, Scope, Send
 from models.wire.problems import ProblemError
 
-FORM_SCOPE: Final = "hearthside.form"
-"""Where the person's page finds the text that its forms carry."""
 _FILES: Final = resources.files("client_agent.pages")
 _FIELDS_MAXIMUM: Final = 8
-_OWN: Final = ("/people", "/back/", "/static/")
+_OWN: Final = ("/people", "/back/", "/static/", "/.well-known/")
 _SAID: Final = frozenset({"late", "left", "stale"})
 
 
@@ -72,6 +71,7 @@ class PeoplePage:
                 Route("/people/leave", self._leave, methods=["POST"]),
                 Route("/back/{to:path}", self._back, methods=["GET"]),
                 Route("/static/{name}", self._style, methods=["GET"]),
+                Route("/.well-known/gpc.json", self._gpc, methods=["GET"]),
             ],
             exception_handlers={ProblemError: problem_response},
         )
@@ -147,6 +147,10 @@ class PeoplePage:
         if found is None:
             raise ProblemError("not-found", "no such file")
         return Response(found, media_type="text/css", headers={"cache-control": "max-age=300"})
+
+    async def _gpc(self, request: Request) -> Response:
+        del request
+        return JSONResponse(well_known_gpc(POLICY_UPDATED))
 
     async def _rendered(
         self, request: Request, here: Here, refused: PersonRefused | None = None, name: str = ""

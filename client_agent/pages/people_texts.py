@@ -65,8 +65,8 @@ TEXTS: Final[dict[Language, PeopleText]] = {
         with_pin="A profile of their own, behind a PIN",
         pin="PIN",
         lasting="Remember me in this browser",
-        lasting_hint="Otherwise it ends when you close the browser. In a private window nothing stays in the browser "
-        "either way; what you do in it after you said who you are counts as yours.",
+        lasting_hint="A browser that does not remember you forgets when you close it. In a private window nothing "
+        "stays in the browser either way; what you do in it after you said who you are counts as yours.",
         guest_title="Somebody else, or nobody in particular",
         guest_text="No profile, no cookie, no line in a log: nothing of the visit is kept, here or in this browser.",
         guest="Just look around",
@@ -104,8 +104,9 @@ TEXTS: Final[dict[Language, PeopleText]] = {
         with_pin="Ein eigenes Profil hinter einer PIN",
         pin="PIN",
         lasting="In diesem Browser merken",
-        lasting_hint="Sonst endet es, wenn Sie den Browser schließen. In einem privaten Fenster bleibt so oder so "
-        "nichts im Browser; was Sie darin tun, nachdem Sie gesagt haben, wer Sie sind, zählt zu Ihnen.",
+        lasting_hint="Ein Browser, der sich Sie nicht merkt, vergisst es, wenn Sie ihn schließen. In einem privaten "
+        "Fenster bleibt so oder so nichts im Browser; was Sie darin tun, nachdem Sie gesagt haben, wer Sie sind, "
+        "zählt zu Ihnen.",
         guest_title="Jemand anderes, oder niemand Bestimmtes",
         guest_text="Kein Profil, kein Cookie, keine Zeile in einem Protokoll: Vom Besuch wird nichts aufbewahrt, weder "
         "hier noch im Browser.",
