@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Level = Literal["low", "medium", "high"]
+_SESSIONS: Final = "tests/client_agent/gateway/test_sessions.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,14 @@ RISKS: Final = (
         "high",
         (
             "Every purpose is off until granted; one decision at four gates: collect, use, contribute, accept.",
-            "A ledger that does not verify means no consent; a new version of a purpose asks again.",
+            "A ledger that does not verify, or was restored, means no consent; a new version of a purpose asks again.",
         ),
         (
             "tests/consent/test_latest_choice.py::test_no_sequence_lets_a_contribution_through_against_the_latest_choice",
             "tests/consent/test_registry.py::test_every_purpose_is_off_by_default_and_rests_on_consent",
             "tests/consent/test_policy.py::test_a_faulty_ledger_shuts_every_gate",
             "tests/client_agent/gateway/test_door.py::test_nothing_is_stored_before_consent",
+            "tests/client_agent/test_restored_consent.py::test_a_restored_store_grants_nothing_at_any_gate_to_anybody",
         ),
         "low",
         "An agent whose code somebody changed on the device obeys nobody.",
@@ -94,11 +96,13 @@ RISKS: Final = (
         "high",
         (
             "Receipts are signed by the device and countersigned; the ledger is hash-chained and mirrored.",
+            "Anybody can verify a record of it, offline, with the leader's fingerprint.",
             "Each seal is bound to the digest of all purposes, texts included.",
         ),
         (
             "tests/consent/test_ledger.py::test_an_edited_row_ends_in_no_consent_with_the_reason",
             "tests/consent/test_ledger.py::test_a_replayed_or_reordered_receipt_is_refused",
+            "tests/consent/test_records.py::test_a_forged_row_is_named_with_its_reason",
             "tests/consent/test_registry.py::test_the_policy_hash_changes_with_anything_that_is_promised",
         ),
         "low",
@@ -212,8 +216,16 @@ RISKS: Final = (
         "A child or somebody unknown on a shared device is profiled.",
         "Profiling of people who did not or cannot consent.",
         "high",
-        ("A child or an unknown person passes no gate, whatever was granted on the device.",),
-        ("tests/consent/test_policy.py::test_a_child_or_an_unknown_person_gets_no_profile_whatever_was_granted",),
+        (
+            "A child or an unknown person passes no gate, whatever was granted on the device.",
+            "A browser is nobody's until somebody says who they are there; then the former person's page is shut.",
+        ),
+        (
+            "tests/consent/test_policy.py::test_a_child_or_an_unknown_person_gets_no_profile_whatever_was_granted",
+            "tests/client_agent/test_people.py::test_marking_somebody_as_a_child_withdraws_and_erases_everything",
+            _SESSIONS + "::test_a_browser_of_nobody_is_told_nothing_and_leaves_nothing",
+            _SESSIONS + "::test_somebody_else_at_the_same_browser_ends_the_former_at_once",
+        ),
         "medium",
         "The agent knows a child only if somebody said so.",
     ),
@@ -229,6 +241,19 @@ RISKS: Final = (
         ),
         "low",
         "What the site itself writes around it is the controller's.",
+    ),
+    Risk(
+        "bias",
+        "Results are read as if everybody had taken part, and those who said no are forgotten.",
+        "Decisions that fit some groups and not others.",
+        "medium",
+        ("Each result carries its coverage: who is missing, estimated within the same budget, with an interval.",),
+        (
+            "tests/statistics/test_coverage.py::test_bands_and_total_hold_together_as_promised",
+            "tests/models/queries/test_coverage.py::test_who_is_missing_is_named_beyond_chance_only",
+        ),
+        "medium",
+        "Who refuses measurement as well is in no figure: of them nothing is known, and nothing may be.",
     ),
     Risk(
         "poisoned",
