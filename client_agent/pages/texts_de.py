@@ -33,7 +33,6 @@ PAGE: Final[Mapping[str, str]] = {
     "yes": "Ja",
     "no": "Nein",
     "to": "zu: {title}",
-    "saved": "Gespeichert",
     "saved_yes": "Gespeichert: Ihre Antwort ist Ja.",
     "saved_no": "Gespeichert: Ihre Antwort ist Nein.",
     "saved_erased": "Alles Gesammelte ist gelöscht.",
@@ -91,18 +90,19 @@ PAGE: Final[Mapping[str, str]] = {
     "back_here": "Auf diesem Gerät",
     "back_events": "Alles Gesammelte ist gelöscht.",
     "back_events_kept": "Das Gesammelte bleibt für die Nutzungen, die Sie weiter erlauben.",
-    "back_unsent": "{count} fertige Berichte wurden gelöscht, bevor sie das Gerät verließen.",
+    "back_unsent": "Berichte, die vor dem Versand gelöscht wurden: {count}.",
     "back_none_ready": "Kein Bericht wartete auf den Versand.",
     "back_leader": "Der Betreiber der Website",
-    "back_leader_confirmed": "Hat am {when} signiert, dass er es weiß, und gelöscht, was er aus offenen Runden hatte.",
+    "back_leader_confirmed": "Hat am {when} signiert, dass er es weiß, und muss entfernen, was er aus offenen Runden "
+    "hatte.",
     "back_leader_waiting": "Hat noch nicht geantwortet. Ihr Gerät versucht es weiter; bis dahin verlässt nichts das "
     "Gerät.",
     "back_leader_refused": "Hat nicht signiert. Das ändert hier nichts: Nichts verlässt das Gerät.",
     "back_helper": "Die Datenschutzstelle",
     "back_helper_none": "Es war nichts herauszunehmen: Kein Bericht von Ihnen war in einer offenen Runde.",
-    "back_helper_signed": "Hat signiert, dass {kept} von {sent} Berichten in offenen Runden in keiner Summe sind.",
-    "back_helper_waiting": "Hat für {waiting} von {sent} Berichten in offenen Runden noch nicht geantwortet. Ihr "
-    "Gerät versucht es weiter.",
+    "back_helper_signed": "Hat signiert, dass ein Bericht aus einer offenen Runde in keiner Summe ist: {kept} von "
+    "{sent}.",
+    "back_helper_waiting": "Noch nicht beantwortet: {waiting} von {sent}. Ihr Gerät versucht es weiter.",
     "back_fixed": "Was sich nicht rückgängig machen lässt",
     "back_fixed_none": "Nichts: Kein Bericht von Ihnen kann in einer veröffentlichten Summe sein.",
     "back_fixed_some": "Diese Berichte können in Summen stecken, die schon veröffentlicht sind. Eine Summe lässt sich "
@@ -259,8 +259,6 @@ PAGE: Final[Mapping[str, str]] = {
     "erased": "Alles über Sie ist gelöscht",
     "erased_more": "Auf diesem Gerät steht über Sie nur noch, wie viel vom Privatsphäre-Budget verbraucht ist. Die "
     "Dienste erfahren, was Sie zurückgenommen haben, sobald sie antworten.",
-    "erased_pending": "Das Löschen aus den Dateien konnte nicht beendet werden: Ein anderes Programm hat den Speicher "
-    "geöffnet. Es wird beendet, sobald jenes endet.",
 }
 
 RULES: Final[Mapping[str, str]] = {

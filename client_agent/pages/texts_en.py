@@ -32,7 +32,6 @@ PAGE: Final[Mapping[str, str]] = {
     "yes": "Yes",
     "no": "No",
     "to": "to: {title}",
-    "saved": "Saved",
     "saved_yes": "Saved: your answer is yes.",
     "saved_no": "Saved: your answer is no.",
     "saved_erased": "Everything that was collected is deleted.",
@@ -88,16 +87,16 @@ PAGE: Final[Mapping[str, str]] = {
     "back_here": "On this device",
     "back_events": "Everything that was collected is deleted.",
     "back_events_kept": "What was collected stays for the uses that you still allow.",
-    "back_unsent": "{count} reports that were ready were deleted before they left.",
+    "back_unsent": "Reports deleted before they left: {count}.",
     "back_none_ready": "No report was waiting to leave.",
     "back_leader": "The site’s operator",
-    "back_leader_confirmed": "Has signed on {when} that it heard, and deleted what it held of open rounds.",
+    "back_leader_confirmed": "Has signed on {when} that it heard, and has to drop what it held of open rounds.",
     "back_leader_waiting": "Has not answered yet. Your device keeps trying; nothing leaves meanwhile.",
     "back_leader_refused": "Has not signed. That changes nothing here: nothing leaves.",
     "back_helper": "The privacy office",
     "back_helper_none": "Nothing had to be taken out: no report of yours was in an open round.",
-    "back_helper_signed": "Has signed that {kept} of {sent} reports in open rounds are in no sum.",
-    "back_helper_waiting": "Has not answered for {waiting} of {sent} reports in open rounds. Your device keeps trying.",
+    "back_helper_signed": "Has signed that a report of an open round is in no sum: {kept} of {sent}.",
+    "back_helper_waiting": "Not answered yet: {waiting} of {sent}. Your device keeps trying.",
     "back_fixed": "What cannot be undone",
     "back_fixed_none": "Nothing: no report of yours can be in a published sum.",
     "back_fixed_some": "These reports may be part of sums that are already published. A sum cannot be taken apart "
@@ -250,8 +249,6 @@ PAGE: Final[Mapping[str, str]] = {
     "erased": "Everything about you is erased",
     "erased_more": "Nothing about you is left on this device but how much of the privacy budget was spent. The "
     "services are told what you took back as soon as they answer.",
-    "erased_pending": "Deleting it from the files could not be finished: another program has the store open. It is "
-    "finished as soon as that one ends.",
 }
 
 RULES: Final[Mapping[str, str]] = {

@@ -1,6 +1,6 @@
 """Checks of accessibility in a real browser, from what it computed: names, roles, headings, contrast, focus order.
 
-They cover what our pages are made of; the axe-core suite is run over the same pages where its script is at hand.
+They cover what our pages are made of; the axe-core suite is run over the same pages beside them.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ FOCUS = """() => {
   if (!node || node === document.body) return null;
   const style = getComputedStyle(node), box = node.getBoundingClientRect();
   return {
-    name: node.getAttribute('aria-label') || node.textContent.trim().replace(/\\s+/g, ' '),
+    id: node.id, name: node.getAttribute('aria-label') || node.textContent.trim().replace(/\\s+/g, ' '),
     ring: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2,
     top: box.top + scrollY, tag: node.tagName,
   };
