@@ -174,6 +174,19 @@ class _Held:
         for row in self._rows("receipts"):
             yield row["participant_id"], row["digest"].hex(), row["state"], row["jws"], row["countersignature"]
 
+    def ledgers(self) -> Rows:
+        for row in self._rows("consent_heads"):
+            yield row["participant_id"], row["head"].hex(), row["length"], row["epoch"], row["fault"]
+
+    def evidence(self) -> Rows:
+        for row in self._rows("consent_evidence"):
+            yield row["participant_id"], row["position"], row["body"].decode("utf-8", "backslashreplace")
+
+    def gpc(self) -> Rows:
+        for row in self._rows("gpc_applications"):
+            day = instant(row["day"] * 86_400_000)
+            yield row["participant_id"], day and day[:10], row["gate"], row["purpose"], row["withheld"]
+
     def events(self) -> Rows:
         for record in self.records:
             for at_ms, body in self.store.events.stream(record.participant_id):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final, Literal
 
 import typer
 
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from client_agent.rights import Export
 
 Format = Literal["json", "csv", "text"]
+_TRACES: Final = {
+    None: "nothing deleted is left in the files, and older copies of the store open with no key that is kept",
+    "key": "nothing deleted is left in the store; the key that opens older copies of it is replaced as soon as no other"
+    " program has it open: hearthside-agent run does that by itself",
+    "pages": "another program is reading the store: what was deleted is overwritten in the file when it has ended;"
+    " hearthside-agent run does that by itself",
+}
 
 
 def export(
@@ -64,13 +71,14 @@ def erase(
     agent, clock = open_agent(folder), SystemClock()
     people_named(agent, person)
     erase_person(agent.store, agent.pins, person, clock)
-    print(f"erased {person}; the spend counter stays")
+    print(f"erased {person}; the spend counter stays, under a pseudonym")
     left = deliver_farewells(agent.store, agent.pins, clock, agent.leader(), agent.helper())
     if left:
         print(
             f"still to be delivered: {left.withdrawals} withdrawal(s) to the leader, {left.reports} report(s) to be"
             " taken back at the helper; hearthside-agent run delivers them, and nothing else of you is kept"
         )
+    print(_TRACES[agent.store.remove_traces()])
 
 
 def _write(found: Export, form: Format, file: BinaryIO) -> None:
