@@ -312,6 +312,17 @@ def test_a_confirmation_that_a_later_choice_overtook_is_in_the_record(world, age
     assert second.countersignature is None
 
 
+def test_a_receipt_that_was_set_aside_does_not_spoil_the_record(agent):
+    """A lost ledger begins anew; what the leader confirmed before is no part of it, and the record verifies."""
+    run(agent, "grant", INTENT)
+    agent.store._database.run("UPDATE consent_rows SET body = X'00'")
+    run(agent, "withdraw")
+    record = agent.store.participants.of_person("person-0")[0]
+    assert agent.store.consents.receipts_of(record.participant_id)[0].countersignature
+    found = shown(agent, "verify")
+    assert (found["verified"], [item["kind"] for item in found["receipts"]]) == (True, ["withdrawal"])
+
+
 @pytest.mark.parametrize("command", ["show", "grant", "withdraw", "verify", "export"])
 def test_every_command_has_an_example(command):
     """Help ends with a line that can be copied."""

@@ -349,6 +349,15 @@ def test_any_part_replaced_by_anything_is_noticed_and_raises_nothing(data):
     assert not result.holds or write_record(document) == write_record(a_record())
 
 
+def test_a_name_twice_is_no_record():
+    """Readers differ on which of two counts, so that a file with both would show two people two things."""
+    data = write_record(a_record()).replace(b'"person":', b'"person":"person-2","person":', 1)
+    assert json.loads(data) == a_record()
+    result = verify_record(data, FINGERPRINT)
+    assert result.fault is not None
+    assert "in JSON" in result.fault.reason
+
+
 def test_times_beyond_the_calendar_do_not_end_the_verifier():
     """A device may sign any number; a finding says no time rather than failing."""
     rows = [replace(row, at=2**53 - 1) for row in chained([("receipt", forged_receipt(DEVICE, issued_at=NOW))])]
