@@ -175,11 +175,11 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
                 "Say No to the use: it stops at once. For your signed answers, write to the contact above.",
             ),
         ),
-        complaint="You can complain to a data protection authority.",
+        complaint="You can complain to a data protection authority (GDPR Art. 77).",
         refusal="You need not say yes to anything. Saying no has no consequence but the one named with each use.",
         automated="No decision with legal or similarly significant effect for you is made automatically.",
-        undone="What is part of a released sum cannot be taken out of it again. How much such a sum can say about "
-        "you is limited beforehand, and the agent lists the releases that you may be part of.",
+        undone="How much such a sum can say about you is limited beforehand, and the agent lists the releases that you may "
+        "be part of.",
         children="Nothing is recorded, concluded or sent for a child.",
         guests="Nothing is recorded, concluded or sent for somebody whom the agent does not know.",
         private_window="A private window leaves nothing behind: without a yes given in it, nothing is recorded.",
@@ -307,12 +307,11 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
                 "Sie an die oben genannte Adresse.",
             ),
         ),
-        complaint="Sie können sich bei einer Datenschutzbehörde beschweren.",
+        complaint="Sie können sich bei einer Datenschutzbehörde beschweren (DSGVO Art. 77).",
         refusal="Sie müssen zu nichts Ja sagen. Ein Nein hat keine Folge außer der, die bei der Nutzung steht.",
         automated="Es gibt keine automatische Entscheidung mit rechtlicher oder ähnlich erheblicher Wirkung für Sie.",
-        undone="Was in einer veröffentlichten Summe steckt, lässt sich nicht wieder herausnehmen. Wie viel eine solche "
-        "Summe über Sie sagen kann, ist von vornherein begrenzt, und der Agent nennt die Veröffentlichungen, in "
-        "denen Sie stecken können.",
+        undone="Wie viel eine solche Summe über Sie sagen kann, ist von vornherein begrenzt, und der Agent nennt die "
+        "Veröffentlichungen, in denen Sie stecken können.",
         children="Für ein Kind wird nichts aufgezeichnet, geschlossen oder gesendet.",
         guests="Für jemanden, den der Agent nicht kennt, wird nichts aufgezeichnet, geschlossen oder gesendet.",
         private_window="Ein privates Fenster hinterlässt nichts: Ohne ein Ja in ihm wird nichts aufgezeichnet.",
