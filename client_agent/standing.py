@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from client_agent.store import AgentStore, ParticipantRecord
 from client_agent.store.consents import StoredLedger
-from consent import ConsentState, Mirror, Parties, replay
-from consent.ledger import distrust
+from consent import ConsentState, Mirror, Parties, distrust, replay
 from privacy.crypto import SigningKey, VerifyKey
 
 UNKNOWN = "nothing outside of the ledger remembers it"

@@ -9,7 +9,7 @@ Read in this order: ``registry``, ``purposes``, ``notices``, ``receipts``, ``cho
 """
 
 from consent.acceptance import Accepted, Refused, accept
-from consent.choices import decline, grant, withdraw_all
+from consent.choices import beyond, decline, grant, notice_for, withdraw_all
 from consent.countersignatures import Countersignature, countersign, verify_countersignature
 from consent.errors import (
     ChoiceInvalid,
@@ -21,9 +21,9 @@ from consent.errors import (
     RefusalCode,
     RegistryInvalid,
 )
-from consent.ledger import confirm, observe_gpc, open_ledger, record, replay, restart
+from consent.ledger import confirm, distrust, observe_gpc, open_ledger, record, replay, restart
 from consent.notices import Notice, notice, notice_hashes, what_leaves
-from consent.policy import GATES, RULES, Decision, Gate, Rule, ask_again, decide
+from consent.policy import GATES, RULES, Decision, Gate, Rule, ask_again, decide, withheld_by_gpc
 from consent.proofs import ProvenReceipt, RecordFault, Verified
 from consent.purposes import (
     CHURN,
@@ -89,13 +89,16 @@ __all__ = [
     "Verified",
     "accept",
     "ask_again",
+    "beyond",
     "confirm",
     "countersign",
     "decide",
     "decline",
+    "distrust",
     "grant",
     "make_record",
     "notice",
+    "notice_for",
     "notice_hashes",
     "observe_gpc",
     "open_ledger",
@@ -112,5 +115,6 @@ __all__ = [
     "well_known_gpc",
     "what_leaves",
     "withdraw_all",
+    "withheld_by_gpc",
     "write_record",
 ]

@@ -14,7 +14,7 @@ from client_agent.history import Recorded
 from client_agent.pages.answers import answers, shortened, taken_back
 from client_agent.pages.languages import NAMES, general, moment, number, percent, size
 from client_agent.pages.texts import TEXTS
-from consent import PURPOSES, Signals, notice
+from consent import PURPOSES, Signals, notice_for
 from consent.registry import Language
 from consent.wording import WORDING, Mode
 
@@ -79,7 +79,7 @@ def _choices(visitor: Visitor, signals: Signals, shown: Shown) -> dict[str, Any]
     state, history = visitor.consent(), visitor.history()
     lines = answers(state, signals, visitor.now_ms() // 1_000, shown.language)
     return {
-        "notice": notice(shown.site, shown.language, mode=shown.mode, gpc=signals.gpc),
+        "notice": notice_for(state, signals, language=shown.language, mode=shown.mode),
         "labels": WORDING[shown.language],
         "mode_text": dict(WORDING[shown.language].modes)[shown.mode],
         "gpc": signals.gpc,

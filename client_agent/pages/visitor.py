@@ -25,7 +25,7 @@ from client_agent.gateway.ports import Visitor
 from client_agent.pages.access import table, tables
 from client_agent.pages.languages import negotiate
 from client_agent.pages.view import Shown, facts
-from consent import PURPOSES, notice, well_known_gpc
+from consent import PURPOSES, notice_for, well_known_gpc
 from consent.registry import Language
 from consent.wording import Mode
 from models.wire.problems import ProblemError
@@ -113,7 +113,8 @@ class VisitorPage:
         if any(PURPOSES.find(name) is None for name in names) or choice not in {"grant", "decline"}:
             raise ProblemError("malformed", "expected a declared purpose and a choice")
         shown = self._shown(request, form)
-        seen = notice(shown.site, shown.language, mode=self._mode, gpc=signals_of(request).gpc)
+        state = await run_in_threadpool(self._visitor.consent)
+        seen = notice_for(state, signals_of(request), language=shown.language, mode=self._mode)
         granted, declined = (names, set[str]()) if choice == "grant" else (set[str](), names)
         await run_in_threadpool(self._visitor.choose, granted, declined, seen)
         await run_in_threadpool(self._forget_if_declined)
