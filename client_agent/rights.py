@@ -137,6 +137,8 @@ class _Held:
     def sites(self) -> Rows:
         found = {row["participant_id"]: row for row in self._rows("participants")}
         for record in self.records:
+            if record.participant_id not in found:
+                raise NotEnrolled("expected a person behind this agent, they were erased meanwhile")
             row, key = found[record.participant_id], SigningKey(record.seed).verify_key
             leader = VerifyKey(row["leader"]).fingerprint
             known = row["device_id"].hex() if row["device_id"] else None

@@ -19,16 +19,17 @@ class Personal:
         self._database = database
 
     def rows(self, table: str, whose: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """What an export holds of a table, by column.
+        """What an export holds of a table, by column, in the order in which it came.
 
         Args:
             table: one of ``holdings.PERSONAL``.
             whose: participant ids or a name, whichever says whom the table's rows are about.
         """
         holding = _OF_TABLE[table]
-        names = ", ".join(holding.columns)
+        order = "sequence" if "sequence" in holding.withheld else "1, 2"
+        statement = f"SELECT {', '.join(holding.columns)} FROM {table} WHERE {holding.whose} = ? ORDER BY {order}"  # noqa: S608 - constants
         for one in whose:
-            found = self._database.fetch(f"SELECT {names} FROM {table} WHERE {holding.whose} = ?", (one,))  # noqa: S608 - constants
+            found = self._database.fetch(statement, (one,))
             yield from (dict(zip(holding.columns, row, strict=True)) for row in found)
 
     def purposes_and_sizes(self, participant_id: str) -> dict[tuple[bytes, int], tuple[str | None, int]]:
