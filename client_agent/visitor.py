@@ -113,7 +113,7 @@ class StoredVisitor:
         """
         with self._lock:
             with self._store.transaction():
-                if not self._is_here() or (under is not None and self.consent().head != under.head):
+                if not self._is_here() or (under is not None and _rests_on(self.consent()) != _rests_on(under)):
                     return False
                 fresh = {event.event_id: event for event in events if event.event_id not in self._events}
                 rows = [(event.event_id, event.at_ms, json.dumps(event.document())) for event in fresh.values()]
@@ -209,3 +209,8 @@ class StoredVisitor:
         self._store.events.erase(self._record.participant_id, before_ms=since_ms)
         kept = stored_events(self._store, self._record.participant_id, self.now_ms())
         return {event.event_id: event for event in kept}
+
+
+def _rests_on(state: ConsentState) -> tuple[bytes, str | None]:
+    """What a decision rests on: the ledger's last row, and whether the ledger is believed."""
+    return state.head, state.fault

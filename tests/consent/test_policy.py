@@ -18,11 +18,14 @@ from consent import (
     Signals,
     ask_again,
     decide,
+    grant,
+    notice,
     observe_gpc,
     receipt_digest,
     replay,
+    withheld_by_gpc,
 )
-from tests.consent.scenes import DAY, NOW, PARTIES, Scene, next_version
+from tests.consent.scenes import DAY, NOW, PARTIES, SITE, Scene, next_version
 
 
 def rule(scene, purpose=INTENT, gate="contribute", signals=NO_SIGNALS, now=NOW, registry=PURPOSES):
@@ -180,3 +183,41 @@ def test_the_policy_answers_whatever_it_is_asked(gate, purpose, now, gpc):
     assert decision.explain()
     assert decision.rule in RULES
     assert decision.allowed == (gate in GATES and purpose == INTENT and NOW - 300 <= now < NOW + 180 * DAY and not gpc)
+
+
+@pytest.mark.parametrize("now", [None, "1780000000", [NOW], b"", object()])
+def test_a_time_that_is_no_time_opens_nothing(now):
+    """Refused, never raised."""
+    scene = Scene()
+    scene.grant(INTENT)
+    assert not decide("use", INTENT, scene.device, NO_SIGNALS, now).allowed
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_state_or_signals_that_are_none_open_nothing(gate):
+    """Whatever stands in their place."""
+    scene = Scene()
+    scene.grant(INTENT)
+    for nothing in (None, {}, "granted", object()):
+        assert decide(gate, INTENT, nothing, NO_SIGNALS, NOW).rule == "ledger_faulty"
+        assert decide(gate, INTENT, scene.device, nothing, NOW).rule == "person_unknown"
+
+
+def test_the_latest_time_that_was_seen_counts_whatever_the_clock_says():
+    """A grant that had ended by then has ended, also for the question whom to ask again and for the next receipt."""
+    scene = Scene()
+    scene.grant(INTENT)
+    seen = replace(scene.device, seen_at=NOW + 180 * DAY)
+    assert decide("use", INTENT, seen, NO_SIGNALS, NOW).rule == "expired"
+    assert INTENT in ask_again(seen, NOW)
+    receipt = grant(seen, [PERSONA], notice=notice(SITE, "en"), issued_at=NOW)
+    assert receipt.granted == (PERSONA,)
+
+
+def test_what_the_signal_alone_withholds_is_named():
+    """Only where a grant would have opened the gate: neither an expired grant nor a purpose that was never granted."""
+    scene = Scene()
+    scene.grant(INTENT)
+    assert withheld_by_gpc("use", scene.device, NO_SIGNALS, NOW) == ()
+    assert withheld_by_gpc("use", scene.device, Signals(gpc=True), NOW) == (INTENT,)
+    assert withheld_by_gpc("use", scene.device, Signals(gpc=True), NOW + 200 * DAY) == ()
