@@ -178,8 +178,8 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
         complaint="You can complain to a data protection authority (GDPR Art. 77).",
         refusal="You need not say yes to anything. Saying no has no consequence but the one named with each use.",
         automated="No decision with legal or similarly significant effect for you is made automatically.",
-        undone="How much such a sum can say about you is limited beforehand, and the agent lists the releases that you may "
-        "be part of.",
+        undone="How much such a sum can say about you is limited beforehand, and the agent lists the releases that you "
+        "may be part of.",
         children="Nothing is recorded, concluded or sent for a child.",
         guests="Nothing is recorded, concluded or sent for somebody whom the agent does not know.",
         private_window="A private window leaves nothing behind: without a yes given in it, nothing is recorded.",

@@ -3,24 +3,15 @@
 import dataclasses
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from consent.documents import example_facts, generate, read_facts
 from tests.system.accessible import faults
-from tests.system.test_shop_browser import ARGUMENTS, CHROMIUM
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 FACTS = read_facts(example_facts())
 PAGES = [name for name in generate(FACTS) if name.endswith(".html")]
 LOOKS = [(1280, "light"), (390, "dark")]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -42,6 +33,7 @@ def test_a_document_is_accessible_and_asks_for_nothing(chromium, folder, name, w
     address = (folder / name).as_uri()
     page.goto(address)
     assert faults(page) == []
+    assert Axe().run(page).response["violations"] == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert asked == [address]
     context.close()
