@@ -103,6 +103,6 @@ def test_help_loads_nothing_heavy_and_its_examples_run():
     assert "hearthside plan comparison" in result.stdout
     assert "--exposed" in result.stdout
     examples = [line.split() for line in result.stdout.splitlines() if line.strip().startswith("hearthside plan ")]
-    assert len(examples) == 5
+    assert len(examples) == 6
     for example in examples:
         assert hearthside(*example[1:]).returncode == 0, example
