@@ -48,6 +48,7 @@ _KIND: Final = f"a kind in {KINDS}"
 _LANGUAGE: Final = f"a language in {LANGUAGES}"
 _DAYS: Final = f"1 to {MAXIMUM_VALID_DAYS} days"
 _NOTICE: Final = "urn:hearthside:notice:"
+_PURPOSE: Final = "urn:hearthside:purpose:"
 _PROFILE: Final = "https://w3id.org/dpv/schema/dpv-27560#receipt"
 _WITHDRAWAL: Final = "the agent's own page, or: hearthside-agent consent withdraw"
 _CONTEXT: Final = {
@@ -271,12 +272,13 @@ def _read(document: dict[str, Any]) -> Receipt:
     )
 
 
-def _purpose(purpose: str, version: int) -> dict[str, Any]:
-    return {"@type": "dpv:Purpose", "dct:identifier": purpose, "hearthside:version": version}
+def _purpose(purpose: str, version: int) -> dict[str, str]:
+    return {"@id": f"{_PURPOSE}{purpose}:{version}"}
 
 
-def _read_purpose(purpose: dict[str, Any]) -> tuple[str, int]:
-    return purpose["dct:identifier"], purpose["hearthside:version"]
+def _read_purpose(purpose: dict[str, str]) -> tuple[str, int]:
+    name, _, version = purpose["@id"].removeprefix(_PURPOSE).rpartition(":")
+    return name, int(version)
 
 
 def _sorted_once(names: tuple[str, ...]) -> bool:

@@ -38,13 +38,15 @@ def test_a_receipt_says_the_same_after_signing_and_verifying():
 
 def test_a_receipt_is_linked_data_in_the_vocabulary_of_the_standard():
     """The mandatory metadata of ISO/IEC TS 27560 and the DPV terms of subject, controller, notice, purpose, status."""
-    document = a_grant(purposes=(INTENT, PERSONA)).document()
+    receipt = a_grant(purposes=(INTENT, PERSONA))
+    document = receipt.document()
     assert document["@context"]["dpv"] == "https://w3id.org/dpv#"
     assert document["@type"] == "dpv:ConsentReceipt"
     assert {"dct:identifier", "dct:conformsTo"} <= set(document)
     assert document["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentGiven"
     assert document["dpv:hasConsentStatus"]["dpv:isIndicatedAtTime"] == "2026-05-28T20:26:40Z"
-    assert [p["dpv:hasPurpose"]["dct:identifier"] for p in document["dpv:hasProcess"]] == [INTENT, PERSONA]
+    names = [f"urn:hearthside:purpose:{purpose}:{version}" for purpose, version in receipt.purpose_versions]
+    assert [process["dpv:hasPurpose"] for process in document["dpv:hasProcess"]] == [{"@id": name} for name in names]
 
 
 def test_a_receipt_of_another_key_is_refused():
@@ -103,6 +105,10 @@ def test_another_type_of_document_is_no_receipt():
         lambda d: d.update({"dpv:hasProcess": 7}),
         lambda d: d["dpv:hasProcess"].append(d["dpv:hasProcess"][0]),
         lambda d: d["dpv:hasProcess"][0].update({"dpv:hasPurpose": {}}),
+        lambda d: d["dpv:hasProcess"][0].update({"dpv:hasPurpose": {"@id": "urn:hearthside:purpose:intent:01"}}),
+        lambda d: d["dpv:hasProcess"][0].update({"dpv:hasPurpose": {"@id": "intent:1"}}),
+        lambda d: d["dpv:hasProcess"][0].update({"dpv:hasPurpose": {"@id": "urn:hearthside:purpose:intent"}}),
+        lambda d: d["hearthside:standing"][0].update({"@id": 7}),
         lambda d: d["dpv:hasDataController"].update({"dpv:hasContact": "https://elsewhere.example"}),
         lambda d: d["dpv:hasConsentStatus"].update({"@type": "dpv:ConsentRefused"}),
         lambda d: d["dpv:hasConsentStatus"].update({"dpv:isIndicatedAtTime": "2026-05-28T20:26:40+00:00"}),

@@ -27,7 +27,6 @@ DPV_TERMS = {
     "DataController",
     "DataSubject",
     "Process",
-    "Purpose",
     "Service",
     "TemporalDuration",
     "WithdrawConsent",
@@ -57,7 +56,7 @@ KNOWN = {
     "https://w3id.org/dpv/schema/dpv-27560#": {"receipt"},  # the profile of consent receipts in the DPV guide
     "http://purl.org/dc/terms/": {"conformsTo", "identifier", "language"},  # DCMI Metadata Terms
     "http://www.w3.org/1999/02/22-rdf-syntax-ns#": {"value"},
-    "urn:hearthside:terms:1:": {"deviceKey", "epoch", "fingerprint", "gpc", "raw", "standing", "version"},
+    "urn:hearthside:terms:1:": {"deviceKey", "epoch", "fingerprint", "gpc", "raw", "standing"},
 }
 
 
@@ -117,7 +116,7 @@ def known(iri: str) -> bool:
     space = max((space for space in KNOWN if iri.startswith(space)), key=len, default="")
     if space:
         return iri.removeprefix(space) in KNOWN[space]
-    return re.fullmatch(r"urn:hearthside:(receipt:1|notice:[0-9a-f]{64})", iri) is not None
+    return re.fullmatch(r"urn:hearthside:(receipt:1|notice:[0-9a-f]{64}|purpose:[a-z_]+:[0-9]+)", iri) is not None
 
 
 @pytest.mark.parametrize("kind", RECEIPTS)
