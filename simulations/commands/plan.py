@@ -26,7 +26,7 @@ _EXAMPLES = """Examples:
 
   hearthside plan comparison --devices 100000 --expected .05 --exposed .5 --json
 
-  hearthside plan coverage --devices 20000 --expected .9 --bands 4 --purposes 3
+  hearthside plan coverage --devices 20000 --expected .9 --bands 5
 
   hearthside plan train --devices 20000 --rounds 100 --q .05 --parameters 642 --noise 2
 """
