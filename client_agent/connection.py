@@ -14,6 +14,7 @@ import httpx
 from pydantic import ValidationError
 
 from client_agent.errors import BodyStopped
+from client_agent.logs import quieten
 from client_agent.streaming import Line, slices, watched
 from models.wire.enrolment import (
     Enrolment,
@@ -56,6 +57,7 @@ class _Connection:
     def __init__(self, base_url: str, unavailable: str, transport: httpx.BaseTransport | None) -> None:
         self.base_url = base_url
         self._unavailable = unavailable
+        quieten()
         self._client = httpx.Client(
             base_url=base_url, transport=transport, timeout=TIMEOUT, follow_redirects=False, cookies=cookieless()
         )

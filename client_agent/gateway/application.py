@@ -15,6 +15,7 @@ from client_agent.connection import cookieless
 from client_agent.gateway.door import PREFIX, Door
 from client_agent.gateway.proxy import Proxy
 from client_agent.gateway.sessions import Sessions
+from client_agent.logs import quieten
 from client_agent.pages.people import PeoplePage
 from consent.wording import Mode
 from models.wire.guards import App, BodyLimit, HostGuard, OriginGuard, Receive, Scope, SecurityHeaders, Send, TimeLimit
@@ -57,6 +58,7 @@ def gateway_app(
         settings: addresses.
         transport: replaces the network towards the upstream, for tests in one process.
     """
+    quieten()
     client = httpx.AsyncClient(transport=transport, follow_redirects=False, trust_env=False, cookies=cookieless())
     site = Proxy(settings.upstream, settings.origin, client)
     door = _guarded_door(sessions, settings)
