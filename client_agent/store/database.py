@@ -137,7 +137,7 @@ class Database:
         """Write the file anew without a trace of what was deleted, and empty its log; False if another is in the way.
 
         Deleted content is overwritten as it is deleted (``secure_delete``), but not the copies that SQLite leaves in
-        the gaps of a page when it moves rows to another one, nor those in the log: see docs/decisions/0011. Other
+        the gaps of a page when it moves rows to another one, nor those in the log: see docs/decisions/0012. Other
         connections may be open; what they read at this moment may keep the log from being emptied, and a later call
         does it. Needs as much memory as what is left in the store.
         """

@@ -8,7 +8,7 @@ only puts them off:
 2. *key*: the file is encrypted with a fresh key, and the old one forgotten, so that older copies of the file (back-ups,
    blocks that the disk has not reused) open with nothing that remains. Needs to be the only one that has the file open.
 
-An erasure of a person asks for both, a deletion of events for the first. See docs/decisions/0011-erasing-for-good.md.
+An erasure of a person asks for both, a deletion of events for the first. See docs/decisions/0012-erasing-for-good.md.
 """
 
 from __future__ import annotations
