@@ -16,12 +16,14 @@ from client_agent.delivering import Courier
 from client_agent.enrolment import enrol
 from client_agent.errors import NotEnrolled, PersonRefused, PinRefused
 from client_agent.federation.contribution import may_contribute
+from client_agent.gateway.sessions import Sessions
 from client_agent.household import StoredHousehold
 from client_agent.keys import FileKeyring
 from client_agent.people import FREE_ATTEMPTS, LONGEST_WAIT_SECONDS, PeopleKeeper, PinVerifier, wait_seconds
 from client_agent.store import BrowserRecord, ParticipantRecord
 from consent import NO_SIGNALS, decide, notice
 from models.events import Event
+from tests.client_agent.gateway.people import known
 from tests.client_agent.test_federation import only_round, take_part
 from tests.client_agent.world import SITE, START_MS, federate, make_store, populate
 
@@ -324,6 +326,22 @@ def test_removing_somebody_leaves_nothing_of_them(world, store, keeper):
     assert not store.people.get("person-0").has_pin
     with pytest.raises(PersonRefused, match="person list"):
         keeper.remove("nobody")
+
+
+def test_who_erases_everything_is_at_no_browser_any_more(world, store):
+    """On their own page or through the command: both origins know nobody, and a code made before does nothing."""
+    populate(world, store, 2)
+    home = household(world, store)
+    sessions = Sessions(home, os.urandom)
+    page, site = known(sessions, "person-0")
+    other, _ = known(sessions, "person-1")
+    code = sessions.mint([page])
+    home.visitor("person-0").erase_everything()
+    assert sessions.at_site([site]).subject == "unknown"
+    assert sessions.at_page([page]).subject == "unknown"
+    assert sessions.redeem(code) is None
+    assert sessions.at_page([other]).visitor is not None
+    assert [member.name for member in home.members()] == ["person-1"]
 
 
 def test_a_new_pin_ends_the_browsers_of_before(world, store, keeper):

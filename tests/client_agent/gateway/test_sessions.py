@@ -3,6 +3,7 @@
 import json
 import secrets
 
+import anyio
 import httpx
 import pytest
 from hypothesis import given, settings
@@ -278,11 +279,34 @@ async def test_somebody_else_at_the_same_browser_ends_the_former_at_once():
         late = await web.send(hers, event(1))
         assert (late.status_code, late.json()["type"]) == (403, "urn:hearthside:problem:forbidden")
         assert (await web.send(his | {"epoch": hers["epoch"]}, event(2))).status_code == 403
+        assert (await web.send(hers | {"epoch": his["epoch"]}, event(5))).status_code == 403
         assert (await web.send(his, event(3))).status_code == 202
         web.site.cookies.clear()
         web.site.cookies.set(OURS, former, "127.0.0.1", "/.hearthside")
         assert (await web.send(hers, event(4))).status_code == 403, "the former cookie is nobody's"
     assert [list(home.anna.stored), list(home.ben.stored)] == [[], ["e3"]]
+
+
+async def test_a_switch_in_the_middle_of_sending_puts_nothing_into_the_next_ones_profile():
+    """Events in flight while somebody else says who they are are the former's or refused, never the next one's."""
+    home = Home().consenting()
+    async with Browser(home) as web:
+        await web.say("anna")
+        hers, answers = await web.notice(), []
+
+        async def one(number):
+            answers.append((await web.send(hers, event(number))).status_code)
+
+        async with anyio.create_task_group() as together:
+            for number in range(24):
+                together.start_soon(one, number)
+                if number == 8:
+                    together.start_soon(web.say, "ben")
+        await web.say("ben")
+        await one(24)
+    assert answers[-1] == 403
+    assert set(answers) <= {202, 403}
+    assert (len(home.anna.stored), len(home.ben.stored)) == (answers.count(202), 0)
 
 
 async def test_events_of_before_a_change_of_consent_are_refused():
