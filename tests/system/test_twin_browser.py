@@ -79,7 +79,7 @@ def test_the_twin_of_every_page_is_the_page_that_the_site_serves(chromium, conse
         context.add_cookies(list(home.cookies))
         page = context.new_page()
         asked = listen(page)
-        for path in PATHS:
+        for path in PATHS if consents else [*PATHS[:3], *PATHS[3::7]]:
             page.goto("about:blank")
             page.goto(f"{home.site}{path}#hearthside-plain")
             is_ready(page)
