@@ -91,8 +91,9 @@ class Resident:
         self._agent = agent
         self._poll_seconds = poll_seconds
         self._worker_options = tuple(worker_options)
-        self._leader = agent.leader()
         courier, leader, helper = Courier(agent.store, agent.pins, clock), agent.leader(), agent.helper()
+        self._leader = agent.leader()
+        self._connections = (leader, helper, self._leader)
         self._lanes = (
             Lane("choices to the helper", lambda: courier.tell_helper(helper), poll_seconds),
             Lane("choices to the leader", lambda: courier.deliver(leader), poll_seconds),
@@ -132,6 +133,9 @@ class Resident:
         self._wake.set()
         for lane in self._lanes:
             lane.stop()
+        for connection in self._connections:
+            connection.close()
+        self._client.close()
         if self._worker is not None and self._worker.poll() is None:
             self._worker.terminate()
             self._worker.wait()

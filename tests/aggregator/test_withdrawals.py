@@ -3,7 +3,8 @@
 import os
 from dataclasses import replace
 
-from models.wire.rounds import ShareAnswer, sum_context
+from models.wire.rounds import WITHDRAWN_TYPE, ShareAnswer, sum_context
+from privacy.crypto import verify_document
 
 from .world import code, in_world, vectors
 
@@ -91,6 +92,29 @@ async def test_a_notice_counts_until_the_mark_and_is_late_after(world):
         assert _withdrawn(answer) == {early.report_id.hex()}
         assert (await world.take_back(study, late, second.token)).json()["status"] == "late"
         assert (await world.share(study, [report.seal for _, report in reports])).content == answer.content
+
+
+@in_world()
+async def test_what_the_helper_signs_about_a_notice_is_what_became_of_it(world):
+    """A notice whose answer was lost is answered as it counted, also once the round is over; another one is late."""
+    study = world.study()
+
+    async def word(device, report):
+        answer = (await world.take_back(study, report, device.token)).json()
+        signed = verify_document(answer["confirmation"], WITHDRAWN_TYPE, (world.helper_key.verify_key,))
+        assert signed["report_id"] == report.report_id.hex()
+        assert (signed["study_hash"], signed["round"]) == (study.study_hash().hex(), 1)
+        assert signed["outcome"] == answer["status"]
+        return signed["outcome"]
+
+    async with world.helper_up():
+        (early, first), (late, second), *rest = await _reports(world, study)
+        assert await word(early, first) == "kept"
+        await world.share(study, [report.seal for report in (first, second, *(item for _, item in rest))])
+        assert await word(early, first) == "kept"
+        assert await word(late, second) == "late"
+        early.token = os.urandom(32)
+        assert await word(early, first) == "late", "a guessed token shows nothing"
 
 
 @in_world()

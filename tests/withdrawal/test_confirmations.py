@@ -140,6 +140,24 @@ def test_a_leader_that_hangs_does_not_keep_the_helper_from_hearing(world, store,
     assert heard == 1
 
 
+def test_a_helper_that_hangs_does_not_keep_the_leader_from_hearing(world, store, sent):
+    """The other way round: the leader has the withdrawal while the helper still does not answer."""
+    _, (who, *_) = sent
+    ConsentKeeper(store, world.pins, world.clock).withdraw(who)
+    leader, helper = world.connections()
+    released, honest, device = threading.Event(), world._withdraw, store.participants.get(who).device_id
+    world._withdraw = lambda body: honest(body) if released.wait(20) else None
+    telling = threading.Thread(target=Courier(store, world.pins, world.clock).tell_both, args=(leader, helper))
+    telling.start()
+    deadline = time.monotonic() + 10
+    while world.states[device].granted and time.monotonic() < deadline:
+        time.sleep(0.005)
+    heard = not world.states[device].granted
+    released.set()
+    telling.join()
+    assert heard
+
+
 def test_a_bad_answer_about_one_person_holds_nobody_elses_up(world, store):
     """Two people behind one gateway: a confirmation that does not verify leaves the other's in force."""
     first, second = populate(world, store, 2)
