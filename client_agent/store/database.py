@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from client_agent.store.schema import MIGRATIONS
 STORE_KEY_BYTES = 32
 _BUSY_MS = 10_000
 _HASTY_MS = 250
+_ZEROS_BYTES = 1_048_576
 
 
 class Database:
@@ -43,13 +45,16 @@ class Database:
         self.before_commit: Callable[[], None] = _nothing
         self.after_commit: Callable[[], None] = _nothing
         self.after_rollback: Callable[[], None] = _nothing
-        try:
-            self._connection = dbapi2.connect(str(path), isolation_level=None, check_same_thread=False)
-            self._unlock(key)
-        except dbapi2.Error as error:
-            raise StoreUnreadable(f"{path}: expected a store that opens with this key, got: {error}") from None
+        self._connect(key)
         path.chmod(0o600)
         self._migrate()
+
+    def _connect(self, key: bytes) -> None:
+        try:
+            self._connection = dbapi2.connect(str(self.path), isolation_level=None, check_same_thread=False)
+            self._unlock(key)
+        except dbapi2.Error as error:
+            raise StoreUnreadable(f"{self.path}: expected a store that opens with this key, got: {error}") from None
 
     def _unlock(self, key: bytes) -> None:
         for pragma in (
@@ -152,29 +157,62 @@ class Database:
                     return False
 
     def change_key(self, key: bytes, settle: Callable[[], None]) -> bool:
-        """Encrypt the whole file with another key; False, and nothing is changed, if another connection has it open.
+        """Put a copy under another key in the place of the file; False if another connection has the file open.
 
-        A crash leaves the file whole under the old key or the new one: the caller has put both where they survive.
+        The copy holds live content only. Until it is whole and on the disk the file is as it was, whatever fails (a
+        full disk, a crash); a crash after that leaves the copy in its place. So the caller has put both keys where they
+        survive. ``PRAGMA rekey`` would write the file in place, and a full disk then destroys it.
 
         Args:
             key: 32 secret bytes.
-            settle: told as soon as only the new key opens the file, and before anybody else can try.
-
-        Raises:
-            StoreUnreadable: the file could not be rewritten; it opens with one of the two keys.
+            settle: told as soon as only the new key opens the file.
         """
         with self._lock:
             if self._inside:
                 return False
+            with self._hasty(), self._alone() as alone:
+                if not alone or not self._copy(key):
+                    return False
+                self._replace(key, settle)
+            return True
+
+    def _copy(self, key: bytes) -> bool:
+        """Write everything that is live into a file of its own under another key; False if it cannot be written."""
+        fresh = fresh_path(self.path)
+        try:
+            fresh.unlink(missing_ok=True)
+            self._connection.execute(f"ATTACH DATABASE ? AS fresh KEY \"x'{key.hex()}'\"", (str(fresh),))
             try:
-                with self._hasty(), self._alone() as alone, _readable(self.path):
-                    if alone:
-                        self._connection.execute(f"PRAGMA rekey = \"x'{key.hex()}'\"")
-                        settle()
-                    return alone
+                self._connection.execute("SELECT sqlcipher_export('fresh')")
+                version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+                self._connection.execute(f"PRAGMA fresh.user_version = {version}")
             finally:
-                with suppress(dbapi2.OperationalError):  # who came first sets it too; until then it is only slower
-                    self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("DETACH DATABASE fresh")
+        except (dbapi2.Error, OSError):
+            fresh.unlink(missing_ok=True)
+            return False
+        fresh.chmod(0o600)
+        return True
+
+    def _replace(self, key: bytes, settle: Callable[[], None]) -> None:
+        """Give the copy the file's name, make the old content unreadable for who waits to open it, and go on with it.
+
+        Who waits holds the old file, whose lock is ours until it is closed; that it finds no store in it sends it back
+        to the name. The handle must stay open so long: closing any handle of a file gives up a process's locks on it.
+        Nothing is overwritten before the new name is on the disk.
+        """
+        old = os.open(self.path, os.O_WRONLY)
+        try:
+            fresh_path(self.path).replace(self.path)
+            try:
+                _sync_folder(self.path.parent)
+                settle()
+                _overwrite(old)
+            finally:
+                self._connection.close()
+                self._connect(key)
+        finally:
+            os.close(old)
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
@@ -195,7 +233,9 @@ class Database:
                 yield True
         finally:
             self._connection.execute("PRAGMA locking_mode = NORMAL")
-            self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # which lets go of the lock
+            with suppress(dbapi2.OperationalError):  # a full disk, or somebody who came first and sets it too
+                self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # which lets go of the lock
+                self._connection.execute("PRAGMA journal_mode = WAL")
 
     @contextmanager
     def _hasty(self) -> Iterator[None]:
@@ -210,6 +250,27 @@ class Database:
         """Close the file; what was committed stays."""
         with self._lock:
             self._connection.close()
+
+
+def fresh_path(path: Path) -> Path:
+    """Where a store is written anew before it takes the place of the one that is there."""
+    return path.with_suffix(".new")
+
+
+def _overwrite(handle: int) -> None:
+    """Write zeros over a file that has lost its name."""
+    left = os.fstat(handle).st_size
+    while left > 0:
+        left -= os.write(handle, bytes(min(left, _ZEROS_BYTES)))
+    os.fsync(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _nothing() -> None:

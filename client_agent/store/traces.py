@@ -5,8 +5,9 @@ only puts them off:
 
 1. *pages*: the file is written anew and its log emptied, so that no page holds what was deleted, not even for who has
    the key. Needs nobody's leave.
-2. *key*: the file is encrypted with a fresh key, and the old one forgotten, so that older copies of the file (back-ups,
-   blocks that the disk has not reused) open with nothing that remains. Needs to be the only one that has the file open.
+2. *key*: a copy of what is live, under a fresh key, takes the place of the file, and the old key is forgotten, so that
+   older copies of the file (back-ups, blocks that the disk has not reused) open with nothing that remains. Needs to be
+   the only one that has the file open, and then does the first step too.
 
 An erasure of a person asks for both, a deletion of events for the first. See docs/decisions/0012-erasing-for-good.md.
 """
@@ -26,6 +27,7 @@ STORE_KEY: Final = "store-key"
 NEXT_KEY: Final = "store-key-next"
 UNSCRUBBED: Final = "unscrubbed"
 _PAGES, _PAGES_AND_KEY, _KEY = b"pages", b"pages, key", b"key"
+_NOTE_BYTES: Final = 8
 
 
 def note_deletion(database: Database, *, of_person: bool = False) -> None:
@@ -35,15 +37,14 @@ def note_deletion(database: Database, *, of_person: bool = False) -> None:
         database: the store's.
         of_person: everything about somebody goes: the key is to be replaced too.
     """
-    facts = Facts(database)
-    asked = of_person or facts.get(UNSCRUBBED) in {_PAGES_AND_KEY, _KEY}
-    facts.put(UNSCRUBBED, _PAGES_AND_KEY if asked else _PAGES)
+    asked = of_person or _asked(Facts(database).get(UNSCRUBBED)) in {_PAGES_AND_KEY, _KEY}
+    _note(database, _PAGES_AND_KEY if asked else _PAGES)
 
 
 def left_of(database: Database) -> Traces | None:
     """What has yet to be done; None if no trace of anything deleted is left."""
-    noted = Facts(database).get(UNSCRUBBED)
-    return None if noted is None else "key" if noted == _KEY else "pages"
+    asked = _asked(Facts(database).get(UNSCRUBBED))
+    return None if asked is None else "key" if asked == _KEY else "pages"
 
 
 def remove_traces(database: Database, keyring: Keyring) -> Traces | None:
@@ -52,14 +53,12 @@ def remove_traces(database: Database, keyring: Keyring) -> Traces | None:
     Raises:
         StoreUnreadable: the file could not be rewritten.
     """
-    facts = Facts(database)
-    noted = facts.get(UNSCRUBBED)
-    if noted in {_PAGES, _PAGES_AND_KEY} and database.scrub():
-        with database.transaction():
-            if facts.get(UNSCRUBBED) == noted:  # else more was deleted meanwhile
-                _advance(facts, noted)
-    if facts.get(UNSCRUBBED) == _KEY and _replace_key(database, keyring):
-        facts.remove(UNSCRUBBED)
+    noted = Facts(database).get(UNSCRUBBED)
+    asked = _asked(noted)
+    if asked in {_PAGES_AND_KEY, _KEY} and _replace_key(database, keyring):
+        _settle(database, noted, None)  # the copy holds live content only: the pages are clean too
+    elif asked in {_PAGES, _PAGES_AND_KEY} and database.scrub():
+        _settle(database, noted, _KEY if asked == _PAGES_AND_KEY else None)
     return left_of(database)
 
 
@@ -68,11 +67,24 @@ def settle_key(keyring: Keyring, key: bytes) -> None:
     keyring.write_all({STORE_KEY: key, NEXT_KEY: b""})
 
 
-def _advance(facts: Facts, noted: bytes | None) -> None:
-    if noted == _PAGES_AND_KEY:
-        facts.put(UNSCRUBBED, _KEY)
-    else:
-        facts.remove(UNSCRUBBED)
+def _asked(noted: bytes | None) -> bytes | None:
+    return None if noted is None else noted[_NOTE_BYTES:]
+
+
+def _note(database: Database, asked: bytes) -> None:
+    """Every note is another one, so that who has finished does not take a later one for theirs."""
+    Facts(database).put(UNSCRUBBED, secrets.token_bytes(_NOTE_BYTES) + asked)
+
+
+def _settle(database: Database, noted: bytes | None, left: bytes | None) -> None:
+    """Say what is left of what was noted, unless more was deleted meanwhile."""
+    with database.transaction():
+        if Facts(database).get(UNSCRUBBED) != noted:
+            return
+        if left is None:
+            Facts(database).remove(UNSCRUBBED)
+        else:
+            _note(database, left)
 
 
 def _replace_key(database: Database, keyring: Keyring) -> bool:

@@ -3,7 +3,9 @@
 import json
 import os
 import random
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,7 +22,7 @@ from client_agent.store import STORE_FILE, AgentStore
 from client_agent.store.database import Database
 from client_agent.store.ledgers import Ledgers
 from client_agent.store.people import BrowserRecord, PersonRecord
-from client_agent.store.traces import NEXT_KEY, STORE_KEY
+from client_agent.store.traces import NEXT_KEY, STORE_KEY, note_deletion
 from consent import verify_receipt
 from models.events import Event
 from privacy.crypto import SigningKey
@@ -248,6 +250,73 @@ def test_a_crash_before_the_keyring_is_told_is_noticed_at_the_next_start(world, 
     opened = make_store(folder)
     assert key_of(opened) == new
     assert not key_of(opened, NEXT_KEY)
+
+
+OPENS = """
+import sys
+from pathlib import Path
+from tests.client_agent.world import make_store
+store = make_store(Path(sys.argv[1]))
+store.facts.put("pins", b"written by the other process")
+store.close()
+"""
+
+
+def test_who_waits_to_open_the_file_gets_the_new_one(world, store, monkeypatch):
+    """A process that came to the old file while it was locked does not go on in a file without a name."""
+    populate(world, store, 1)
+    folder, waiting = store._database.path.parent, []
+    copy = Database._copy
+
+    def slowly(self, key):
+        waiting.append(subprocess.Popen([sys.executable, "-c", OPENS, str(folder)], cwd=ROOT))
+        time.sleep(2.5)
+        assert waiting[0].poll() is None, "it waits for the lock"
+        return copy(self, key)
+
+    monkeypatch.setattr(Database, "_copy", slowly)
+    with store.transaction():
+        note_deletion(store._database, of_person=True)
+    assert store.remove_traces() is None
+    assert waiting[0].wait(20) == 0
+    assert store.facts.get("pins") == b"written by the other process"
+
+
+@pytest.mark.parametrize("step", ["log", "copy", "name"])
+def test_a_full_disk_leaves_the_store_as_it_was(world, store, monkeypatch, step):
+    """Where the copy cannot be written, or not put in place, nothing is lost and the work is done later."""
+    ids, draw = populate(world, store, 1), random.Random(7)
+    store.insert_events(ids[0], [event(draw, "x" * 40) for _ in range(3_000)])
+    folder, old = store._database.path.parent, key_of(store)
+    with store.transaction():
+        note_deletion(store._database, of_person=True)
+    with monkeypatch.context() as patch:
+        if step != "name":
+            if step == "copy":
+                store._database.fetch("PRAGMA wal_checkpoint(TRUNCATE)")
+            size = max(path.stat().st_size for path in folder.glob(f"{STORE_FILE}*"))
+            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+            ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, limits[1]))
+            try:
+                assert store.remove_traces() is not None
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+                signal.signal(signal.SIGXFSZ, ignored)
+        else:
+            patch.setattr("client_agent.store.database._sync_folder", _fail)
+            with pytest.raises(OSError, match="full"):
+                store.remove_traces()
+    assert len(store.events_of(ids[0])) == 3_000
+    assert store.remove_traces() is None
+    assert len(store.events_of(ids[0])) == 3_000
+    store.close()
+    assert len(make_store(folder).events_of(ids[0])) == 3_000
+    assert key_of(store) != old
+
+
+def _fail(_: Path) -> None:
+    raise OSError("the disk is full")
 
 
 # The name in the ledgers
