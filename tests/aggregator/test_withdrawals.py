@@ -3,6 +3,8 @@
 import os
 from dataclasses import replace
 
+from consent.receipts import receipt_digest
+from models.wire.enrolment import REMOVAL_TYPE
 from models.wire.rounds import WITHDRAWN_TYPE, ShareAnswer, sum_context
 from privacy.crypto import verify_document
 
@@ -168,6 +170,31 @@ async def test_a_report_that_was_taken_back_does_not_come_in_again(world):
         assert sent == ["round-closed"] * 3
         honest = world.report(devices[1], study, opening, vectors(3)[2])
         assert await world.send((devices[1], honest)) == ["accepted"]
+
+
+@in_world(leader_options={"close_early": False})
+async def test_the_leader_signs_which_reports_it_took_out(world):
+    """By round and report, for the device and the receipt that it answers; the same receipt again gets it again."""
+    study = world.study()
+    async with world.up():
+        device, silent, staying = await world.devices(3)
+        await world.run(study)
+        _, opening = await world.work()
+        report = world.report(device, study, opening, vectors(1)[0])
+        await world.send((device, report))
+        gone, kept_out = (world.withdrawal(who, ("measurement",)) for who in (device, silent))
+        more = world.grant(staying, ("intent",))
+        for _ in range(2):
+            results = await world.receipts([(device, gone), (silent, kept_out), (staying, more)])
+            assert results[2]["removal"] is None
+            for who, receipt, result, name in (
+                (device, gone, results[0], report.report_id.hex()),
+                (silent, kept_out, results[1], None),
+            ):
+                signed = verify_document(result["removal"], REMOVAL_TYPE, (world.leader_key.verify_key,))
+                assert (signed["device_id"], signed["receipt"]) == (who.name.hex(), receipt_digest(receipt).hex())
+                (removed,) = signed["reports"]
+                assert removed == {"study_hash": study.study_hash().hex(), "round": 1, "report_id": name}
 
 
 @in_world(leader_options={"close_early": False})
