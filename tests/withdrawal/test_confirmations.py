@@ -12,6 +12,8 @@ from client_agent.consenting import ConsentKeeper
 from client_agent.delivering import Courier
 from client_agent.federation.contribution import SEAL_GRACE_SECONDS
 from client_agent.resident import Lane
+from consent import receipt_digest
+from models.wire.enrolment import REMOVAL_TYPE, Removal, RemovedReport
 from models.wire.problems import ProblemError
 from models.wire.rounds import WITHDRAWN_TYPE, WithdrawalAnswer, Withdrawn
 from privacy.crypto import SigningKey, sign_document
@@ -119,6 +121,49 @@ def test_a_report_that_was_never_sent_is_said_to_have_stayed(world, store):
     assert restarted.reserve_all(only_round(restarted)) == [], "there is no second report of a round"
     world.clock.advance(9.5)
     assert restarted.send_due().accepted == federation.send_due().accepted == 0
+
+
+@pytest.mark.parametrize("lie", ["", "forged", "another device", "another receipt", "another report", "another round"])
+def test_the_leaders_word_counts_if_it_is_signed_and_about_this_report(world, store, sent, lie):
+    """``removed`` rests on the leader's own signature over this device, this receipt, this round and this report."""
+    _, (who, *_) = sent
+    ConsentKeeper(store, world.pins, world.clock).withdraw(who)
+    (taken,), honest = store.reports.taken_back(), world._receipts
+    removed = {"study_hash": taken.study_hash.hex(), "round": 1, "report_id": taken.report_id.hex()}
+    removed |= {"another report": {"report_id": "11" * 32}, "another round": {"round": 2}}.get(lie, {})
+
+    def answer(request):
+        response = honest(request)
+        (item,) = request.receipts
+        word = Removal(
+            device_id="11" * 16 if lie == "another device" else item.device_id,
+            receipt="11" * 32 if lie == "another receipt" else receipt_digest(item.receipt).hex(),
+            reports=(RemovedReport(**removed),),
+            at_ms=world.clock.ms,
+        )
+        key = SigningKey.generate() if lie == "forged" else world.leader
+        jws = sign_document(key, REMOVAL_TYPE, word.document())
+        return response.model_copy(update={"results": (response.results[0].model_copy(update={"removal": jws}),)})
+
+    world._receipts = answer
+    assert Courier(store, world.pins, world.clock).deliver(world.connections()[0]) == 1
+    assert outcome_of(store, who) == ("possible" if lie else "removed")
+
+
+def test_a_leader_that_is_down_for_days_hears_of_it_when_it_is_back(world, store, sent):
+    """The helper hears at once; the withdrawal waits for the leader, whose clock and rounds have long gone on."""
+    _, (who, *_) = sent
+    device, courier = store.participants.get(who).device_id, Courier(store, world.pins, world.clock)
+    world.down = True
+    ConsentKeeper(store, world.pins, world.clock).withdraw(who)
+    leader, helper = world.connections()
+    assert [problem.code for problem in courier.tell_both(leader, helper)] == ["leader-unavailable"]
+    assert outcome_of(store, who) == "kept_out"
+    world.clock.advance(5 * 86_400)
+    assert world.states[device].granted
+    world.down = False
+    assert courier.tell_both(leader, helper) == []
+    assert not world.states[device].granted
 
 
 def test_a_leader_that_hangs_does_not_keep_the_helper_from_hearing(world, store, sent):
