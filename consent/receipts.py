@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, get_args
 
 from consent.errors import ReceiptInvalid
 from consent.instants import LATEST_SECONDS, parse_instant, write_instant
-from consent.registry import LANGUAGES, Language
+from consent.registry import DPV, LANGUAGES, Language
 from privacy.crypto import CryptoError, SigningKey, VerifyKey, digest, sign_document, verify_document
 
 RECEIPT_TYP: Final = "hearthside-receipt+jwt"
@@ -53,7 +53,7 @@ _PROFILE: Final = "https://w3id.org/dpv/schema/dpv-27560#receipt"
 _WITHDRAWAL: Final = "the agent's own page, or: hearthside-agent consent withdraw"
 _CONTEXT: Final = {
     "dct": "http://purl.org/dc/terms/",
-    "dpv": "https://w3id.org/dpv#",
+    "dpv": DPV,
     "eu-gdpr": "https://w3id.org/dpv/legal/eu/gdpr#",
     "hearthside": "urn:hearthside:terms:1:",
     "loc": "https://w3id.org/dpv/loc#",

@@ -38,9 +38,10 @@ LegalReference = Literal["GDPR Art. 6(1)(a)", "ePrivacy Directive Art. 5(3)"]
 LEGAL_REFERENCES: Final[tuple[LegalReference, ...]] = get_args(LegalReference)
 """Consent to the processing, and consent to reading and storing on the device."""
 
-DPV: Final = "https://w3id.org/dpv/2.0#"
-DPV_PERSONAL_DATA: Final = "https://w3id.org/dpv/2.0/pd#"
-"""Namespaces of the W3C Data Privacy Vocabulary, with the version: a later one may move a term, this one stays."""
+DPV: Final = "https://w3id.org/dpv#"
+DPV_PERSONAL_DATA: Final = "https://w3id.org/dpv/pd#"
+"""Namespaces of the W3C Data Privacy Vocabulary and of its extension for kinds of personal data: those that it gives
+its terms itself, without a version, in receipts and documents alike."""
 
 
 @dataclass(frozen=True, slots=True)

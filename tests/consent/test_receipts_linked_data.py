@@ -13,51 +13,11 @@ from pyld import jsonld
 from consent import INTENT, PERSONA, PURPOSES, Receipt, decline, grant, notice, open_ledger, record
 from consent.receipts import MAXIMUM_RECEIPT_CHARACTERS
 from tests.consent.scenes import NOW, PARTIES, SITE, a_grant, signed
+from tests.consent.vocabulary import DPV, RECEIPT_TERMS, exists
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "consent-receipts.md"
 
 VERSIONS = ((INTENT, 1), (PERSONA, 1))
-
-DPV_TERMS = {
-    "ConsentGiven",
-    "ConsentNotice",
-    "ConsentReceipt",
-    "ConsentRefused",
-    "ConsentWithdrawn",
-    "DataController",
-    "DataSubject",
-    "Process",
-    "Service",
-    "TemporalDuration",
-    "WithdrawConsent",
-    "hasConsentControl",
-    "hasConsentStatus",
-    "hasContact",
-    "hasDataController",
-    "hasDataSubject",
-    "hasDuration",
-    "hasJurisdiction",
-    "hasLegalBasis",
-    "hasNotice",
-    "hasProcess",
-    "hasPurpose",
-    "hasService",
-    "isExercisedAt",
-    "isIndicatedAtTime",
-    "isIndicatedBy",
-}
-"""The terms of DPV that a receipt may use: each is in the vocabulary's own list, https://w3id.org/dpv (dpv.csv of
-github.com/w3c/dpv, versions 2.0 and 2.3), and none more than a receipt uses."""
-
-KNOWN = {
-    "https://w3id.org/dpv#": DPV_TERMS,
-    "https://w3id.org/dpv/legal/eu/gdpr#": {"A6-1-a"},  # eu-gdpr.csv of the same place
-    "https://w3id.org/dpv/loc#": {"EU"},  # loc.csv
-    "https://w3id.org/dpv/schema/dpv-27560#": {"receipt"},  # the profile of consent receipts in the DPV guide
-    "http://purl.org/dc/terms/": {"conformsTo", "identifier", "language"},  # DCMI Metadata Terms
-    "http://www.w3.org/1999/02/22-rdf-syntax-ns#": {"value"},
-    "urn:hearthside:terms:1:": {"deviceKey", "epoch", "fingerprint", "gpc", "raw", "standing"},
-}
 
 
 def no_network(url: str, _options: Any) -> Any:
@@ -113,10 +73,8 @@ def iris(value: Any) -> set[str]:
 
 
 def known(iri: str) -> bool:
-    space = max((space for space in KNOWN if iri.startswith(space)), key=len, default="")
-    if space:
-        return iri.removeprefix(space) in KNOWN[space]
-    return re.fullmatch(r"urn:hearthside:(receipt:1|notice:[0-9a-f]{64}|purpose:[a-z_]+:[0-9]+)", iri) is not None
+    own = r"urn:hearthside:(receipt:1|notice:[0-9a-f]{64}|purpose:[a-z_]+:[0-9]+)"
+    return exists(iri) or re.fullmatch(own, iri) is not None
 
 
 @pytest.mark.parametrize("kind", RECEIPTS)
@@ -146,19 +104,18 @@ def test_no_vocabulary_is_declared_that_is_not_used():
     document = everything().document()
     text = json.dumps({key: value for key, value in document.items() if key != "@context"})
     assert [prefix for prefix in document["@context"] if f'"{prefix}:' not in text] == []
-    used = {iri.removeprefix("https://w3id.org/dpv#") for kind in RECEIPTS.values() for iri in iris(expanded(kind()))}
-    assert used >= DPV_TERMS
+    used = {iri.removeprefix(DPV) for kind in RECEIPTS.values() for iri in iris(expanded(kind()))}
+    assert used >= RECEIPT_TERMS
 
 
 def test_values_of_the_vocabulary_are_references_not_words():
     """What DPV names by IRI is an IRI here: legal basis, jurisdiction, who indicated, the schema, the notice."""
     (node,) = expanded(everything())
-    dpv = "https://w3id.org/dpv#"
-    assert node[dpv + "hasLegalBasis"] == [{"@id": dpv.replace("#", "/legal/eu/gdpr#") + "A6-1-a"}]
-    assert node[dpv + "hasJurisdiction"] == [{"@id": "https://w3id.org/dpv/loc#EU"}]
-    assert node[dpv + "hasConsentStatus"][0][dpv + "isIndicatedBy"] == [{"@id": dpv + "DataSubject"}]
+    assert node[DPV + "hasLegalBasis"] == [{"@id": DPV.replace("#", "/legal/eu/gdpr#") + "A6-1-a"}]
+    assert node[DPV + "hasJurisdiction"] == [{"@id": "https://w3id.org/dpv/loc#EU"}]
+    assert node[DPV + "hasConsentStatus"][0][DPV + "isIndicatedBy"] == [{"@id": DPV + "DataSubject"}]
     assert {"@id": "https://w3id.org/dpv/schema/dpv-27560#receipt"} in node["http://purl.org/dc/terms/conformsTo"]
-    assert node[dpv + "hasNotice"][0]["@id"].startswith("urn:hearthside:notice:")
+    assert node[DPV + "hasNotice"][0]["@id"].startswith("urn:hearthside:notice:")
 
 
 def test_a_receipt_of_every_purpose_stays_small():

@@ -11,22 +11,10 @@ from consent import LANGUAGES, PURPOSES, Purpose, PurposeText, Registry, Registr
 from consent.registry import DPV, DPV_PERSONAL_DATA, DataCategory
 from models.events import PROFILE_DAYS
 from privacy.crypto import canonical_json, digest
+from tests.consent import vocabulary
 
 PIN_FILE = Path(__file__).parent / "pinned_purposes.json"
 PINNED = json.loads(PIN_FILE.read_text(encoding="utf-8"))
-DPV_PURPOSES = {
-    "CustomerRelationshipManagement",
-    "ImproveExistingProductsAndServices",
-    "OptimisationForController",
-    "OptimiseUserInterface",
-    "Personalisation",
-    "ServicePersonalisation",
-    "ServiceUsageAnalytics",
-}
-"""Terms of the W3C Data Privacy Vocabulary 2.0, module *purposes*, that stand for a purpose here."""
-DPV_DATA = {"GeneratedPersonalData", "InferredPersonalData"}
-PD_DATA = {"BrowsingBehavior", "PrivacyPreference", "Purchase", "ServiceConsumptionBehavior"}
-"""Terms of its modules *personal data* and *PD extended* 2.0."""
 
 
 def pins(purpose: Purpose) -> dict[str, str]:
@@ -202,10 +190,12 @@ def test_a_registry_that_contradicts_itself_is_refused(broken, expected):
 
 
 def test_every_term_exists_in_the_vocabulary():
-    """Purposes and data are named by terms that the Data Privacy Vocabulary has, in the version that is named."""
-    assert {p.vocabulary for p in PURPOSES} == {DPV + term for term in DPV_PURPOSES}
+    """Purposes and data are named by terms that the Data Privacy Vocabulary has, in the namespace that receipts use."""
+    assert (DPV, DPV_PERSONAL_DATA) == (vocabulary.DPV, vocabulary.DPV_PERSONAL_DATA)
+    assert {p.vocabulary for p in PURPOSES} == {DPV + term for term in vocabulary.PURPOSE_TERMS}
     used = {category.iri for p in PURPOSES for category in p.categories}
-    assert used == {DPV + term for term in DPV_DATA} | {DPV_PERSONAL_DATA + term for term in PD_DATA}
+    assert {iri for iri in used if not vocabulary.exists(iri)} == set()
+    assert len(used) == len(vocabulary.DATA_TERMS | vocabulary.EXTENDED_DATA_TERMS)
 
 
 def test_the_stated_retention_is_what_the_agent_does():
