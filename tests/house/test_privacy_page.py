@@ -47,6 +47,8 @@ def names_in(path: Path) -> frozenset[str]:
             names |= {f"{node.name}::{item.name}" for item in node.body if _is_test(item)}
         elif _is_test(node):
             names.add(node.name)
+        elif isinstance(node, ast.Assign):  # a state machine's ``TestMachine = Machine.TestCase``
+            names |= {to.id for to in node.targets if isinstance(to, ast.Name) and to.id.startswith("Test")}
     return frozenset(names)
 
 
