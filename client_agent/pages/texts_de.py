@@ -36,6 +36,8 @@ PAGE: Final[Mapping[str, str]] = {
     "saved_yes": "Gespeichert: Ihre Antwort ist Ja.",
     "saved_no": "Gespeichert: Ihre Antwort ist Nein.",
     "saved_erased": "Alles Gesammelte ist gelöscht.",
+    "notice_changed": "Nichts wurde gespeichert: Dieser Hinweis hat sich geändert, seit Sie ihn geöffnet haben. Bitte "
+    "sehen Sie noch einmal hin.",
     "to_answer": "Bitte antworten Sie erneut",
     "to_answer_one": "Eine Nutzung hat sich geändert, oder Ihre Antwort ist zu alt. Sie ist aus, bis Sie erneut "
     "antworten.",

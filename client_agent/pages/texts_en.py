@@ -35,6 +35,7 @@ PAGE: Final[Mapping[str, str]] = {
     "saved_yes": "Saved: your answer is yes.",
     "saved_no": "Saved: your answer is no.",
     "saved_erased": "Everything that was collected is deleted.",
+    "notice_changed": "Nothing was saved: this notice has changed since you opened it, please look again.",
     "to_answer": "Please answer again",
     "to_answer_one": "One use has changed, or your answer is too old. It is off until you answer again.",
     "to_answer_more": "{count} uses have changed, or your answers are too old. They are off until you answer again.",

@@ -25,7 +25,7 @@ from client_agent.gateway.ports import Visitor
 from client_agent.pages.access import table, tables
 from client_agent.pages.languages import negotiate
 from client_agent.pages.view import Shown, facts
-from consent import PURPOSES, notice_for, well_known_gpc
+from consent import PURPOSES, ConsentState, notice_for, well_known_gpc
 from consent.registry import Language
 from consent.wording import Mode
 from models.wire.problems import ProblemError
@@ -36,7 +36,7 @@ POLICY_UPDATED: Final = dt.date(2026, 11, 22)
 """When this page last said how it treats Global Privacy Control; changes with what it does about it."""
 _HEADERS: Final = {"cache-control": "no-store", "referrer-policy": "origin"}
 """``origin`` and not the guards' ``no-referrer``: under the latter browsers send ``Origin: null`` with forms."""
-_DONE: Final = frozenset({"granted", "declined", "erased"})
+_DONE: Final = frozenset({"granted", "declined", "changed", "erased"})
 _PAGES_MAXIMUM: Final = 1_000_000
 _FILES: Final = resources.files("client_agent.pages")
 
@@ -107,16 +107,19 @@ class VisitorPage:
         return self._rendered("visitor_everything.html", shown, {"tables": [one], "page": page})
 
     async def _choose(self, request: Request) -> Response:
+        """A yes counts for the notice that its page showed, which has to be the one that is due; a no counts always."""
         form = await self._form(request)
         asked, choice = form.get("purpose", ""), form.get("choice", "")
-        names = {purpose.id for purpose in PURPOSES} if asked == "all" else {asked}
-        if any(PURPOSES.find(name) is None for name in names) or choice not in {"grant", "decline"}:
-            raise ProblemError("malformed", "expected a declared purpose and a choice")
+        if choice not in {"grant", "decline"}:
+            raise ProblemError("malformed", "expected a choice")
         shown = self._shown(request, form)
         state = await run_in_threadpool(self._visitor.consent)
-        seen = notice_for(state, signals_of(request), language=shown.language, mode=self._mode)
+        names = _purposes(asked, choice, state)
+        due = notice_for(state, signals_of(request), language=shown.language, mode=self._mode)
+        if choice == "grant" and form.get("notice") != due.hash.hex():
+            return _back({"done": "changed", "lang": shown.language}, "choices")
         granted, declined = (names, set[str]()) if choice == "grant" else (set[str](), names)
-        await run_in_threadpool(self._visitor.choose, granted, declined, seen)
+        await run_in_threadpool(self._visitor.choose, granted, declined, due)
         await run_in_threadpool(self._forget_if_declined)
         done = "granted" if choice == "grant" else "declined"
         return _back({"done": done, "purpose": asked, "lang": shown.language}, f"{asked}-{choice}")
@@ -203,6 +206,21 @@ async def _look_again(request: Request, error: Exception) -> Response:
 
 def _form_text(request: Request) -> str:
     return str(request.scope.get(FORM_SCOPE, ""))
+
+
+def _purposes(asked: str, choice: str, state: ConsentState) -> set[str]:
+    """What an answer is about; a no also takes back what was granted and is no longer declared.
+
+    Raises:
+        ProblemError: it is about nothing that is known.
+    """
+    known = {purpose.id for purpose in PURPOSES}
+    if choice == "decline":
+        known |= {held.purpose for held in state.granted}
+    names = known if asked == "all" else {asked}
+    if not names <= known:
+        raise ProblemError("malformed", "expected a declared purpose")
+    return names
 
 
 def _page_number(text: str) -> int:

@@ -32,7 +32,7 @@ _BATCH = 256
 _POPULATION = 80
 _BUNDLE_SECONDS = 20.0
 _POLL_SECONDS = 0.2
-_HIDDEN = re.compile(r'name="person" value="([^"]+)"')
+_HIDDEN = re.compile(r'name="(person|notice|lang)" value="([^"]+)"')
 
 
 @dataclass
@@ -102,9 +102,8 @@ class Visitor:
         return str(self.browser.get(f"{self.origin}/.hearthside/notice").json()["token"])
 
     def _hidden(self) -> dict[str, str]:
-        """The hidden field that binds the page's forms to the person whose page it is."""
-        found = _HIDDEN.search(self.browser.get(f"{self.page}/").text)
-        return {"person": found[1]} if found else {}
+        """The hidden fields that bind a form to the person whose page it is, and to the notice that it shows."""
+        return dict(_HIDDEN.findall(self.browser.get(f"{self.page}/").text))
 
     def _form(self, path: str, fields: dict[str, str]) -> httpx.Response:
         response = self.browser.post(f"{self.page}{path}", data=fields, headers={"origin": self.page})

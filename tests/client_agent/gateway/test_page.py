@@ -4,15 +4,17 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from client_agent.gateway.application import GatewaySettings, page_app
 from client_agent.gateway.ports import Budget, Sent
-from consent import PURPOSES
+from consent import INTENT, PURPOSES, Registry, grant, notice, record, sign_receipt, verify_receipt
 from models.events import Event
-from tests.client_agent.gateway.people import NOW_MS, SITE, MemoryVisitor, at_home, demo_bundle
+from tests.client_agent.gateway.people import DEVICE, NOW_MS, SITE, MemoryVisitor, at_home, demo_bundle
+from tests.consent.scenes import next_version
 
 ORIGIN = "http://127.0.0.1:8101"
 SETTINGS = GatewaySettings("http://shop.internal", "http://127.0.0.1:8100", ORIGIN)
@@ -33,14 +35,15 @@ def browser(visitor):
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), **options)
 
 
-async def hidden(web):
-    """The text that binds this person's forms to their page."""
-    return re.search(r'name="person" value="([^"]*)"', (await web.get("/")).text)[1]
+async def hidden(web, headers=None, lang="en"):
+    """What binds this person's forms to their page, and a yes to the notice on it."""
+    text = (await web.get(f"/?lang={lang}", headers=headers)).text
+    return dict(re.findall(r'name="(person|notice|lang)" value="([^"]*)"', text))
 
 
 async def choose(web, purpose, choice, origin=ORIGIN, **fields):
     headers = {"origin": origin} if origin else {}
-    data = {"purpose": purpose, "choice": choice, "person": await hidden(web), **fields}
+    data = {**await hidden(web), "purpose": purpose, "choice": choice, **fields}
     return await web.post("/consent", data=data, headers=headers)
 
 
@@ -197,6 +200,88 @@ async def test_global_privacy_control_is_named_and_a_choice_made_under_it_counts
     async with browser(visitor) as web:
         assert "Global Privacy Control is on" in (await web.get("/", headers={"sec-gpc": "1"})).text
         headers = {"origin": ORIGIN, "sec-gpc": "1"}
-        fields = {"purpose": "persona", "choice": "grant", "person": await hidden(web)}
+        fields = {"purpose": "persona", "choice": "grant", **await hidden(web, headers)}
         await web.post("/consent", data=fields, headers=headers)
     assert visitor.state.grant_of("persona").despite_gpc
+
+
+async def gpc_seen_elsewhere(visitor, web):
+    """The signal came with another browser of the same person, after this page was opened."""
+    del web
+    visitor.observe_gpc()
+    return {}
+
+
+async def another_registry(visitor, web):
+    """The page was opened under a registry in which a purpose said something else."""
+    del visitor, web
+    return {"notice": notice(SITE, "en", next_version(PURPOSES, INTENT)).hash.hex()}
+
+
+async def another_language(visitor, web):
+    """The notice was shown in German, and the form says that it was shown in English."""
+    del visitor
+    return {"notice": (await hidden(web, lang="de"))["notice"]}
+
+
+async def no_notice(visitor, web):
+    """The form does not say what was shown."""
+    del visitor, web
+    return {"notice": ""}
+
+
+CHANGES = [gpc_seen_elsewhere, another_registry, another_language, no_notice]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_yes_to_a_notice_that_is_not_due_any_more_shows_the_page_again(change):
+    """Nothing is signed; the page says so in its title and beside the notice, and a yes on it counts."""
+    visitor = MemoryVisitor()
+    async with browser(visitor) as web:
+        before = await hidden(web)
+        before |= await change(visitor, web)
+        length = visitor.state.length
+        answer = await choose(web, "persona", "grant", **before)
+        assert (visitor.state.length, visitor.receipts()) == (length, [])
+        assert answer.url.params["done"] == "changed"
+        assert answer.text.count("this notice has changed since you opened it, please look again") == 2
+        await choose(web, "persona", "grant")
+    assert visitor.state.grant_of("persona") is not None
+
+
+async def test_the_line_about_a_changed_notice_is_said_in_german_too():
+    """The page that comes again is in the language of the page before."""
+    async with browser(MemoryVisitor()) as web:
+        answer = await choose(web, "persona", "grant", lang="de", notice="")
+    assert "Dieser Hinweis hat sich geändert, seit Sie ihn geöffnet haben" in answer.text
+
+
+@pytest.mark.parametrize("asked", ["persona", "all"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_no_is_taken_whatever_notice_was_shown(change, asked):
+    """Taking consent back waits for nothing: it is signed at once, with the notice that is due."""
+    visitor = MemoryVisitor()
+    async with browser(visitor) as web:
+        await choose(web, "all", "grant")
+        before = await hidden(web)
+        before |= await change(visitor, web)
+        answer = await choose(web, asked, "decline", **before)
+        assert answer.url.params["done"] == "declined"
+    assert visitor.state.grant_of("persona") is None
+    due = notice(SITE, "en", gpc=visitor.state.gpc_seen)
+    assert verify_receipt(visitor.jws[-1], DEVICE.verify_key).notice_hash == due.hash
+
+
+@pytest.mark.parametrize("asked", ["former", "all"])
+async def test_a_no_takes_back_what_is_no_longer_declared(asked):
+    """A purpose that left the registry after it was granted is withdrawn by its own form, and with everything else."""
+    visitor = MemoryVisitor()
+    former = Registry([*PURPOSES, replace(next(iter(PURPOSES)), id="former")])
+    now = NOW_MS // 1_000
+    granted = grant(visitor.state, ["former"], notice=notice(SITE, "en", former), issued_at=now, registry=former)
+    visitor.state, _ = record(visitor.state, sign_receipt(DEVICE, granted), now, former)
+    assert visitor.state.grant_of("former") is not None
+    async with browser(visitor) as web:
+        assert (await choose(web, "former", "grant")).status_code == 400
+        await choose(web, asked, "decline")
+    assert visitor.state.grant_of("former") is None
