@@ -41,7 +41,7 @@ from consent.records import make_record, verify_record, write_record
 from consent.registry import LANGUAGES, Language, Purpose, PurposeText, Registry
 from consent.rows import Row
 from consent.signals import NO_SIGNALS, Signals, read_gpc, well_known_gpc
-from consent.state import ConsentState, Grant, Mirror, Parties
+from consent.state import ConsentState, Declined, Grant, Mirror, Parties
 from consent.wording import Mode
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "Countersignature",
     "CountersignatureInvalid",
     "Decision",
+    "Declined",
     "Gate",
     "Grant",
     "Language",

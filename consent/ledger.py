@@ -26,7 +26,7 @@ from consent.purposes import PURPOSES
 from consent.receipts import Receipt, receipt_digest, verify_receipt
 from consent.registry import Registry
 from consent.rows import Row, RowKind
-from consent.state import ConsentState, Grant, Mirror, Parties
+from consent.state import ConsentState, Declined, Grant, Mirror, Parties
 from privacy.crypto import canonical_json, parse_canonical
 
 _LATEST_ROW_SECONDS: Final = 2**53
@@ -173,7 +173,7 @@ def _with_receipt(state: ConsentState, row: Row) -> ConsentState:
         state,
         epoch=receipt.epoch,
         granted=_standing(state, receipt, name),
-        declined=_declined(state, receipt),
+        declined=_declined(state, receipt, name),
         gpc_seen=state.gpc_seen or receipt.gpc,
         receipt=name,
         recorded_at=row.at,
@@ -245,8 +245,8 @@ def _standing(state: ConsentState, receipt: Receipt, name: bytes) -> tuple[Grant
     return tuple(sorted((*kept, *new), key=lambda grant: grant.purpose))
 
 
-def _declined(state: ConsentState, receipt: Receipt) -> tuple[tuple[str, int], ...]:
+def _declined(state: ConsentState, receipt: Receipt, name: bytes) -> tuple[Declined, ...]:
     versions = dict(receipt.purpose_versions)
-    rest = {purpose: version for purpose, version in state.declined if purpose not in receipt.chosen}
-    new = {} if receipt.kind == "grant" else {purpose: versions[purpose] for purpose in receipt.chosen}
-    return tuple(sorted({**rest, **new}.items()))
+    rest = [refused for refused in state.declined if refused.purpose not in receipt.chosen]
+    new = [] if receipt.kind == "grant" else [Declined(purpose, versions[purpose], name) for purpose in receipt.chosen]
+    return tuple(sorted((*rest, *new), key=lambda refused: refused.purpose))

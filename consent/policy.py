@@ -118,7 +118,7 @@ def ask_again(state: ConsentState, now: int, registry: Registry = PURPOSES) -> t
     return tuple(
         purpose.id
         for purpose in registry
-        if (purpose.id, purpose.version) not in state.declined
+        if not any(no.purpose == purpose.id and no.version == purpose.version for no in state.declined)
         and not any(
             grant.purpose == purpose.id and grant.version == purpose.version and now < grant.expires_at
             for grant in state.granted
@@ -150,8 +150,8 @@ def _rule_of_choices(  # noqa: PLR0911  # a list of rules, each with its way out
         return "ledger_faulty", None
     grant = state.grant_of(purpose.id)
     if grant is None:
-        declined = any(name == purpose.id for name, _ in state.declined)
-        return ("declined", state.receipt) if declined else ("not_granted", None)
+        declined = state.declined_of(purpose.id)
+        return ("declined", declined.receipt) if declined else ("not_granted", None)
     if grant.version != purpose.version:
         return "purpose_changed", grant.receipt
     if not isinstance(now, int | float):

@@ -87,6 +87,21 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class Declined:
+    """One purpose to which the latest answer was no, and the receipt that says so.
+
+    Attributes:
+        purpose: its id.
+        version: the version that was refused or taken back.
+        receipt: digest of the receipt in which it was chosen (32 bytes).
+    """
+
+    purpose: str
+    version: int
+    receipt: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ConsentState:
     """The consent of one person on one device towards one leader and site.
 
@@ -96,7 +111,7 @@ class ConsentState:
         length: number of rows.
         epoch: number of the last change of what is granted; equal on device and leader once delivered.
         granted: what stands granted.
-        declined: (purpose, version) refused or withdrawn last, so that nobody is asked twice.
+        declined: what was refused or withdrawn last, so that nobody is asked twice.
         gpc_seen: Global Privacy Control was observed on this site.
         receipt: digest of the last receipt; None before the first.
         recorded_at: Unix seconds at which the last receipt was recorded.
@@ -113,7 +128,7 @@ class ConsentState:
     length: int = 0
     epoch: int = 0
     granted: tuple[Grant, ...] = ()
-    declined: tuple[tuple[str, int], ...] = ()
+    declined: tuple[Declined, ...] = ()
     gpc_seen: bool = False
     receipt: bytes | None = None
     recorded_at: int = 0
@@ -127,6 +142,13 @@ class ConsentState:
         for grant in self.granted:
             if grant.purpose == purpose:
                 return grant
+        return None
+
+    def declined_of(self, purpose: str) -> Declined | None:
+        """The no to this purpose, whatever its version; None if the latest answer was not no."""
+        for refused in self.declined:
+            if refused.purpose == purpose:
+                return refused
         return None
 
     @property

@@ -48,6 +48,10 @@ def standing_lines(standing: Standing, *, gates: bool) -> Iterator[str]:
             f" expires {instant(standing.expires_at)},"
             f" {f'confirmed by the leader {confirmed}' if confirmed else 'not yet confirmed by the leader'}"
         )
+    elif answer.rule == "declined" and answer.receipt:
+        confirmed = instant(standing.confirmed_at)
+        told = f", confirmed by the leader {confirmed}" if confirmed else ""
+        yield f"{'':<5}receipt {answer.receipt.hex()[:16]} says no{told}"
     if gates:
         yield "     " + ", ".join(
             f"{gate.gate}: {'yes' if gate.allowed else 'no'} ({gate.rule})" for gate in standing.gates

@@ -68,7 +68,8 @@ def _answer(
     purpose: Purpose, state: ConsentState, signals: Signals, now: int, language: Language, open_ones: Collection[str]
 ) -> Answer:
     decided, grant = decide("use", purpose.id, state, signals, now), state.grant_of(purpose.id)
-    answered = grant is not None or any(name == purpose.id for name, _ in state.declined)
+    declined = state.declined_of(purpose.id)
+    answered = grant is not None or declined is not None
     again = answered and purpose.id in open_ones
     rule: Rule = "purpose_changed" if again and decided.rule == "declined" else decided.rule
     return Answer(
@@ -78,7 +79,7 @@ def _answer(
         rule=rule,
         badge=_BADGES.get(rule, "off"),
         yes=decided.allowed,
-        no=(purpose.id, purpose.version) in state.declined and not decided.allowed,
+        no=declined is not None and declined.version == purpose.version and not decided.allowed,
         again=again,
         since=grant.issued_at if grant and decided.allowed else None,
         until=grant.expires_at if grant and decided.allowed else None,

@@ -100,6 +100,16 @@ def test_show_for_a_person_to_read(agent):
     assert "confirmed by the leader" in lines[at + 2]
 
 
+def test_show_names_the_receipt_that_said_no(agent):
+    """A later choice about something else does not take its place; the leader's word on a withdrawal stands beside it."""
+    run(agent, "grant", INTENT)
+    withdrawal = shown(agent, "withdraw", INTENT)["receipt"]
+    run(agent, "grant", PERSONA)
+    standing = shown(agent, "show")["purposes"][INTENT]
+    assert (standing["rule"], standing["receipt"]) == ("declined", withdrawal)
+    assert f"receipt {withdrawal[:16]} says no, confirmed by the leader 20" in run(agent, "show").stdout
+
+
 def test_show_says_that_the_leader_has_not_confirmed(agent, offline):  # noqa: ARG001 - the fixture cuts the line
     """What stands here stands, confirmed or not; the page does not claim more than is known."""
     assert "the services will hear of it later" in run(agent, "grant", INTENT).stderr

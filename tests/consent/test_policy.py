@@ -72,6 +72,26 @@ def test_a_child_or_an_unknown_person_gets_no_profile_whatever_was_granted(gate,
     assert rule(scene, INTENT, gate, Signals(gpc=True, subject=subject)) == expected
 
 
+def test_a_no_names_the_receipt_that_said_it():
+    """Not a later one about something else: after a refusal, a withdrawal, a second no, and from stored rows too."""
+    scene = Scene()
+    refused = scene.decline(PERSONA)
+    granted = scene.grant(INTENT, MEASUREMENT)
+    withdrawn = scene.decline(INTENT)
+    expected = {PERSONA: ("declined", refused), INTENT: ("declined", withdrawn), MEASUREMENT: ("granted", granted)}
+    for state in (scene.device, replay(PARTIES, scene.rows)):
+        answers = {name: decide("use", name, state, NO_SIGNALS, NOW) for name in expected}
+        assert {name: (a.rule, a.receipt) for name, a in answers.items()} == {
+            name: (said, receipt_digest(jws)) for name, (said, jws) in expected.items()
+        }
+    scene.clock += 1
+    again = scene.decline(PERSONA)
+    assert again != refused
+    assert decide("use", PERSONA, scene.device, NO_SIGNALS, NOW).receipt == receipt_digest(again)
+    scene.grant(PERSONA)
+    assert scene.device.declined_of(PERSONA) is None
+
+
 def test_declining_shuts_the_gate_at_once():
     """The latest choice wins, for the purposes it names."""
     scene = Scene()
