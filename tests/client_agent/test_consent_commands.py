@@ -101,7 +101,7 @@ def test_show_for_a_person_to_read(agent):
 
 
 def test_show_names_the_receipt_that_said_no(agent):
-    """A later choice about something else does not take its place; the leader's word on a withdrawal stands beside it."""
+    """A later choice about something else does not take its place; the leader's word on it stands beside it."""
     run(agent, "grant", INTENT)
     withdrawal = shown(agent, "withdraw", INTENT)["receipt"]
     run(agent, "grant", PERSONA)
