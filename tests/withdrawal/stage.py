@@ -8,7 +8,7 @@ death of the worker, time that passes while somebody does not read.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from aggregator.clock import Clock
 from aggregator.helper.app import create_app
 from aggregator.key_files import create_key
 from aggregator.settings import HelperSettings
-from client_agent.connection import HelperConnection, LeaderConnection
+from client_agent.connection import HelperConnection
 from client_agent.consenting import ConsentKeeper
 from client_agent.delivering import Courier
 from client_agent.federation.app import build_answering_app, participant_context, round_message
@@ -39,6 +39,7 @@ from privacy.crypto.requests import sign_request
 from simulations.transport import InProcessServices
 from tests.client_agent.world import CONTRACT, SITE, START_MS, World, _json, _problem, populate
 from tests.frames import encode_seals
+from tests.withdrawal.lines import HelperLine, Killed, Points, Vectors, WatchedConnection
 
 PEOPLE = 4
 WINDOW_SECONDS = 10.0
@@ -46,33 +47,6 @@ HONEST, LIAR, DEAF, HANGING, REFUSING = "honest", "liar", "deaf", "hanging", "re
 LEADERS = (HONEST, HONEST, LIAR, DEAF, HANGING, REFUSING)
 """What a leader does with a withdrawal: deletes the report and signs; signs and keeps it; answers 500; never answers;
 refuses it. All but the first hand in whatever they ever received, be it a part of a request."""
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Points:
-    """Where something else may happen, and what does. ``plan`` is by the number of the point."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.plan: dict[int, list[Callable[[], None]]] = {}
-        self._inside = False
-        self.blocked: Callable[[], bool] = lambda: False
-
-    def reach(self) -> None:
-        """A point; one inside of what happens at another is none, and there is none inside a transaction."""
-        if self._inside or self.blocked():
-            return
-        self.count += 1
-        acts = self.plan.pop(self.count, [])
-        self._inside = True
-        try:
-            for act in acts:
-                act()
-        finally:
-            self._inside = False
 
 
 @dataclass
@@ -100,78 +74,6 @@ class Round:
     early: bool = False
     """The batch was handed in before everybody had sent."""
     drained: bool = False
-
-
-class LeaderLine(httpx.BaseTransport):
-    """The agent's way to the leader; it reads reports slice by slice, with a point after each."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._others = stage.leader_transport()
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self._stage.points.reach()
-        if request.url.path != "/v1/reports":
-            response = self._others.handle_request(request)
-            self._stage.points.reach()
-            return response
-        body = b""
-        try:
-            for piece in request.stream:
-                self._stage.note_handed(len(body), piece)
-                body += piece
-                self._stage.points.reach()
-        finally:
-            self._stage.overhear(body)
-        response = self._stage.take_reports(body)
-        self._stage.points.reach()
-        return response
-
-
-class HelperLine(httpx.BaseTransport):
-    """The agent's way to the real helper."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self._stage.points.reach()
-        if self._stage.helper_down:
-            raise httpx.ConnectError("down")
-        response = self._stage.services.transport("helper").handle_request(request)
-        self._stage.points.reach()  # the notice is durable here, and the device has not heard
-        return response
-
-
-class WatchedConnection(LeaderConnection):
-    """Tells the stage which reports a request is about to bring."""
-
-    def __init__(self, stage: Stage) -> None:
-        super().__init__("http://leader.test", LeaderLine(stage))
-        self._stage = stage
-
-    def post_reports(self, encoded, standing=lambda: True):
-        self._stage.note_batch(encoded)
-        return super().post_reports(encoded, standing)
-
-
-class Vectors:
-    """Computes at once, in this process."""
-
-    def submit(self, reservation):
-        pass
-
-    def take(self, *_):
-        return np.array([0.5, 0.25, 0.0, 0.5])
-
-    def forget(self, *_):
-        pass
-
-    def end(self, key):
-        pass
-
-    def close(self):
-        pass
 
 
 class Stage(World):

@@ -1,5 +1,6 @@
 """What the services sign about a withdrawal, what counts as signed, and what the person is told of each report."""
 
+import os
 import threading
 import time
 
@@ -10,8 +11,11 @@ from client_agent.confirmations import read_withdrawn
 from client_agent.connection import HelperConnection
 from client_agent.consenting import ConsentKeeper
 from client_agent.delivering import Courier
+from client_agent.enrolment import enrol
+from client_agent.errors import StoreUnreadable
 from client_agent.federation.contribution import SEAL_GRACE_SECONDS
-from client_agent.resident import Lane
+from client_agent.resident import Attempts, Lane
+from client_agent.store import ParticipantRecord
 from consent import receipt_digest
 from models.wire.enrolment import REMOVAL_TYPE, Removal, RemovedReport
 from models.wire.problems import ProblemError
@@ -269,3 +273,84 @@ def test_a_lane_acts_again_when_it_was_woken_while_it_acted():
     finally:
         lane.stop()
     assert len(acted) == 2
+
+
+@pytest.mark.parametrize("error", [StoreUnreadable("the file could not be rewritten"), OSError(28, "no space left")])
+def test_a_lane_survives_what_nobody_expected_and_says_so_once(error, caplog):
+    """A full disk or an unreadable store ends no lane: it is logged when it begins, and the lane acts again."""
+    acted = []
+
+    def act():
+        acted.append(time.monotonic())
+        if len(acted) < 4:
+            raise error
+
+    lane = Lane("traces", act, 0.005)
+    lane.start()
+    try:
+        deadline = time.monotonic() + 10
+        while len(acted) < 5 and time.monotonic() < deadline:
+            time.sleep(0.005)
+    finally:
+        lane.stop()
+    assert len(acted) >= 5
+    (said,) = [record for record in caplog.records if record.name == "client_agent.resident"]
+    assert (said.levelname, said.getMessage()) == ("ERROR", "traces failed; it is tried again")
+    assert said.exc_info[1] is error
+
+
+def test_a_failure_that_comes_back_after_a_success_is_said_again(caplog):
+    """What was well in between is another failure; a service that is away is none."""
+    outcomes = [OSError(), OSError(), None, OSError(), ProblemError("leader-unavailable"), OSError()]
+
+    def act():
+        if (outcome := outcomes.pop(0)) is not None:
+            raise outcome
+
+    attempts = Attempts("traces", act)
+    assert [attempts.once() for _ in range(6)] == [False, False, True, False, True, False]
+    said = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(said) == 3
+
+
+def enrolled_by_half(world, store, name):
+    """Somebody whose enrolment the leader never answered, with a yes of theirs; their participant's id."""
+    participant = ParticipantRecord(f"{name}-id", name, world.pins.site, world.pins.leader_key.raw, b"s" * 32, None)
+    with store.transaction():
+        store.participants.add([participant])
+    ConsentKeeper(store, world.pins, world.clock).grant(participant.participant_id, ["measurement"])
+    return participant.participant_id
+
+
+def test_who_is_enrolled_by_half_waits_and_holds_nobody_up(world, store):
+    """Their yes counts here and is sent once the leader knows them; the others' withdrawals go out before."""
+    keeper, courier = ConsentKeeper(store, world.pins, world.clock), Courier(store, world.pins, world.clock)
+    leader, _ = world.connections()
+    (other,) = populate(world, store, 1)
+    half = enrolled_by_half(world, store, "new")
+    keeper.withdraw(other)
+    assert courier.deliver(leader) == 1
+    assert keeper.state_of(other).countersigned
+    assert [item.participant_id for item in store.consents.waiting(256)] == [half]
+    assert keeper.state_of(half).granted
+    assert courier.deliver(leader) == 0
+    enrol(store, leader, world.pins, ["new"], token="token", clock=world.clock, entropy=os.urandom)
+    assert courier.deliver(leader) == 1
+    assert keeper.state_of(half).countersigned
+
+
+def test_256_who_are_enrolled_by_half_hold_nobody_up_either(world, store):
+    """However many of them wait, and for however long, they fill no request."""
+    names = [f"new-{number}" for number in range(257)]
+    half = [
+        ParticipantRecord(name, name, world.pins.site, world.pins.leader_key.raw, os.urandom(32), None)
+        for name in names
+    ]
+    with store.transaction():
+        store.participants.add(half)
+    keeper = ConsentKeeper(store, world.pins, world.clock)
+    keeper.grant_many(dict.fromkeys(names, {"measurement"}))
+    (other,) = populate(world, store, 1)
+    keeper.withdraw(other)
+    assert Courier(store, world.pins, world.clock).deliver(world.connections()[0]) == 1
+    assert keeper.state_of(other).countersigned

@@ -8,7 +8,8 @@ from client_agent import streaming
 from client_agent.confirmations import read_withdrawn
 from models.wire.enrolment import REMOVAL_TYPE
 from privacy.crypto import verify_document
-from tests.withdrawal.stage import HONEST, LEADERS, Killed, Stage
+from tests.withdrawal.lines import Killed
+from tests.withdrawal.stage import HONEST, LEADERS, Stage
 
 FEW, MANY, ROUNDS_OF_A_STAGE = 100, 10_000, 50
 _EXPECTED_POINTS = 70
