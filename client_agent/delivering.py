@@ -68,6 +68,8 @@ class Courier:
     def deliver(self, leader: LeaderConnection) -> int:
         """Send waiting receipts, 256 a request; verify and keep the countersignatures. Returns how many are confirmed.
 
+        Receipts of people whose enrolment the leader has not answered wait, and hold nobody else's up.
+
         Raises:
             ProblemError: the leader cannot be reached; what waits is sent by a later call.
         """
@@ -75,7 +77,7 @@ class Courier:
         self._again.clear()
         while True:
             with self._store.transaction():  # together: another process may erase the participants
-                waiting = self._store.consents.waiting(BATCH_MAXIMUM)
+                waiting = self._store.consents.deliverable(BATCH_MAXIMUM)
                 devices = [self._device_id(item.participant_id) for item in waiting]
             if not waiting:
                 return confirmed + self._deliver_farewells(leader)

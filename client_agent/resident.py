@@ -28,6 +28,35 @@ _log = logging.getLogger(__name__)
 _NOT_FOUND = 404
 _STOP_SECONDS = 1.0
 _DAY_SECONDS = 86_400
+_RETRY_SECONDS = 60.0
+
+
+class Attempts:
+    """One thing that is tried again for ever: whatever stops it once is logged, when it begins, and ends no thread.
+
+    Args:
+        name: what it is, for the log.
+        act: the thing.
+    """
+
+    def __init__(self, name: str, act: Callable[[], object]) -> None:
+        self._name = name
+        self._act = act
+        self._failure = ""
+
+    def once(self) -> bool:
+        """Try it once; returns whether nothing unexpected stopped it. A service's problem is nothing unexpected."""
+        try:
+            self._act()
+        except ProblemError as problem:
+            _log.info("the next poll tries again: %s", problem)
+        except Exception as error:  # noqa: BLE001 - a full disk, a locked store: whatever it is, it may pass
+            if self._failure != type(error).__name__:
+                _log.exception("%s failed; it is tried again", self._name)
+            self._failure = type(error).__name__
+            return False
+        self._failure = ""
+        return True
 
 
 class Lane:
@@ -35,12 +64,12 @@ class Lane:
 
     Args:
         name: the thread's.
-        act: the thing; a service's problem waits for the next time.
-        poll_seconds: the longest time between two times.
+        act: the thing; what stops it waits for the next time.
+        poll_seconds: the longest time between two times; after an unexpected failure it is a minute at most.
     """
 
     def __init__(self, name: str, act: Callable[[], object], poll_seconds: float) -> None:
-        self._act = act
+        self._attempts = Attempts(name, act)
         self._poll_seconds = poll_seconds
         self._wake = threading.Event()
         self._stopping = False
@@ -64,11 +93,8 @@ class Lane:
 
     def _run(self) -> None:
         while not self._stopping:
-            try:
-                self._act()
-            except ProblemError as problem:
-                _log.info("the next poll tries again: %s", problem)
-            self._wake.wait(self._poll_seconds)
+            done = self._attempts.once()
+            self._wake.wait(self._poll_seconds if done else min(self._poll_seconds, _RETRY_SECONDS))
             self._wake.clear()
 
 
@@ -101,6 +127,7 @@ class Resident:
             Lane("retention", lambda: retire(agent.store, clock), _DAY_SECONDS),
             Lane("traces of what was deleted", agent.store.remove_traces, poll_seconds),
         )
+        self._steps = Attempts("looking at the leader's work", self._step)
         self._worker: subprocess.Popen[bytes] | None = None
         self._wake = threading.Event()
         self._stopping = False
@@ -141,16 +168,16 @@ class Resident:
             self._worker.wait()
 
     def step(self) -> None:
-        """Look at the work, start the worker or fetch the bundle where there is something new."""
-        try:
-            work = self._leader.work()
-            if work.rounds:
-                self._start_worker()
-            if work.bundle_version != self._bundle_version and work.bundle_version > 0:
-                self._fetch_bundle()
-                self._bundle_version = work.bundle_version
-        except ProblemError as problem:
-            _log.info("the next poll tries again: %s", problem)
+        """Look at the work, start the worker or fetch the bundle where there is something new; failures are logged."""
+        self._steps.once()
+
+    def _step(self) -> None:
+        work = self._leader.work()
+        if work.rounds:
+            self._start_worker()
+        if work.bundle_version != self._bundle_version and work.bundle_version > 0:
+            self._fetch_bundle()
+            self._bundle_version = work.bundle_version
 
     def _start_worker(self) -> None:
         if self._worker is not None and self._worker.poll() is None:

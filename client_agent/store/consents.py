@@ -226,6 +226,12 @@ class Consents:
         """Receipts that the leader has not answered, oldest first."""
         return self._receipts("WHERE state = 'waiting' ORDER BY sequence LIMIT ?", (limit,))
 
+    def deliverable(self, limit: int) -> list[StoredReceipt]:
+        """Those of them whose person the leader knows; who is enrolled by half, as far as here, waits until it does."""
+        known = "SELECT participant_id FROM participants WHERE device_id IS NOT NULL"
+        clause = f"WHERE state = 'waiting' AND participant_id IN ({known}) ORDER BY sequence LIMIT ?"
+        return self._receipts(clause, (limit,))
+
     def receipts_of(self, participant_id: str) -> list[StoredReceipt]:
         """A participant's receipts, oldest first."""
         return self._receipts("WHERE participant_id = ? ORDER BY sequence", (participant_id,))

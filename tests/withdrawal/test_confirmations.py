@@ -349,7 +349,7 @@ def test_256_who_are_enrolled_by_half_hold_nobody_up_either(world, store):
     with store.transaction():
         store.participants.add(half)
     keeper = ConsentKeeper(store, world.pins, world.clock)
-    keeper.grant_many(dict.fromkeys(names, {"measurement"}))
+    keeper.grant_many({name: {"measurement"} for name in names})
     (other,) = populate(world, store, 1)
     keeper.withdraw(other)
     assert Courier(store, world.pins, world.clock).deliver(world.connections()[0]) == 1
