@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from client_agent.rights import Export
 
 Format = Literal["json", "csv", "text"]
-_TRACES: Final = {
+TRACES: Final = {
     None: "nothing deleted is left in the files, and older copies of the store open with no key that is kept",
     "key": "nothing deleted is left in the store; the key that opens older copies of it is replaced as soon as no other"
     " program has it open: hearthside-agent run does that by itself",
     "pages": "another program is reading the store: what was deleted is overwritten in the file when it has ended;"
     " hearthside-agent run does that by itself",
 }
+"""What is left of what was erased, in words."""
 
 
 def export(
@@ -78,7 +79,7 @@ def erase(
             f"still to be delivered: {left.withdrawals} withdrawal(s) to the leader, {left.reports} report(s) to be"
             " taken back at the helper; hearthside-agent run delivers them, and nothing else of you is kept"
         )
-    print(_TRACES[agent.store.remove_traces()])
+    print(TRACES[agent.store.remove_traces()])
 
 
 def _write(found: Export, form: Format, file: BinaryIO) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from client_agent.commands.options import DEFAULT_PERSON, HOME, AsJson, Folder, Person, say
+from client_agent.commands.rights import TRACES
+
+_DELETED: Final = {**TRACES, None: "nothing deleted is left in the files"}
 
 
 def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: AsJson = False) -> None:
@@ -24,6 +27,7 @@ def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: A
         "helper": {"address": agent.addresses.helper, "fingerprint": agent.pins.helper_key.fingerprint},
         "receipts_waiting": len(agent.store.consents.waiting(256)),
         "withdrawals_of_erased_people_waiting": len(agent.store.outbox),
+        "deleted_data": _DELETED[agent.store.traces],
         "ignored_stops": agent.store.facts.counted(IGNORED_STOPS),
         "sent": {
             purpose: {"reports": counts.get("sent_reports", 0), "bytes": counts.get("sent_bytes", 0)}

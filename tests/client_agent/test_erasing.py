@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from client_agent import cli
 from client_agent.agent import Addresses, set_up
+from client_agent.commands.rights import TRACES
 from client_agent.consenting import ConsentKeeper
 from client_agent.delivering import Courier
 from client_agent.enrolment import enrol
@@ -20,6 +21,7 @@ from client_agent.keys import FileKeyring
 from client_agent.resident import Resident
 from client_agent.store import STORE_FILE, schema
 from client_agent.store.database import Database
+from client_agent.store.traces import note_deletion
 from consent import NO_SIGNALS, countersign, decide
 from models.wire.enrolment import ReceiptResponse, ReceiptResult
 from models.wire.problems import ProblemError
@@ -217,6 +219,25 @@ def test_the_visitor_is_told_what_is_still_to_be_delivered(world, store, monkeyp
     assert ("still to be delivered" in done.stdout) == down
     status = CliRunner().invoke(cli.app, ["status", "--json", "--dir", str(folder)])
     assert json.loads(status.stdout)["withdrawals_of_erased_people_waiting"] == int(down)
+
+
+def test_the_status_says_what_an_erasure_has_still_to_do(world, store, other):
+    """In words: nothing, the file to be overwritten, and then the key to be replaced once nobody has the store open."""
+    populate(world, store, 1)
+    folder = store._database.path.parent
+    set_up(folder, world.pins, Addresses("http://l", "http://h"), FileKeyring(folder))
+
+    def said():
+        return json.loads(CliRunner().invoke(cli.app, ["status", "--json", "--dir", str(folder)]).stdout)[
+            "deleted_data"
+        ]
+
+    assert said() == "nothing deleted is left in the files"
+    with store.transaction():
+        note_deletion(store._database, of_person=True)
+    assert said() == TRACES["pages"]
+    assert store.remove_traces() == other.traces == "key"
+    assert said() == TRACES["key"]
 
 
 @pytest.mark.parametrize("lie", ["another key", "another receipt"])
