@@ -191,19 +191,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (participant_id, day, gate, purpose)
     ) WITHOUT ROWID;
     """,
+    # Browsers of before have no secret: whoever is at one says again who they are.
+    """
+    DELETE FROM browsers;
+    ALTER TABLE browsers ADD COLUMN secret BLOB NOT NULL DEFAULT x'';
+    """,
 )
 """Statement blocks; block i takes a store from version i to version i + 1."""
-
-PERSONAL_TABLES: Final = (
-    "receipts",
-    "consent_rows",
-    "consent_changes",
-    "consent_heads",
-    "consent_evidence",
-    "gpc_applications",
-    "reports",
-    "contributions",
-    "events",
-    "participants",
-)
-"""What erasing a participant empties. Ledger rows stay: erasure keeps the spend counter. So does the outbox."""

@@ -21,7 +21,6 @@ from client_agent.keys import FileKeyring
 from client_agent.profiles import stored_events
 from client_agent.rights import gather
 from client_agent.store.holdings import FACTS, FILES, KEPT, KEYRING, PERSONAL
-from client_agent.store.schema import PERSONAL_TABLES
 from client_agent.summaries import summarise
 from models.events import Event, build_profile, parse_event
 from models.personalisation import profile_facts
@@ -93,7 +92,6 @@ def test_every_table_is_exported_or_says_why_not(store):
     assert tables_of(store) - {"sqlite_stat1"} <= personal.keys() | KEPT.keys()
     assert not personal.keys() & KEPT.keys()
     assert personal.keys() | KEPT.keys() <= tables_of(store) | {"sqlite_sequence"}, "and nothing that is not there"
-    assert set(PERSONAL_TABLES) == {name for name, held in personal.items() if held.whose == "participant_id"}
     for table, holding in personal.items():
         listed = [*holding.columns, *holding.withheld]
         assert sorted(listed) == sorted(columns_of(store, table)), table
