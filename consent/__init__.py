@@ -33,6 +33,7 @@ from consent.purposes import (
     NEXT_ACTION,
     PERSONA,
     PERSONALISATION,
+    POLICY_UPDATED,
     PURPOSES,
     registry_hash,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "NO_SIGNALS",
     "PERSONA",
     "PERSONALISATION",
+    "POLICY_UPDATED",
     "PURPOSES",
     "RULES",
     "Accepted",

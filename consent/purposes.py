@@ -6,6 +6,7 @@ asked again. The registry's hash changes with any word; it is bound into every s
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Final
 
 from consent.categories import BROWSING, CHOICES, CONCLUSIONS, PURCHASES, SHOWN, VISITS
@@ -235,6 +236,9 @@ PURPOSES: Final = Registry(
     )
 )
 """The installed registry: seven purposes, on-device personalisation first."""
+
+POLICY_UPDATED: Final = dt.date(2026, 11, 22)
+"""When the installed purposes, or what Global Privacy Control does to them, last changed: the date in ``gpc.json``."""
 
 
 def registry_hash(registry: Registry = PURPOSES) -> bytes:

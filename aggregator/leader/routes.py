@@ -10,7 +10,7 @@ from aggregator.leader import answers, bundles, enrolments, receipts, reports, s
 from aggregator.leader.coverage import CoverageEstimate
 from aggregator.leader.desk import desk_of
 from aggregator.service import binary_schema, require_media_type
-from consent.signals.gpc import GPC_DECLARED, well_known_gpc
+from consent import POLICY_UPDATED, well_known_gpc
 from models.wire.enrolment import EnrolmentRequest, EnrolmentResponse, ReceiptRequest, ReceiptResponse
 from models.wire.frames import REPORTS_MEDIA_TYPE, ReportResponse
 from models.wire.message import Base64, CompactJws, Message, to_base64
@@ -52,7 +52,7 @@ def public_routes() -> APIRouter:
     @router.get("/.well-known/gpc.json")
     async def gpc_support() -> dict[str, object]:
         """This origin honours Global Privacy Control: the document that the specification asks for."""
-        return well_known_gpc(GPC_DECLARED)
+        return well_known_gpc(POLICY_UPDATED)
 
     return router
 

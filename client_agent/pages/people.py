@@ -23,8 +23,8 @@ from client_agent.gateway.ports import Visitor
 from client_agent.gateway.sessions import Here, Sessions
 from client_agent.pages.languages import NAMES, negotiate
 from client_agent.pages.people_texts import TEXTS
-from client_agent.pages.visitor import FORM_SCOPE, POLICY_UPDATED, VisitorPage
-from consent import well_known_gpc
+from client_agent.pages.visitor import FORM_SCOPE, VisitorPage
+from consent import POLICY_UPDATED, well_known_gpc
 from consent.registry import Language
 from consent.wording import Mode
 from models.wire.guards import CONTENT_SECURITY_POLICY, App, Receive, Scope, Send

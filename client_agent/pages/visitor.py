@@ -5,7 +5,6 @@ It works with no leader in reach: everything on it is on this device. It has no 
 
 from __future__ import annotations
 
-import datetime as dt
 import hmac
 from collections.abc import Mapping
 from importlib import resources
@@ -25,15 +24,13 @@ from client_agent.gateway.ports import Visitor
 from client_agent.pages.access import table, tables
 from client_agent.pages.languages import negotiate
 from client_agent.pages.view import Shown, facts
-from consent import PURPOSES, ConsentState, notice_for, well_known_gpc
+from consent import POLICY_UPDATED, PURPOSES, ConsentState, notice_for, well_known_gpc
 from consent.registry import Language
 from consent.wording import Mode
 from models.wire.problems import ProblemError
 
 FORM_SCOPE: Final = "hearthside.form"
 """Where the ASGI scope carries the text of the person's forms, when several people have pages on this origin."""
-POLICY_UPDATED: Final = dt.date(2026, 11, 22)
-"""When this page last said how it treats Global Privacy Control; changes with what it does about it."""
 _HEADERS: Final = {"cache-control": "no-store", "referrer-policy": "origin"}
 """``origin`` and not the guards' ``no-referrer``: under the latter browsers send ``Origin: null`` with forms."""
 _DONE: Final = frozenset({"granted", "declined", "changed", "erased"})
@@ -120,7 +117,6 @@ class VisitorPage:
             return _back({"done": "changed", "lang": shown.language}, "choices")
         granted, declined = (names, set[str]()) if choice == "grant" else (set[str](), names)
         await run_in_threadpool(self._visitor.choose, granted, declined, due)
-        await run_in_threadpool(self._forget_if_declined)
         done = "granted" if choice == "grant" else "declined"
         return _back({"done": done, "purpose": asked, "lang": shown.language}, f"{asked}-{choice}")
 
@@ -175,11 +171,6 @@ class VisitorPage:
         if not hmac.compare_digest(form.get("person", "").encode(), _form_text(request).encode()):
             raise _Stale
         return form
-
-    def _forget_if_declined(self) -> None:
-        """Events without any purpose left to read them are deleted at once."""
-        if not self._visitor.consent().granted:
-            self._visitor.erase_events()
 
     def _shown(self, request: Request, form: Mapping[str, str] | None = None) -> Shown:
         asked = form.get("lang") if form is not None else request.query_params.get("lang")

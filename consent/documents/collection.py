@@ -12,7 +12,7 @@ from consent.documents.label import label_html, label_json
 from consent.documents.pages import html, markdown
 from consent.documents.privacy_notice import privacy_notice
 from consent.documents.purposes_page import purposes_page
-from consent.purposes import PURPOSES
+from consent.purposes import POLICY_UPDATED, PURPOSES
 from consent.registry import LANGUAGES, Language, Registry
 from consent.signals import well_known_gpc
 
@@ -25,7 +25,7 @@ def generate(facts: Facts, registry: Registry = PURPOSES, languages: Iterable[La
     documents = {
         "purposes.md": purposes_page(registry),
         "impact-assessment.en.md": markdown(assessment_page(facts, registry)),
-        ".well-known/gpc.json": json.dumps(well_known_gpc(facts.updated)) + "\n",
+        ".well-known/gpc.json": json.dumps(well_known_gpc(max(facts.updated, POLICY_UPDATED))) + "\n",
     }
     for language in languages:
         documents |= _in_language(facts, language, registry)

@@ -12,9 +12,6 @@ from typing import Any, Final
 from consent.signals.errors import SignalMalformed, quote
 from consent.signals.reading import Reading
 
-GPC_DECLARED: Final = dt.date(2026, 11, 22)
-"""When it was last said what becomes of the signal here; moves when that does."""
-
 _HEADER: Final = "sec-gpc"
 _ON: Final = "1"
 _MEMBERS: Final = {"gpc", "lastUpdate"}

@@ -1,6 +1,6 @@
 """A receipt behind the leader's epoch, through the real leader: the answer says where it stands."""
 
-from consent import INTENT, MEASUREMENT, open_ledger, sign_receipt
+from consent import INTENT, MEASUREMENT, POLICY_UPDATED, open_ledger, sign_receipt
 from consent.choices import beyond
 from consent.receipts import verify_receipt
 from consent.signals.gpc import parse_well_known_gpc
@@ -37,4 +37,5 @@ async def test_the_leader_says_that_it_honours_global_privacy_control(world):
     async with world.up():
         response = await world.leader.get("/.well-known/gpc.json")
     assert response.headers["content-type"] == "application/json"
-    assert parse_well_known_gpc(response.text).honours
+    support = parse_well_known_gpc(response.text)
+    assert (support.honours, support.updated) == (True, POLICY_UPDATED)

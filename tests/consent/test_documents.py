@@ -3,6 +3,7 @@
 import ast
 import csv
 import dataclasses
+import datetime as dt
 import io
 import itertools
 import json
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consent import LANGUAGES, PURPOSES, Registry
+from consent import LANGUAGES, POLICY_UPDATED, PURPOSES, Registry
 from consent.documents import Facts, example_facts, generate, read_facts
 from consent.documents.assessment import OPEN
 from consent.documents.label import label_document
@@ -369,10 +370,12 @@ class TestLabel:
 
 
 def test_the_sites_gpc_document_conforms():
-    """It is what a reader of the signal's specification expects, and carries the date of the documents."""
+    """It is what a reader of the signal's specification expects; its date is the policy's, or a later one of the site."""
     support = parse_well_known_gpc(MADE[".well-known/gpc.json"])
     assert support.honours
-    assert support.updated == FACTS.updated
+    assert support.updated == POLICY_UPDATED > FACTS.updated
+    later = dataclasses.replace(FACTS, updated=POLICY_UPDATED + dt.timedelta(1))
+    assert parse_well_known_gpc(generate(later)[".well-known/gpc.json"]).updated == later.updated
 
 
 class TestFacts:

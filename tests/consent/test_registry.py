@@ -1,5 +1,6 @@
 """The registry of purposes."""
 
+import datetime as dt
 import json
 import re
 from dataclasses import fields, replace
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from consent import LANGUAGES, PURPOSES, Purpose, PurposeText, Registry, RegistryInvalid, registry_hash
+from consent import LANGUAGES, POLICY_UPDATED, PURPOSES, Purpose, PurposeText, Registry, RegistryInvalid, registry_hash
 from consent.registry import DPV, DPV_PERSONAL_DATA, DataCategory
 from models.events import PROFILE_DAYS
 from privacy.crypto import canonical_json, digest
@@ -15,6 +16,9 @@ from tests.consent import vocabulary
 
 PIN_FILE = Path(__file__).parent / "pinned_purposes.json"
 PINNED = json.loads(PIN_FILE.read_text(encoding="utf-8"))
+POLICY_FILE = Path(__file__).parent / "pinned_policies.json"
+POLICIES = json.loads(POLICY_FILE.read_text(encoding="utf-8"))
+"""By the day on which it was last changed: the policy hash."""
 
 
 def pins(purpose: Purpose) -> dict[str, str]:
@@ -48,6 +52,21 @@ def drift(pinned: dict, registry: Registry) -> list[str]:
     return found
 
 
+def policy_drift(pinned: dict[str, str], updated: dt.date, registry: Registry) -> list[str]:
+    """What is wrong between the pinned dates of the policy and a registry with its date, and what to do about it."""
+    found = [
+        f"{day} is pinned, and the policy says {updated}: its date only moves on"
+        for day in pinned
+        if day > f"{updated}"
+    ]
+    if pinned.get(updated.isoformat()) != registry.hash.hex():
+        found.append(
+            f"the policy is another one than on {updated}: set POLICY_UPDATED to the day of the change, and add "
+            f'"<day>": "{registry.hash.hex()}" to {POLICY_FILE.name}'
+        )
+    return found
+
+
 def with_first(purpose: Purpose) -> Registry:
     """The registry with another first purpose."""
     return Registry([purpose, *list(PURPOSES)[1:]])
@@ -78,6 +97,18 @@ def test_every_purpose_speaks_every_language_differently():
 def test_a_changed_text_without_a_new_version_is_noticed():
     """Whoever changes a purpose raises its version, or says that only the words changed, and pins it."""
     assert drift(PINNED, PURPOSES) == []
+
+
+def test_a_changed_policy_moves_its_date():
+    """The date that gpc.json carries is the day of the present texts; whoever changes one is told to move it."""
+    assert policy_drift(POLICIES, POLICY_UPDATED, PURPOSES) == []
+    changed = with_first(reworded(FIRST, title="Something else"))
+    (fault,) = policy_drift(POLICIES, POLICY_UPDATED, changed)
+    assert "set POLICY_UPDATED" in fault
+    assert changed.hash.hex() in fault
+    later, earlier = POLICY_UPDATED + dt.timedelta(1), POLICY_UPDATED - dt.timedelta(1)
+    assert policy_drift({**POLICIES, later.isoformat(): changed.hash.hex()}, later, changed) == []
+    assert "only moves on" in policy_drift(POLICIES, earlier, PURPOSES)[0]
 
 
 def test_measurement_asks_again_since_it_counts_who_is_missing():

@@ -11,9 +11,13 @@ import pytest
 
 from client_agent.gateway.application import GatewaySettings, page_app
 from client_agent.gateway.ports import Budget, Sent
-from consent import INTENT, PURPOSES, Registry, grant, notice, record, sign_receipt, verify_receipt
+from client_agent.profiles import stored_events
+from client_agent.visitor import StoredVisitor
+from consent import INTENT, POLICY_UPDATED, PURPOSES, Registry, grant, notice, record, sign_receipt, verify_receipt
+from consent.signals import parse_well_known_gpc
 from models.events import Event
 from tests.client_agent.gateway.people import DEVICE, NOW_MS, SITE, MemoryVisitor, at_home, demo_bundle
+from tests.client_agent.world import populate
 from tests.consent.scenes import next_version
 
 ORIGIN = "http://127.0.0.1:8101"
@@ -78,16 +82,19 @@ async def test_yes_and_no_are_drawn_alike():
     assert "<button class" not in text
 
 
-async def test_a_withdrawal_of_everything_deletes_what_was_collected():
-    """Events without a purpose left to read them do not stay."""
-    visitor = MemoryVisitor(demo_bundle())
+async def test_a_no_on_the_page_deletes_what_no_other_use_reads(world, store):
+    """It goes with the choice, in the real store, not with something that the page does after it."""
+    (who,) = populate(world, store, 1, purposes=("persona", "next_action"))
+    visitor = StoredVisitor(store, world.pins, who, world.clock, lambda: None, lambda: None)
+    at_ms = world.clock.now_ms() - 1_000
+    kinds = {"view": Event("view", "page_view", at_ms, SITE), "dwell": Event("dwell", "dwell", at_ms, SITE)}
+    visitor.append_events(list(kinds.values()))
     async with browser(visitor) as web:
-        await choose(web, "all", "grant")
-        visitor.append_events(looked_at("sneakers"))
-        await choose(web, "intent", "decline")
-        assert visitor.events()
+        await choose(web, "persona", "decline")
+        assert [event.event_id for event in visitor.events()] == ["view"]  # of which next_action still reads this one
         await choose(web, "all", "decline")
     assert not visitor.events()
+    assert stored_events(store, who, world.clock.now_ms()) == []
 
 
 async def test_the_page_says_what_the_device_concludes_and_why():
@@ -186,6 +193,12 @@ async def test_everything_can_be_taken_along_as_one_file_or_as_tables():
     for answer, suffix in ((one, "json"), (tables, "zip")):
         assert answer.headers["content-disposition"] == f'attachment; filename="hearthside-{SITE}.{suffix}"'
         assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_the_page_says_that_it_honours_the_signal_since_the_policys_date():
+    """The specification's document, with and without a person behind the browser."""
+    async with browser(MemoryVisitor()) as web:
+        assert parse_well_known_gpc((await web.get("/.well-known/gpc.json")).text).updated == POLICY_UPDATED
 
 
 async def test_other_hosts_are_refused():
