@@ -370,7 +370,7 @@ class TestLabel:
 
 
 def test_the_sites_gpc_document_conforms():
-    """It is what a reader of the signal's specification expects; its date is the policy's, or a later one of the site."""
+    """It is what a reader of the signal's specification expects; its date is the policy's, or the site's if later."""
     support = parse_well_known_gpc(MADE[".well-known/gpc.json"])
     assert support.honours
     assert support.updated == POLICY_UPDATED > FACTS.updated
