@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from client_agent.overview import rule_words
 from client_agent.pages.languages import moment, number
 from client_agent.pages.texts import TEXTS
-from client_agent.pages.texts_tables import column_label, table_about, table_title
+from client_agent.pages.texts_tables import column_label, table_about, table_title, waiting_words
 from client_agent.rights import Export, Section, Value
+from consent import PURPOSES, RULES
 from consent.registry import Language
 
 PREVIEW_ROWS: Final = 5
 PAGE_ROWS: Final = 50
+_RULE_OF: Final = {words: rule for rule, words in RULES.items()}
 _SHORT_CHARACTERS: Final = 56
 """Longer texts, such as signatures, are folded to their beginning."""
 
@@ -77,19 +80,33 @@ def _table(section: Section, language: Language, skipped: int, count: int) -> Ta
         title=table_title(section.name, language),
         about=table_about(section.name, language),
         columns=tuple(column_label(names[place], language) for place in shown),
-        rows=tuple(_cells((row[place] for place in shown), language) for row in rows[:count]),
+        rows=tuple(_cells(_said(section.name, names, row, language), shown, language) for row in rows[:count]),
         first=skipped + 1,
         more=len(rows) > count,
     )
 
 
 def _is_twin(name: str, names: list[str]) -> bool:
-    """Milliseconds are for programs; the same moment stands beside them."""
-    return name.endswith("_ms") and name.removesuffix("_ms") in names
+    """Milliseconds and code words are for programs; the same moment, the same in words, stands beside them."""
+    return f"{name}_text" in names or (name.endswith("_ms") and name.removesuffix("_ms") in names)
 
 
-def _cells(row: Iterable[Value], language: Language) -> tuple[Cell, ...]:
-    return tuple(_cell(_words(value, language)) for value in row)
+def _said(section: str, names: Sequence[str], row: Sequence[Value], language: Language) -> Sequence[Value]:
+    """A row as the page says it: the export's own sentences are in English."""
+    found = dict(zip(names, row, strict=True))
+    if section == "purposes":
+        purpose = PURPOSES.find(str(found["purpose"]))
+        found["title"] = purpose.text(language).title if purpose else found["title"]
+        found["rule"] = rule_words(_RULE_OF[str(found["rule"])], language)
+    elif section == "contributions":
+        found["outcome_text"] = TEXTS[language].page[f"outcome_{found['outcome']}"]
+    elif section == "waiting":
+        found["what"] = waiting_words(str(found["what"]), language)
+    return tuple(found.values())
+
+
+def _cells(row: Sequence[Value], shown: Iterable[int], language: Language) -> tuple[Cell, ...]:
+    return tuple(_cell(_words(row[place], language)) for place in shown)
 
 
 def _cell(text: str) -> Cell:

@@ -120,6 +120,13 @@ _COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
+_WAITING_DE: Final[Mapping[str, str]] = {
+    "receipts that the leader has not answered": "Belege, die der Betreiber nicht beantwortet hat",
+    "reports to be taken back at the helper": "Berichte, die bei der Datenschutzstelle zurückzunehmen sind",
+    "withdrawals of people who were erased": "Widerrufe von Personen, die gelöscht wurden",
+}
+
+
 def table_title(section: str, language: Language) -> str:
     """What a section is called; the export's own name where there is no other."""
     found = _TITLES.get(section)
@@ -135,3 +142,8 @@ def column_label(column: str, language: Language) -> str:
     """What a column is called; the export's own name where there is no other."""
     found = _COLUMNS.get(column)
     return found[LANGUAGES.index(language)] if found else column
+
+
+def waiting_words(what: str, language: Language) -> str:
+    """What waits to be delivered; the export's own words where there are no others."""
+    return _WAITING_DE.get(what, what) if language == "de" else what
