@@ -15,12 +15,16 @@ from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBa
 from aggregator.errors import SettingsInvalid
 from aggregator.key_files import load_key
 from aggregator.storage.vault import VAULT_FOLDER
+from consent.receipts import MAXIMUM_VALID_DAYS
 from models.wire.limits import LONGEST_KEY_LIFE_SECONDS, WINDOW_SECONDS
 from models.wire.message import Hex32
 from privacy.accounting import Contract, Quotas, suggest_order
 from privacy.crypto import SigningKey, VerifyKey
 
 SETTINGS_FILE = "settings.json"
+SHORTEST_RETENTION_DAYS = MAXIMUM_VALID_DAYS + 1
+"""The longest that a yes can hold, and a day for clocks that differ: once a device's receipts are forgotten, none of
+them can be taken in again."""
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Bytes = Annotated[int, Field(ge=1_024, le=2**34)]
 
@@ -148,6 +152,9 @@ class LeaderSettings(ServiceSettings):
     """How often a running study asks the helper whether the privacy office has stopped it."""
     enrolment_window_seconds: Seconds = 300.0
     """How old a signed enrolment may be, and how far ahead of the leader's clock."""
+    receipt_retention_days: Annotated[int, Field(ge=SHORTEST_RETENTION_DAYS, le=36_500)] = 1_095
+    """How long a device's receipts, and its enrolment, are kept after its last yes ended and its last answer; it is
+    what ``retention.receipts_days`` promises in the documents."""
     close_early: bool = True
     """Close a round once every device with consent has reported (presence is outside the contract)."""
 

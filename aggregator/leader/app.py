@@ -183,7 +183,7 @@ async def _load_register(store: LeaderStore, change: Change, register: Register,
         StoreCorrupt: a chain does not verify.
     """
     async for row in store.devices(change.connection):
-        register.enrol(row.device_id, VerifyKey(row.device_key))
+        register.enrol(row.device_id, VerifyKey(row.device_key), row.enrolled_at_ms // 1_000)
     chains: dict[bytes, tuple[str, list[bytes]]] = {}
     async for row in store.consent_rows(change.connection):
         chains.setdefault(row.device_id, (row.person, []))[1].append(row.body)

@@ -80,7 +80,7 @@ class _Admission:
 
         def remember() -> None:
             for name, key in self._fresh.items():
-                register.enrol(name, key)
+                register.enrol(name, key, self._now_ms // 1_000)
             self._desk.metrics.devices.set(len(register))
 
         self._change.then(remember)

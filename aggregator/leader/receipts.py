@@ -29,6 +29,8 @@ from models.wire.enrolment import (
 from models.wire.problems import ProblemError
 from privacy.crypto import sign_document
 
+_UNKNOWN = ProblemError("unknown-device", "enrol first")
+
 
 async def take_receipts(desk: Desk, request: ReceiptRequest) -> ReceiptResponse:
     """Verify, record and countersign 1 to 256 receipts in one transaction. Each has its own outcome."""
@@ -50,7 +52,7 @@ def _person(desk: Desk, item: SubmittedReceipt) -> str | ProblemError:
     """Whom the receipt is about, once its signature holds (done before the change: signatures are the slow part)."""
     device = desk.register.device(bytes.fromhex(item.device_id))
     if device is None:
-        return ProblemError("unknown-device", "enrol first")
+        return _UNKNOWN
     try:
         return verify_receipt(item.receipt, device.key).person
     except ReceiptInvalid as error:
@@ -70,7 +72,8 @@ class _Recording:
     async def take(self, item: SubmittedReceipt, person: str) -> ReceiptResult:
         desk, now = self._desk, self._desk.clock.now_seconds()
         device = desk.register.device(bytes.fromhex(item.device_id))
-        assert device is not None, "enrolled devices stay enrolled"
+        if device is None:  # forgotten since the first look: its consent had ended years ago
+            return ReceiptResult(problem=_UNKNOWN.body())
         state = self._state_of(device, person)
         outcome = accept(state, item.receipt, desk.key, now)
         if isinstance(outcome, Refused):

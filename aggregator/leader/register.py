@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from consent.ledger import open_ledger
@@ -18,8 +19,20 @@ class Device:
 
     device_id: bytes
     key: VerifyKey
+    enrolled_at: int
+    """Unix seconds."""
     consent: ConsentState | None = None
     """None until the first receipt, which names the person."""
+
+    @property
+    def ended_at(self) -> int:
+        """Unix seconds from which nothing here is anybody's consent any more; ahead while a yes stands.
+
+        That is the last answer, or the time at which the last yes runs out. Without any answer, the enrolment.
+        """
+        if self.consent is None:
+            return self.enrolled_at
+        return max(self.enrolled_at, self.consent.recorded_at, *(yes.expires_at for yes in self.consent.granted))
 
 
 @dataclass
@@ -34,9 +47,20 @@ class Register:
     def __len__(self) -> int:
         return len(self._devices)
 
-    def enrol(self, device_id: bytes, key: VerifyKey) -> None:
-        """Know a device from now on."""
-        self._devices[device_id] = Device(device_id, key)
+    def enrol(self, device_id: bytes, key: VerifyKey, enrolled_at: int) -> None:
+        """Know a device from now on; ``enrolled_at`` in Unix seconds."""
+        self._devices[device_id] = Device(device_id, key, enrolled_at)
+
+    def forget(self, device_ids: Iterable[bytes]) -> None:
+        """Know these devices no more, as if they had never enrolled."""
+        for device_id in device_ids:
+            self._devices.pop(device_id, None)
+            for members in self._consenting.values():
+                members.discard(device_id)
+
+    def device_ids(self) -> list[bytes]:
+        """Every device that is known at this moment."""
+        return list(self._devices)
 
     def device(self, device_id: bytes) -> Device | None:
         """A device, if it is enrolled."""

@@ -1,10 +1,14 @@
-"""What a crash or a busy disk left undone: wrapping keys of rounds that are over, and a scrub that met a reader."""
+"""What is put in order while the service runs: left-over keys, a scrub that met a reader, receipts that are too old.
+
+A crash leaves wrapping keys of rounds that are over; ``forgetting`` says which receipts go, and when.
+"""
 
 from __future__ import annotations
 
 import asyncio
 
 from aggregator.leader.desk import Desk
+from aggregator.leader.forgetting import Forgetting
 from aggregator.logs import failure
 from aggregator.storage.database import Change
 
@@ -26,9 +30,11 @@ async def tidy(desk: Desk) -> None:
 
 async def watch(desk: Desk) -> None:
     """Tidy up now and every minute. Run for as long as the service is up."""
+    forgetting = Forgetting(desk)
     while True:
         try:
             await tidy(desk)
+            await forgetting.step()
         except Exception as error:  # noqa: BLE001 - a store that fails now is asked again; the service goes on
             desk.log.error("not tidied up", **failure(error))  # noqa: TRY400 - texts may quote input
         await asyncio.sleep(_PAUSE_SECONDS)

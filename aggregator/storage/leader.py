@@ -68,6 +68,13 @@ class LeaderStore:
         if rows:
             await connection.execute(consent_rows.insert(), list(rows))
 
+    async def forget_devices(self, connection: AsyncConnection, device_ids: Sequence[bytes]) -> None:
+        """Delete devices and every consent row of theirs; the store overwrites the bytes."""
+        for start in range(0, len(device_ids), _CHUNK):
+            part = device_ids[start : start + _CHUNK]
+            await connection.execute(delete(consent_rows).where(consent_rows.c.device_id.in_(part)))
+            await connection.execute(delete(devices).where(devices.c.device_id.in_(part)))
+
     # Studies
 
     async def studies(self, connection: AsyncConnection) -> list[Record]:
