@@ -109,7 +109,10 @@ def enrol(
     clock: Clock,
     entropy: Entropy,
 ) -> list[ParticipantRecord]:
-    """Enrol people on the leader's site, 256 a request; who is enrolled stays so, and a retry keeps the keys.
+    """Enrol people on the leader's site, 256 a request; a retry keeps the keys.
+
+    Who is enrolled is named again: a leader that knows the key says so and spends no use of the token, and one that has
+    forgotten it, years after the last yes ended, takes it in anew.
 
     Args:
         store: the agent's store.
@@ -131,9 +134,9 @@ def enrol(
     _refuse_children(store, people)
     check_pins(pins, leader)
     records = _records(store, pins, people, entropy)
-    new = [record for record in records.values() if record.device_id is None]
-    for start in range(0, len(new), BATCH_MAXIMUM):
-        batch = new[start : start + BATCH_MAXIMUM]
+    named = list(records.values())
+    for start in range(0, len(named), BATCH_MAXIMUM):
+        batch = named[start : start + BATCH_MAXIMUM]
         enrolments = [
             make_enrolment(SigningKey(record.seed), pins.leader_key, token, entropy(16), clock.now_ms())
             for record in batch
