@@ -21,10 +21,10 @@ SECTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "decisions": "What these figures make of you now: persona, segments, scores, and what pages would show.",
         "contributions": "Reports that left for you, and the releases they may be in. Nulls are among them, untold.",
         "reports": "Reports made for you whose round is not over yet. Nulls are among them, untold.",
-        "sent": "What left this device by purpose, of everybody behind it together.",
+        "sent": "What left this device for you, by purpose.",
         "people": "How this agent knows you among the people of a household.",
         "browsers": "The browsers that this agent takes for yours.",
-        "waiting": "What this device has yet to deliver, of everybody behind it together.",
+        "waiting": "What this device has yet to deliver for you.",
         "context": "Whom this agent was told to trust.",
         "withheld": "What this export leaves out, and why.",
     }
@@ -117,6 +117,7 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "outcome_text": "the same in words",
             "removal": "the aggregator's signed word that it took the report out",
             "confirmation": "the helper's signed word on the withdrawal",
+            "size_bytes": "its bytes; empty if none left, or if it left before this agent noted sizes",
         },
         "reports": {
             "pseudonym": _WHO,
@@ -131,8 +132,8 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         "sent": {
             "purpose": "the purpose",
-            "reports": "reports that were handed over, null reports among them",
-            "size_bytes": "their bytes",
+            "reports": "reports whose first byte may have left, null reports among them",
+            "size_bytes": "their bytes, as far as they were noted",
         },
         "people": {
             "name": "your local name",

@@ -11,7 +11,8 @@ import binascii
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -51,17 +52,19 @@ class SystemKeyring:
         """The secret of this name, None if there is none."""
         import keyring
 
-        text = keyring.get_password(SERVICE, f"{self._prefix}:{name}")
+        with _answering():
+            text = keyring.get_password(SERVICE, f"{self._prefix}:{name}")
         return None if text is None else _decode(text)
 
     def write(self, name: str, secret: bytes) -> None:
         """Store a secret."""
         import keyring
 
-        keyring.set_password(SERVICE, f"{self._prefix}:{name}", base64.b64encode(secret).decode("ascii"))
+        with _answering():
+            keyring.set_password(SERVICE, f"{self._prefix}:{name}", base64.b64encode(secret).decode("ascii"))
 
     def write_all(self, entries: Mapping[str, bytes]) -> None:
-        """Store secrets, one after the other: a system's keyring knows no transactions."""
+        """Store secrets in the given order: a system's keyring knows no transactions, and a crash leaves the first."""
         for name, secret in entries.items():
             self.write(name, secret)
 
@@ -86,11 +89,15 @@ class FileKeyring:
         kept = self._load() | {name: base64.b64encode(secret).decode("ascii") for name, secret in entries.items()}
         draft = self._path.with_suffix(".new")
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            json.dump(kept, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                json.dump(kept, file)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._path)
+        except OSError:
+            draft.unlink(missing_ok=True)  # a key that was given up stays in no file
+            raise
         folder = os.open(self._path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # the new name too: a store may be encrypted with what was just written
@@ -127,6 +134,17 @@ def open_keyring(folder: Path, *, prefer_file: bool = False) -> Keyring:
         stacklevel=2,
     )
     return FileKeyring(folder)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """One error for whatever a system's keyring fails with."""
+    from keyring.errors import KeyringError
+
+    try:
+        yield
+    except KeyringError as error:
+        raise KeyringUnreadable(f"expected the system's keyring to answer, got {type(error).__name__}") from None
 
 
 def _system_keyring_works() -> bool:

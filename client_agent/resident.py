@@ -182,6 +182,7 @@ class Resident:
     def _start_worker(self) -> None:
         if self._worker is not None and self._worker.poll() is None:
             return
+        self._agent.store.remove_traces()  # between two workers: the key can be replaced only while none has the store
         command = [sys.executable, "-m", "client_agent.federation.worker", "--dir", str(self._agent.folder)]
         command += ["--poll", str(self._poll_seconds), *self._worker_options]
         self._worker = subprocess.Popen(command)  # noqa: S603 - this interpreter and our own module

@@ -12,6 +12,7 @@ out of everything that can be passed on. The person sees them on the agent's own
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -215,7 +216,7 @@ class _Held:
             for item in self.store.contributions.releases_of(record.participant_id):
                 study = (item.study_id, item.title, item.purpose, item.study_hash.hex(), item.round)
                 left = (item.report_id.hex(), item.sent_at_ms, instant(item.sent_at_ms))
-                told = (item.outcome, OUTCOMES[item.outcome], item.removal, item.confirmation)
+                told = (item.outcome, OUTCOMES[item.outcome], item.removal, item.confirmation, item.size_bytes)
                 yield record.participant_id, *study, *left, *told
 
     def reports(self) -> Rows:
@@ -227,14 +228,20 @@ class _Held:
                 yield *named, row["state"], row["slot_ms"], instant(row["slot_ms"]), size_bytes
 
     def sent(self) -> Rows:
-        for purpose, counts in self.store.tallies.all().items():
-            if counts.get("sent_reports"):
-                yield purpose, counts["sent_reports"], counts.get("sent_bytes", 0)
+        found: Counter[str] = Counter()
+        weighed: Counter[str] = Counter()
+        for record in self.records:
+            for purpose, (reports, size_bytes) in self.store.contributions.sent_of(record.participant_id).items():
+                found[purpose] += reports
+                weighed[purpose] += size_bytes
+        for purpose, reports in sorted(found.items()):
+            yield purpose, reports, weighed[purpose]
 
     def waiting(self) -> Rows:
-        yield "receipts that the leader has not answered", len(self.store.consents.waiting(1_000_000))
-        yield "reports to be taken back at the helper", len(self.store.reports.taken_back())
-        yield "withdrawals of people who were erased", len(self.store.outbox)
+        ids = [record.participant_id for record in self.records]
+        signed = [receipt for one in ids for receipt in self.store.consents.receipts_of(one)]
+        yield "receipts that the leader has not answered", sum(receipt.state == "waiting" for receipt in signed)
+        yield "reports to be taken back at the helper", sum(map(self.store.contributions.untold_of, ids))
 
     def withheld(self) -> Rows:
         for holding in PERSONAL:

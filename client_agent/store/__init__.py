@@ -141,6 +141,7 @@ class AgentStore:
             self.consents.forget(participant_id)
             self.reports.bar_rounds()
             self._keep_withdrawal(participant_id)
+            self.tallies.clear()  # how many of them were a person's is not known, so that none are left
             self.personal.delete(participant_id)
 
     @property
@@ -168,7 +169,7 @@ class AgentStore:
             self.outbox.add(record.leader, record.device_id, signed[-1])
 
     def adopt(self, key: bytes) -> None:
-        """Make the key that opened this store its only one: a crash came between the two."""
+        """Make the key that opened this store its only one: a crash came while it was being replaced."""
         with self.transaction():
             settle_key(self._keyring, key)
 
@@ -199,7 +200,7 @@ def open_store(folder: Path, keyring: Keyring | None = None) -> AgentStore:
             except StoreUnreadable:
                 tried.append(key)
                 continue
-            if key != keyring.read(STORE_KEY):
+            if keyring.read(NEXT_KEY) or key != keyring.read(STORE_KEY):
                 store.adopt(key)
             return store
         if not fresh:

@@ -39,6 +39,7 @@ class Contribution:
         outcome: what became of it.
         removal: the leader's signed word that it took the report out (JWS), None without.
         confirmation: the helper's signed word on the withdrawal (JWS), ``kept`` or ``late``; None without.
+        size_bytes: of the report; None where none left, or where it left before sizes were noted.
     """
 
     study_id: str
@@ -51,6 +52,7 @@ class Contribution:
     outcome: Outcome
     removal: str | None
     confirmation: str | None
+    size_bytes: int | None = None
 
     @property
     def may_be_in_release(self) -> bool:
@@ -60,7 +62,7 @@ class Contribution:
 
 _COLUMNS: Final = (
     "rounds.study_id, rounds.title, rounds.purpose, study_hash, round, report_id, sent_at_ms, taken_back, helper,"
-    " removal, confirmation"
+    " removal, confirmation, size_bytes"
 )
 
 
@@ -88,6 +90,24 @@ class Contributions:
         found = [_contribution(*row) for row in rows]
         return [item for item in found if purposes is None or item.purpose in purposes]
 
+    def sent_of(self, participant_id: str) -> dict[str, tuple[int, int]]:
+        """(reports, bytes) that may have left for a participant, by purpose; what was taken back since is among them.
+
+        The person's own: what this device sent for everybody together tells each of them about the others.
+        """
+        rows = self._database.fetch(
+            "SELECT rounds.purpose, count(*), coalesce(sum(size_bytes), 0) FROM contributions"
+            " JOIN rounds USING (study_hash, round) WHERE participant_id = ? AND sent_at_ms IS NOT NULL"
+            " GROUP BY rounds.purpose ORDER BY rounds.purpose",
+            (participant_id,),
+        )
+        return {purpose: (reports, size_bytes) for purpose, reports, size_bytes in rows}
+
+    def untold_of(self, participant_id: str) -> int:
+        """How many of a participant's reports were taken back and the helper has not answered for."""
+        statement = "SELECT count(*) FROM contributions JOIN taken_back USING (report_id) WHERE participant_id = ?"
+        return int(self._database.fetch(statement, (participant_id,))[0][0])
+
     def rounds_of(self, participant_id: str) -> list[tuple[bytes, int, bytes]]:
         """(study digest, round, report id) of what a participant took back and the leader has not signed for."""
         rows = self._database.fetch(
@@ -97,15 +117,15 @@ class Contributions:
         )
         return [(row[0], row[1], row[2]) for row in rows]
 
-    def note_sending(self, reports: Iterable[tuple[str, bytes, int, bytes]], now_ms: int) -> None:
-        """Note (participant, study digest, round, report id) of reports that may leave from now on.
+    def note_sending(self, reports: Iterable[tuple[str, bytes, int, bytes, int]], now_ms: int) -> None:
+        """Note (participant, study digest, round, report id, bytes) of reports that may leave from now on.
 
         Part of the transaction after which the first byte is handed over. A report that is sent again keeps its first
         time.
         """
         self._database.run_many(
-            "INSERT INTO contributions (participant_id, study_hash, round, report_id, sent_at_ms)"
-            " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO contributions (participant_id, study_hash, round, report_id, size_bytes, sent_at_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             [(*report, now_ms) for report in reports],
         )
 
@@ -147,11 +167,11 @@ def _contribution(
     helper: str | None,
     removal: str | None,
     confirmation: str | None,
+    size_bytes: int | None,
 ) -> Contribution:
     outcome = _outcome(sent_at_ms is not None, bool(taken_back), helper, removal is not None)
-    return Contribution(
-        study_id, title, purpose, study_hash, number, report_id, sent_at_ms, outcome, removal, confirmation
-    )
+    named = (study_id, title, purpose, study_hash, number, report_id)
+    return Contribution(*named, sent_at_ms, outcome, removal, confirmation, size_bytes)
 
 
 def _outcome(sent: bool, taken_back: bool, helper: str | None, removed: bool) -> Outcome:  # noqa: FBT001 - four facts

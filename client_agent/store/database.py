@@ -16,8 +16,12 @@ from client_agent.store.schema import MIGRATIONS
 
 STORE_KEY_BYTES = 32
 _BUSY_MS = 10_000
+_OPENING_MS = 60_000
+"""How long who opens the file waits: the copy of a large store under another key is made in that time."""
 _HASTY_MS = 250
 _ZEROS_BYTES = 1_048_576
+SCRUBBED_BYTES_MAXIMUM = 67_108_864
+"""The largest file that is written anew under other connections: they wait for it, and may for ``_BUSY_MS``."""
 
 
 class Database:
@@ -48,6 +52,17 @@ class Database:
         self._connect(key)
         path.chmod(0o600)
         self._migrate()
+        clear_copies(path)  # of a crash: whoever has the file open knows that nobody is making one
+
+    @property
+    def key(self) -> bytes:
+        """The key that opens the file now (32 secret bytes)."""
+        return self._key
+
+    @property
+    def is_large(self) -> bool:
+        """Whether writing the file anew would keep other connections waiting for longer than they may."""
+        return self.path.stat().st_size > SCRUBBED_BYTES_MAXIMUM
 
     def _connect(self, key: bytes) -> None:
         try:
@@ -55,12 +70,13 @@ class Database:
             self._unlock(key)
         except dbapi2.Error as error:
             raise StoreUnreadable(f"{self.path}: expected a store that opens with this key, got: {error}") from None
+        self._key = key
 
     def _unlock(self, key: bytes) -> None:
         for pragma in (
             "cipher_log_level = NONE",  # the library would write to stderr what the error says anyway
             f"key = \"x'{key.hex()}'\"",
-            f"busy_timeout = {_BUSY_MS}",
+            f"busy_timeout = {_OPENING_MS}",
             "journal_mode = WAL",
             "synchronous = FULL",
             "secure_delete = ON",
@@ -69,6 +85,7 @@ class Database:
         ):
             self._connection.execute(f"PRAGMA {pragma}")
         self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
     def _migrate(self) -> None:
         with self.transaction():
@@ -144,10 +161,11 @@ class Database:
         Deleted content is overwritten as it is deleted (``secure_delete``), but not the copies that SQLite leaves in
         the gaps of a page when it moves rows to another one, nor those in the log: see docs/decisions/0012. Other
         connections may be open; what they read at this moment may keep the log from being emptied, and a later call
-        does it. Needs as much memory as what is left in the store.
+        does it. Needs as much memory as what is left in the store. A file that ``is_large`` is left as it is:
+        ``change_key`` leaves no traces either.
         """
         with self._lock:
-            if self._inside:
+            if self._inside or self.is_large:
                 return False
             with self._hasty():
                 try:
@@ -156,63 +174,72 @@ class Database:
                 except dbapi2.OperationalError:
                     return False
 
-    def change_key(self, key: bytes, settle: Callable[[], None]) -> bool:
+    def change_key(self, draw: Callable[[], bytes]) -> bool:
         """Put a copy under another key in the place of the file; False if another connection has the file open.
 
         The copy holds live content only. Until it is whole and on the disk the file is as it was, whatever fails (a
-        full disk, a crash); a crash after that leaves the copy in its place. So the caller has put both keys where they
-        survive. ``PRAGMA rekey`` would write the file in place, and a full disk then destroys it.
+        full disk, a crash); a crash after that leaves the copy in its place. A copy that was given up is overwritten
+        and deleted at once, after a crash by the next one who opens the store. ``PRAGMA rekey`` would write the file in
+        place, and a full disk then destroys it.
 
         Args:
-            key: 32 secret bytes.
-            settle: told as soon as only the new key opens the file.
+            draw: returns a key (32 secret bytes) that no copy had before, and has put it, and the present one, where
+                they survive a crash. Asked when this is the only connection.
+
+        Raises:
+            OSError: the copy could not be put in the place of the file.
+            StoreUnreadable: it could not be opened there.
         """
         with self._lock:
             if self._inside:
                 return False
             with self._hasty(), self._alone() as alone:
-                if not alone or not self._copy(key):
+                if not alone:
                     return False
-                self._replace(key, settle)
+                clear_copies(self.path)
+                try:
+                    key = draw()
+                    if not self._copy(key):
+                        return False
+                    self._replace(key)
+                finally:
+                    clear_copies(self.path)
             return True
 
     def _copy(self, key: bytes) -> bool:
         """Write everything that is live into a file of its own under another key; False if it cannot be written."""
         fresh = fresh_path(self.path)
         try:
-            fresh.unlink(missing_ok=True)
             self._connection.execute(f"ATTACH DATABASE ? AS fresh KEY \"x'{key.hex()}'\"", (str(fresh),))
             try:
+                self._connection.execute("PRAGMA fresh.journal_mode = MEMORY")  # one file less: it is whole, or useless
                 self._connection.execute("SELECT sqlcipher_export('fresh')")
                 version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
                 self._connection.execute(f"PRAGMA fresh.user_version = {version}")
             finally:
                 self._connection.execute("DETACH DATABASE fresh")
+            fresh.chmod(0o600)
         except (dbapi2.Error, OSError):
-            fresh.unlink(missing_ok=True)
             return False
-        fresh.chmod(0o600)
         return True
 
-    def _replace(self, key: bytes, settle: Callable[[], None]) -> None:
+    def _replace(self, key: bytes) -> None:
         """Give the copy the file's name, make the old content unreadable for who waits to open it, and go on with it.
 
         Who waits holds the old file, whose lock is ours until it is closed; that it finds no store in it sends it back
         to the name. The handle must stay open so long: closing any handle of a file gives up a process's locks on it.
         Nothing is overwritten before the new name is on the disk.
         """
-        old = os.open(self.path, os.O_WRONLY)
+        old, opens = os.open(self.path, os.O_WRONLY), self._key
         try:
             fresh_path(self.path).replace(self.path)
-            try:
-                _sync_folder(self.path.parent)
-                settle()
-                _overwrite(old)
-            finally:
-                self._connection.close()
-                self._connect(key)
+            opens = key
+            _sync_folder(self.path.parent)
+            _overwrite(old)
         finally:
+            self._connection.close()
             os.close(old)
+            self._connect(opens)
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
@@ -257,8 +284,25 @@ def fresh_path(path: Path) -> Path:
     return path.with_suffix(".new")
 
 
+def clear_copies(path: Path) -> None:
+    """Overwrite and delete a copy that has not taken the place of its store, and what SQLite put beside it.
+
+    Only for who has the store open or to themselves: then no other process is making a copy.
+    """
+    fresh = fresh_path(path)
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        left = fresh.with_name(fresh.name + suffix)
+        with suppress(OSError):  # what cannot be deleted now is tried again, and its key is forgotten in any case
+            handle = os.open(left, os.O_WRONLY)
+            try:
+                _overwrite(handle)
+            finally:
+                os.close(handle)
+                left.unlink()
+
+
 def _overwrite(handle: int) -> None:
-    """Write zeros over a file that has lost its name."""
+    """Write zeros over a file that nobody is to read any more."""
     left = os.fstat(handle).st_size
     while left > 0:
         left -= os.write(handle, bytes(min(left, _ZEROS_BYTES)))

@@ -54,6 +54,10 @@ class Tallies:
             [(purpose, name, amount) for (purpose, name), amount in amounts.items()],
         )
 
+    def clear(self) -> None:
+        """Count from 0 again. Part of the transaction that erases somebody."""
+        self._database.run("DELETE FROM tallies")
+
     def all(self) -> dict[str, dict[str, int]]:
         """Amounts by purpose and name."""
         found: dict[str, dict[str, int]] = {}

@@ -37,6 +37,7 @@ _LINK: Final = "a number that orders rows within this store; it says nothing abo
 _TOKEN: Final = "a secret that takes this report back at the helper; who has it can do so in the person's place"  # noqa: S105 - a reason
 _PIN: Final = "from it a PIN of a few digits could be tried out"
 _COOKIE: Final = "what a browser proves itself with; who has it is taken for that browser"
+_SEAL: Final = "a random key; it opens what the page's script has sealed in that browser, and says nothing of its own"
 _OUTCOME: Final = "exported in words, as the outcome"
 _BYTES: Final = "masked bytes, random to everybody without the helper's share; their size is exported instead"
 
@@ -62,7 +63,7 @@ PERSONAL: Final[tuple[Holding, ...]] = (
     ),
     Holding(
         "contributions",
-        ("participant_id", "study_hash", "round", "report_id", "sent_at_ms", "removal", "confirmation"),
+        ("participant_id", "study_hash", "round", "report_id", "sent_at_ms", "removal", "confirmation", "size_bytes"),
         withheld={"taken_back": _OUTCOME, "helper": _OUTCOME},
     ),
     Holding("events", ("participant_id", "at_ms", "body"), withheld={"sequence": _LINK, "event_id": "part of body"}),
@@ -81,7 +82,7 @@ PERSONAL: Final[tuple[Holding, ...]] = (
         "browsers",
         ("person", "lasting", "created_at_ms", "used_at_ms", "opened_at_ms"),
         whose="person",
-        withheld={"page": _COOKIE, "site": _COOKIE},
+        withheld={"page": _COOKIE, "site": _COOKIE, "secret": _SEAL},
     ),
 )
 """What is about a person: exported to them, and emptied by an erasure, in this order."""
@@ -94,17 +95,19 @@ KEPT: Final[Mapping[str, str]] = MappingProxyType(
     {
         "ledger_rows": f"the spend counter, under a pseudonym; erasure keeps it, or budget could be minted; {_COIN}",
         "ledger_heads": "the ends of the spend counters, under the same pseudonyms",
-        "tallies": "this device's own counts by purpose, of everybody behind it together; sent reports are exported",
+        "tallies": "this device's own counts by purpose, of everybody behind it together: in nobody's export, which"
+        " counts the person's own reports; they begin at 0 again whenever somebody is erased",
         "rounds": "which questions this device has seen, whoever answered them",
         "taken_back": "reports to be taken back at the helper: no name, no person; deleted once it has heard of them",
-        "outbox": "signed withdrawals of people who were erased, without name or key; deleted once they are confirmed",
+        "outbox": "signed withdrawals of people who were erased, without name or key, so nobody's; deleted once they"
+        " are confirmed",
         "consent_buckets": "digests over the ends of consent ledgers, which say nothing without them",
         "clock_marks": "the latest time that this device has seen",
         "facts": "named values; see FACTS",
         "sqlite_sequence": "SQLite's own",
     }
 )
-"""Tables that no erasure empties, and why."""
+"""Tables that hold nobody's data, or nothing that says whose, and why."""
 
 FACTS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -131,7 +134,7 @@ FACTS: Final[Mapping[str, str]] = MappingProxyType(
 KEYRING: Final[Mapping[str, str]] = MappingProxyType(
     {
         "store-key": "opens the store; replaced after an erasure",
-        "store-key-next": "the key that replaces it, while it does",
+        "store-key-next": "the key that replaces it, while it does; each attempt has its own, kept no longer",
         "ledger-mirror": "a digest over the ends of all spend counters",
         "consent-mirror": "a digest over the ends of all consent ledgers, and the largest epoch by leader",
     }
@@ -144,7 +147,9 @@ FILES: Final[Mapping[str, str]] = MappingProxyType(
         "agent.db-wal": "its write-ahead log, encrypted; emptied by an erasure",
         "agent.db-shm": "the index of that log: page numbers, no content",
         "agent.db-journal": "pages of the store, encrypted, while it leaves the log",
-        "agent.new": "the store under its next key, while it is being written",
+        "agent.new": "the store under its next key, while it is being written; what a crash leaves of it is overwritten"
+        " at the next start",
+        "agent.new-journal": "as far as an older agent left it: overwritten at the next start",
         "keys.json": "the keyring's entries where the system has no keyring",
         "keys.new": "the same file while it is being replaced",
         "tuf": "the bundle and its metadata; the same for everybody",

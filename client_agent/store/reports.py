@@ -183,7 +183,7 @@ class Reports:
             allowed = {key: may_leave(*key) for key in {(item.participant_id, item.purpose) for item in found}}
             going = [item for item in found if allowed[item.participant_id, item.purpose]]
             self._contributions.note_sending(
-                [(r.participant_id, r.study_hash, r.round, r.report_id) for r in going], now_ms
+                [(r.participant_id, r.study_hash, r.round, r.report_id, len(r.frame)) for r in going], now_ms
             )
             for item in found:
                 if not allowed[item.participant_id, item.purpose]:

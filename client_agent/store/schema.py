@@ -196,5 +196,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     DELETE FROM browsers;
     ALTER TABLE browsers ADD COLUMN secret BLOB NOT NULL DEFAULT x'';
     """,
+    # What each report weighs: of one whose round is over nothing is left to weigh.
+    """
+    ALTER TABLE contributions ADD COLUMN size_bytes INTEGER;
+    UPDATE contributions SET size_bytes = (
+        SELECT nullif(length(frame), 0) FROM reports WHERE reports.report_id = contributions.report_id
+    );
+    """,
 )
 """Statement blocks; block i takes a store from version i to version i + 1."""

@@ -7,9 +7,11 @@ only puts them off:
    the key. Needs nobody's leave.
 2. *key*: a copy of what is live, under a fresh key, takes the place of the file, and the old key is forgotten, so that
    older copies of the file (back-ups, blocks that the disk has not reused) open with nothing that remains. Needs to be
-   the only one that has the file open, and then does the first step too.
+   the only one that has the file open, and then does the first step too. Each attempt draws its own key: one that was
+   given up leaves a copy, at worst, that no key opens which is kept.
 
-An erasure of a person asks for both, a deletion of events for the first. See docs/decisions/0012-erasing-for-good.md.
+An erasure of a person asks for both, a deletion of events for the first. A store that is too large to be written anew
+under other connections gets the second in either case. See docs/decisions/0012-erasing-for-good.md.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import secrets
 from typing import Final, Literal
 
+from client_agent.errors import KeyringUnreadable
 from client_agent.keys import Keyring
 from client_agent.store.database import STORE_KEY_BYTES, Database
 from client_agent.store.facts import Facts
@@ -51,19 +54,21 @@ def remove_traces(database: Database, keyring: Keyring) -> Traces | None:
     """Do now what can be done now; returns what is left for a later call, None if nothing is.
 
     Raises:
-        StoreUnreadable: the file could not be rewritten.
+        StoreUnreadable: the file does not open any more after it was replaced.
     """
     noted = Facts(database).get(UNSCRUBBED)
     asked = _asked(noted)
-    if asked in {_PAGES_AND_KEY, _KEY} and _replace_key(database, keyring):
+    if asked is None:
+        return None
+    if (asked != _PAGES or database.is_large) and _replace_key(database, keyring):
         _settle(database, noted, None)  # the copy holds live content only: the pages are clean too
-    elif asked in {_PAGES, _PAGES_AND_KEY} and database.scrub():
+    elif asked != _KEY and database.scrub():
         _settle(database, noted, _KEY if asked == _PAGES_AND_KEY else None)
     return left_of(database)
 
 
 def settle_key(keyring: Keyring, key: bytes) -> None:
-    """Make a key the store's only one."""
+    """Make a key the store's only one. Under the store's lock, or two writers of the keyring lose one's entries."""
     keyring.write_all({STORE_KEY: key, NEXT_KEY: b""})
 
 
@@ -88,7 +93,19 @@ def _settle(database: Database, noted: bytes | None, left: bytes | None) -> None
 
 
 def _replace_key(database: Database, keyring: Keyring) -> bool:
-    key = keyring.read(NEXT_KEY) or secrets.token_bytes(STORE_KEY_BYTES)
-    with database.transaction():  # the keyring is written under the store's lock, or two writers lose one's entries
-        keyring.write(NEXT_KEY, key)
-    return database.change_key(key, lambda: settle_key(keyring, key))
+    """Whether a copy under a fresh key has taken the place of the file, and its key is the only one that is kept."""
+    try:
+        replaced = database.change_key(lambda: _draw(database, keyring))
+        if keyring.read(NEXT_KEY):  # a copy was begun, now or before a crash: what opens the file is the only key
+            with database.transaction():
+                settle_key(keyring, database.key)
+    except (OSError, KeyringUnreadable):
+        return False  # a full disk, a keyring that is locked: the store is whole, and what was noted stays noted
+    return replaced
+
+
+def _draw(database: Database, keyring: Keyring) -> bytes:
+    """A key that no copy ever had, kept beside the present one; in this order, for a keyring without transactions."""
+    key = secrets.token_bytes(STORE_KEY_BYTES)
+    keyring.write_all({STORE_KEY: database.key, NEXT_KEY: key})
+    return key
