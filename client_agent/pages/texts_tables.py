@@ -48,10 +48,10 @@ _ABOUT_DE: Final[Mapping[str, str]] = {
     "contributions": "Berichte, die für Sie das Gerät verließen, und die Veröffentlichungen, in denen sie sein "
     "können. Leere sind darunter, ungekennzeichnet.",
     "reports": "Für Sie erstellte Berichte, deren Runde nicht vorbei ist. Leere sind darunter, ungekennzeichnet.",
-    "sent": "Was dieses Gerät je Nutzung verließ, für alle Personen dahinter zusammen.",
+    "sent": "Was für Sie je Nutzung dieses Gerät verließ.",
     "people": "Wie dieser Agent Sie unter den Personen des Haushalts kennt.",
     "browsers": "Die Browser, die dieser Agent für Ihre hält.",
-    "waiting": "Was dieses Gerät noch zustellen muss, für alle Personen dahinter zusammen.",
+    "waiting": "Was dieses Gerät für Sie noch zustellen muss.",
     "context": "Wem zu vertrauen diesem Agenten aufgegeben wurde.",
     "withheld": "Was diese Ausgabe auslässt, und warum.",
 }
@@ -123,7 +123,6 @@ _COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
 _WAITING_DE: Final[Mapping[str, str]] = {
     "receipts that the leader has not answered": "Belege, die der Betreiber nicht beantwortet hat",
     "reports to be taken back at the helper": "Berichte, die bei der Datenschutzstelle zurückzunehmen sind",
-    "withdrawals of people who were erased": "Widerrufe von Personen, die gelöscht wurden",
 }
 
 
