@@ -80,6 +80,7 @@ class StoredVisitor:
         with self._lock:
             change = self._store.consents.last_change()
             if change != self._consent_change:
+                self._store.consents.guard()  # whoever made the change may have died before the keyring heard of it
                 self._consent = self._keeper.state_of(self._record.participant_id)
                 self._consent_change = change
                 kept = kept_kinds(self._consent, self.now_ms() // 1_000)  # the others were deleted with the choice

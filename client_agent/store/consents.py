@@ -98,15 +98,21 @@ class Consents:
         """Look whether the store is the one that the mirror remembers; if not, nothing in it counts from now on.
 
         Every ledger becomes faulty until its person chooses again, durably, so that every other process reads it; and
-        nothing that waits to be sent is sent. Run when the store is opened, before a choice, and at each poll.
+        nothing that waits to be sent is sent. Where the store is one transaction ahead, because whoever committed it
+        died before the keyring heard of it, the keyring hears of it now: until then a copy of the store from before
+        that transaction would be taken for the present one. Run when the store is opened, before a choice, at each
+        poll, and when the page finds a change.
 
         Returns:
             Whether a loss was noticed now.
         """
-        if self.heads.intact():
+        if self.heads.standing() == "present":
             return False
         with self._database.transaction():
-            if self.heads.intact():  # what another process was committing is there now
+            standing = self.heads.standing()  # what another process was committing is there now
+            if standing == "ahead":
+                self.heads.catch_up()
+            if standing != "lost":
                 return False
             _log.error("consent does not count until people choose again: %s", RESTORED)
             self._lose()

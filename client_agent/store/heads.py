@@ -8,9 +8,11 @@ the number of the last change, which no two states of a store share. So a choice
 root, however many people there are, and whoever reads one person's rows checks them up to the root.
 
 The keyring is written once for each transaction that moved a head: after its commit, under the store's lock. In between
-the store is one transaction ahead of its mirror; it knows the root before, and is accepted for it. It is never two
-ahead: who finds the mirror lagging brings it up first. After a loss was noticed there is no such bridge: a crash before
-the keyring is written leaves a store that is still not the mirror's, and the loss is noticed again.
+the store is one transaction ahead of its mirror; it knows the root before, and is accepted for it. The mirror names
+the state before for no longer than it must, for until it moves on, a copy of that state passes for the present: whoever
+finds it lagging, at the start, at a poll or before a choice, brings it up, floors and all. After a loss was noticed
+there is no such bridge: a crash before the keyring is written leaves a store that is still not the mirror's, and the
+loss is noticed again.
 
 The mirror also keeps, by leader, the largest epoch ever. It outlives rows that were lost: a receipt in one of them
 never passes again, and the next choice is signed beyond it.
@@ -19,6 +21,7 @@ never passes again, and the next choice is signed beyond it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from client_agent.errors import ConsentOvertaken
 from client_agent.keys import Keyring
@@ -32,6 +35,8 @@ CHANGE = "consents-change"
 _BEFORE = "consents-before"
 _DIGEST_BYTES, _EPOCH_BYTES, _KEY_BYTES = 32, 8, 32
 _FLOOR_BYTES = _KEY_BYTES + _EPOCH_BYTES
+Standing = Literal["present", "ahead", "lost"]
+"""The mirror's root is the store's; or the one before it, as the keyring was not told yet; or that of another store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +97,35 @@ class Heads:
         self.moved = False
         """Whether something was committed that the keyring has not been told."""
 
+    def standing(self) -> Standing:
+        """How the store and its mirror stand to each other."""
+        if self._found is not None:
+            return "present"  # this transaction looked before it moved anything
+        mirrored, root = self._mirror().root, self._root()
+        if mirrored == root or (not mirrored and root == _empty()):  # of a new store there is nothing to remember
+            return "present"
+        return "ahead" if mirrored and mirrored == self._facts.get(_BEFORE) else "lost"
+
     def intact(self) -> bool:
         """Whether the store is the one that the mirror remembers, or one transaction ahead of it."""
-        if self._found is not None:
-            return True  # this transaction looked before it moved anything
-        mirrored = self._mirror().root
-        if not mirrored and self._root() == _empty():
-            return True  # a new store: there is nothing to remember
-        return bool(mirrored) and mirrored in (self._root(), self._facts.get(_BEFORE))
+        return self.standing() != "lost"
+
+    def catch_up(self) -> None:
+        """Tell the keyring what was committed before somebody died or failed to. Part of a transaction: under the lock.
+
+        Its floors too: the transaction that nobody told of may have reached further than any before.
+        """
+        mirror, reached = self._mirror(), self._reached()
+        floors = {key: max(mirror.floors.get(key, 0), reached.get(key, 0)) for key in mirror.floors | reached}
+        self._keyring.write(CONSENT_MIRROR, StoredMirror(self._root(), floors).to_bytes())
 
     def begin(self, *, after_loss: bool = False) -> None:
         """Heads are about to move. Part of the caller's transaction, in which ``intact`` was asked."""
         if self._found is not None:
             return
-        root, mirror = self._root(), self._mirror()
-        if not after_loss and mirror.root != root:
-            self._keyring.write(CONSENT_MIRROR, StoredMirror(root, mirror.floors).to_bytes())
+        root = self._root()
+        if not after_loss and self._mirror().root != root:
+            self.catch_up()
         self._found = root
 
     def of(self, participant_id: str) -> Head | None:
@@ -197,6 +215,14 @@ class Heads:
             "SELECT leader FROM participants WHERE participant_id = ?", (participant_id,)
         ):
             self._floors[leader] = max(self._floors.get(leader, 0), head.epoch)
+
+    def _reached(self) -> dict[bytes, int]:
+        """The largest epoch in any head, by leader."""
+        found = self._database.fetch(
+            "SELECT p.leader, max(h.epoch) FROM consent_heads h JOIN participants p USING (participant_id)"
+            " WHERE typeof(h.epoch) = 'integer' AND h.epoch >= 0 GROUP BY p.leader"
+        )
+        return {bytes(leader): int(epoch) for leader, epoch in found}
 
     def _mirror(self) -> StoredMirror:
         return StoredMirror.from_bytes(self._keyring.read(CONSENT_MIRROR) or b"")

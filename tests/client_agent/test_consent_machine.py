@@ -147,6 +147,21 @@ class ConsentMachine(RuleBasedStateMachine):
     def put_the_store_back(self, data) -> None:
         self._put_back(data.draw(st.sampled_from(self.backups)).folder, f"{STORE_FILE}*")
 
+    @rule(purposes=CHOICES, delivered=st.booleans())
+    def grant_and_take_back_and_die_and_put_the_store_back(self, purposes, delivered) -> None:
+        """Killed between the commit and the keyring, started again, and then a copy of the store from before."""
+        self.grant(purposes, header=False, kill="")
+        self.store.close()
+        copy = self.root / "before"
+        shutil.copytree(self.folder, copy)
+        self.store = make_store(self.folder)
+        self.decline(purposes, "after")
+        self.look()
+        if delivered:
+            self.deliver(lost=False)
+        self._put_back(copy, f"{STORE_FILE}*")
+        shutil.rmtree(copy)
+
     # Whoever puts the keyring back too winds the whole device back. What the leader has heard still binds; what nobody
     # has heard is gone, which no device can notice: then the machine does not do it.
     @precondition(lambda self: self.backups and not self.store.consents.waiting(1) and not len(self.store.outbox))

@@ -353,6 +353,65 @@ def test_a_killed_choice_costs_no_protection(tmp_path, world):
     assert not opened(world, make_store(folder), who)
 
 
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def die():
+    raise Killed
+
+
+ONGOING = {
+    "a restart": lambda _, folder, __: make_store(folder).close(),
+    "a poll of another process": lambda world, _, other: other.consents.look(world.clock.now_ms() // 1_000, 1.0),
+    "a look at the page": lambda world, _, other: StoredVisitor(
+        other, world.pins, other.participants.all()[0].participant_id, world.clock, lambda: None, lambda: None
+    ).consent(),
+}
+
+
+@pytest.mark.parametrize("going_on", ONGOING)
+def test_a_withdrawal_that_died_before_the_keyring_heard_of_it_is_not_undone_by_a_copy(tmp_path, world, going_on):
+    """Grant, copy, withdraw, die after the commit, go on, put the copy back: the copy counts for nothing."""
+    folder = tmp_path / "agent"
+    store = make_store(folder)
+    (who,) = populate(world, store, 1)
+    store.close()
+    copy_store(folder, tmp_path / "backup")
+    store, other = make_store(folder), make_store(folder)
+    store._database.after_commit = die
+    with pytest.raises(Killed):
+        keeper_of(world, store).withdraw(who)
+    store.close()
+    assert other.consents.heads.standing() == "ahead"
+    ONGOING[going_on](world, folder, other)
+    assert other.consents.heads.standing() == "present"
+    assert not opened(world, other, who)
+    assert keeper_of(world, other).state_of(who).fault is None
+    reached = other.consents.heads.of(who).epoch
+    other.close()
+    put_back(tmp_path / "backup", folder)
+    store = make_store(folder)
+    assert not opened(world, store, who)
+    assert keeper_of(world, store).state_of(who).fault == RESTORED
+    assert store.consents.heads.floor(world.leader.verify_key.raw) == reached
+
+
+def test_a_keyring_that_lags_is_told_once_and_not_at_each_poll(tmp_path, world, monkeypatch):
+    """Where the mirror is the present one, a look writes nothing."""
+    folder = tmp_path / "agent"
+    store = make_store(folder)
+    (who,) = populate(world, store, 1)
+    monkeypatch.setattr(store._database, "after_commit", lambda: None)
+    keeper_of(world, store).withdraw(who)
+    store.close()
+    store, writes, inner = make_store(folder), [], FileKeyring.write_all
+    monkeypatch.setattr(FileKeyring, "write_all", lambda self, found: (writes.append(set(found)), inner(self, found)))
+    for running in range(3):
+        store.consents.look(world.clock.now_ms() // 1_000, float(running))
+    assert writes == []
+
+
 def test_the_mirror_reads_back_and_remembers_the_largest_epoch_by_leader():
     """Root and floors both ways; a floor of one leader says nothing to another."""
     mirror = StoredMirror(b"r" * 32, {b"a" * 32: 3, b"b" * 32: 2**40})
