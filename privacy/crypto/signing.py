@@ -51,13 +51,11 @@ def _verified(token: str, typ: str, accepted: tuple[VerifyKey, ...]) -> tuple[by
     """
     if len(token) > MAXIMUM_JWS_CHARACTERS:
         raise SignatureInvalid(f"signed document of {len(token)} characters exceeds {MAXIMUM_JWS_CHARACTERS}")
-    try:
-        parts = jws.extract_compact(token.encode("ascii"), registry=_REGISTRY)
-        header = parts.headers()
-    except (JoseError, ValueError, KeyError):
-        raise SignatureInvalid("not a compact JWS") from None
+    parts, header = _extracted(token)
     if set(header) != _HEADER:
         raise SignatureInvalid(f"expected a header of {sorted(_HEADER)} and nothing else")
+    if not all(isinstance(value, str) for value in header.values()):
+        raise SignatureInvalid(f"expected a header of {sorted(_HEADER)} as text")
     if header["typ"] != typ:
         raise SignatureInvalid(f"expected a signed document of type {typ!r}, got {header['typ']!r}")
     signer = next((key for key in accepted if key.fingerprint == header["kid"]), None)
@@ -67,7 +65,7 @@ def _verified(token: str, typ: str, accepted: tuple[VerifyKey, ...]) -> tuple[by
         if not jws.validate_compact(parts, _public_jwk(signer), registry=_REGISTRY):
             raise BadSignatureError  # as ``deserialize_compact`` does, which would parse everything a second time
         document = parse_canonical(parts.payload)
-    except (JoseError, ValueError):
+    except (JoseError, ValueError, RecursionError):
         raise SignatureInvalid(f"signature on {typ!r} does not verify under key {signer.fingerprint}") from None
     if not isinstance(document, dict):
         raise SignatureInvalid(f"expected a JSON object in {typ!r}")
@@ -80,11 +78,31 @@ def forget_verified() -> None:
 
 
 def unverified_signer(token: str) -> str:
-    """The fingerprint that a JWS *claims*; only to choose which key to verify with."""
+    """The fingerprint that a JWS *claims*; only to choose which key to verify with.
+
+    Raises:
+        SignatureInvalid: malformed, or it claims none.
+    """
+    claimed = _extracted(token)[1].get("kid")
+    if not isinstance(claimed, str):
+        raise SignatureInvalid("expected a compact JWS that names its signer")
+    return claimed
+
+
+def _extracted(token: str) -> tuple[jws.CompactSignature, dict[str, Any]]:
+    """The parts and the header of a compact JWS, whose header is an object.
+
+    The library looks into the header before it knows that, and fails in ways of its own on another value's type, and
+    on one that nests deeper than the parser goes.
+    """
     try:
-        return str(jws.extract_compact(token.encode("ascii")).headers().get("kid"))
-    except (JoseError, ValueError, KeyError):
+        parts = jws.extract_compact(token.encode("ascii"), registry=_REGISTRY)
+        header = parts.headers()
+    except (JoseError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SignatureInvalid("not a compact JWS") from None
+    if not isinstance(header, dict):
+        raise SignatureInvalid("expected the header of a compact JWS to be a JSON object")
+    return parts, header
 
 
 def _private_jwk(key: SigningKey) -> OKPKey:

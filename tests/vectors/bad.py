@@ -218,6 +218,8 @@ def _batches() -> dict[str, Bad]:
 def _crypto() -> dict[str, Bad]:
     header, payload, signature = document_given()["token"].split(".")
     none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"hearthside-test+jwt"}').rstrip(b"=").decode()
+    list_payload = {"secret": DEVICES[0].seed().hex(), "type": "hearthside-test+jwt", "document": [3]}
+    listed = base64.urlsafe_b64encode(b'["alg","kid","typ"]').rstrip(b"=").decode()
     stranger = [DEVICES[1].verify_key.raw.hex()]
     inclusion, consistency = inclusion_given(), consistency_given()
     return {
@@ -227,6 +229,16 @@ def _crypto() -> dict[str, Bad]:
             "A header that asks for no signature.",
             "verify_document",
             document_given(token=f"{none}.{payload}."),
+        ),
+        "document_header_list": (
+            "A header that is a list of the three names.",
+            "verify_document",
+            document_given(token=f"{listed}.{payload}.{signature}"),
+        ),
+        "document_payload_list": (
+            "A payload that is a list, well signed.",
+            "verify_document",
+            document_given(token=run("sign_document", list_payload)["token"]),
         ),
         "document_type": (
             "A document of another type.",

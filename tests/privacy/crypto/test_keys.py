@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import json
 import pickle
@@ -150,6 +151,61 @@ class TestDocuments:
         proof = base64.urlsafe_b64encode(KEY.sign(b".".join(parts))).rstrip(b"=")
         with pytest.raises(SignatureInvalid):
             verify_document(b".".join([*parts, proof]).decode(), "t", (KEY.verify_key,))
+
+    any_json = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from(["alg", "b64"]),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+        max_leaves=6,
+    )
+    values = st.sampled_from(["Ed25519", "none", "t", KEY.verify_key.fingerprint, ["b64"], False, True]) | any_json
+    headers = any_json | st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "b64"]), values)
+    names = st.lists(st.sampled_from(["alg", "typ", "kid", "crit", "b64"]), max_size=5)
+
+    @settings(max_examples=300, deadline=None)
+    @given(headers | names, any_json, st.booleans())
+    def test_whatever_json_header_and_payload_are_only_the_documented_error_leaves(self, header, payload, signed):
+        """Any JSON value in either place, well signed or not: a document, a claimed signer, or ``SignatureInvalid``."""
+        parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, payload)]
+        proof = KEY.sign(b".".join(parts)) if signed else bytes(64)
+        token = b".".join([*parts, base64.urlsafe_b64encode(proof).rstrip(b"=")]).decode()
+        with contextlib.suppress(SignatureInvalid):
+            assert isinstance(verify_document(token, "t", (KEY.verify_key,)), dict)
+        with contextlib.suppress(SignatureInvalid):
+            assert isinstance(unverified_signer(token), str)
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            ["alg", "typ", "kid"],
+            "alg",
+            1,
+            None,
+            True,
+            [],
+            {},
+            {"alg": "Ed25519", "typ": "t", "kid": [[]]},
+            ["alg", "b64"],
+        ],
+        ids=json.dumps,
+    )
+    def test_a_header_that_is_no_object_of_text_is_refused(self, header):
+        """A list of the right names is none: refused in one way, by both readers."""
+        parts = [
+            base64.urlsafe_b64encode(part).rstrip(b"=") for part in (json.dumps(header).encode(), b"{}", bytes(64))
+        ]
+        for read in (unverified_signer, lambda token: verify_document(token, "t", (KEY.verify_key,))):
+            with pytest.raises(SignatureInvalid):
+                read(b".".join(parts).decode())
+
+    def test_nesting_deeper_than_the_parser_goes_is_refused(self):
+        """In the header, and in a payload that an accepted key signed."""
+        deep = b"[" * 90_000 + b"]" * 90_000
+        header = json.dumps({"alg": "Ed25519", "typ": "t", "kid": KEY.verify_key.fingerprint}).encode()
+        for head, payload in ((b'{"alg":' + b"[" * 300 + b"]" * 300 + b"}", b"{}"), (deep, b"{}"), (header, deep)):
+            parts = [base64.urlsafe_b64encode(part).rstrip(b"=") for part in (head, payload)]
+            proof = base64.urlsafe_b64encode(KEY.sign(b".".join(parts))).rstrip(b"=")
+            with pytest.raises(SignatureInvalid):
+                verify_document(b".".join([*parts, proof]).decode(), "t", (KEY.verify_key,))
 
     @pytest.mark.parametrize("algorithm", ["none", "HS256", "ES256"])
     def test_the_header_does_not_choose_the_algorithm(self, algorithm):
