@@ -157,7 +157,7 @@ def _advance(state: ConsentState, row: Row) -> ConsentState:
     elif row.kind == "countersignature":
         state = _with_countersignature(state, row)
     elif row.kind == "gpc":
-        state = replace(state, gpc_seen=True)
+        state = replace(state, gpc_observed=True)
     else:
         state = _restarted(state, row)
     return replace(state, head=row.digest, length=state.length + 1)
@@ -174,7 +174,7 @@ def _with_receipt(state: ConsentState, row: Row) -> ConsentState:
         epoch=receipt.epoch,
         granted=_standing(state, receipt, name),
         declined=_declined(state, receipt, name),
-        gpc_seen=state.gpc_seen or receipt.gpc,
+        gpc_known=receipt.gpc or (state.gpc_known and receipt.kind != "grant"),
         receipt=name,
         recorded_at=row.at,
         countersigned=False,

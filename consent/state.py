@@ -112,7 +112,9 @@ class ConsentState:
         epoch: number of the last change of what is granted; equal on device and leader once delivered.
         granted: what stands granted.
         declined: what was refused or withdrawn last, so that nobody is asked twice.
-        gpc_seen: Global Privacy Control was observed on this site.
+        gpc_observed: a row of this ledger says that Global Privacy Control is on.
+        gpc_known: the latest grant was chosen knowing of it, or a later choice was. A later grant without knowledge of
+            it is a device's that lost its ledger: what the leader remembers of the signal does not outlive it.
         receipt: digest of the last receipt; None before the first.
         recorded_at: Unix seconds at which the last receipt was recorded.
         countersigned: the leader confirmed the last receipt.
@@ -129,7 +131,8 @@ class ConsentState:
     epoch: int = 0
     granted: tuple[Grant, ...] = ()
     declined: tuple[Declined, ...] = ()
-    gpc_seen: bool = False
+    gpc_observed: bool = False
+    gpc_known: bool = False
     receipt: bytes | None = None
     recorded_at: int = 0
     countersigned: bool = False
@@ -150,6 +153,11 @@ class ConsentState:
             if refused.purpose == purpose:
                 return refused
         return None
+
+    @property
+    def gpc_seen(self) -> bool:
+        """Whether Global Privacy Control was on for this site, as far as is known here."""
+        return self.gpc_observed or self.gpc_known
 
     @property
     def mirror(self) -> Mirror:

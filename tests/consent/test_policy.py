@@ -21,6 +21,7 @@ from consent import (
     grant,
     notice,
     observe_gpc,
+    open_ledger,
     receipt_digest,
     replay,
     withheld_by_gpc,
@@ -160,12 +161,24 @@ def test_global_privacy_control_binds_until_a_later_yes():
     assert rule(scene, PERSONA) == "gpc_opt_out"
 
 
+def test_a_fresh_yes_of_a_device_that_lost_its_ledger_counts_at_the_leader_too():
+    """What the leader remembers of the signal does not outlive a later yes that needed no knowledge of it."""
+    scene = Scene()
+    jws = scene.grant(PERSONA, gpc=True)
+    scene.deliver(jws)
+    scene.device = replace(open_ledger(PARTIES), epoch=scene.leader.epoch, behind=True)
+    scene.deliver(scene.grant(INTENT))
+    assert [rule(scene, INTENT, gate) for gate in ("contribute", "accept")] == ["granted"] * 2
+    assert decide("accept", INTENT, scene.leader, NO_SIGNALS, NOW).allowed
+    assert not decide("accept", PERSONA, scene.leader, NO_SIGNALS, NOW).allowed
+
+
 def test_a_yes_of_a_page_that_did_not_know_of_the_signal_does_not_override_it():
     """Only a choice whose notice spoke of the signal is a choice against it."""
     scene = Scene()
     scene.grant(INTENT, gpc=False)
     scene.device, _ = observe_gpc(scene.device, NOW)
-    unaware = replace(scene.device, gpc_seen=False)
+    unaware = replace(scene.device, gpc_observed=False, gpc_known=False)
     scene.device = unaware
     scene.grant(INTENT, gpc=False)
     assert rule(scene, signals=Signals(gpc=True)) == "gpc_opt_out"
