@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import socket
 import struct
 import threading
@@ -11,10 +13,13 @@ from typing import Any, Final
 
 from client_agent.errors import AgentError, BodyStopped
 
+_log = logging.getLogger(__name__)
 SLICE_BYTES: Final = 16 * 1024
 WATCH_SECONDS: Final = 0.05
 _DISCARD: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: closing throws away what the kernel has not put on the wire yet."""
+_CLOSED: Final = frozenset({errno.EBADF, errno.ENOTCONN, errno.EINVAL})
+"""What the kernel answers where either side has closed already: nothing is left to be cut."""
 
 Standing = Callable[[], bool]
 """Whether what is done may still be done."""
@@ -27,26 +32,41 @@ class Line:
         self._socket: Any = None
 
     def trace(self, event: str, details: dict[str, Any]) -> None:
-        """Remember the socket when a connection is made; a connection that is used again makes no such event."""
-        if event.endswith("connect_tcp.complete"):
+        """Remember the socket when a connection is made; a connection that is used again makes no such event.
+
+        TLS takes the descriptor out of the first socket and puts it into one of its own, which is then the one to cut.
+        """
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._socket = details["return_value"].get_extra_info("socket")
 
     def cut(self) -> None:
         """End the connection now: a write that waits fails, and what the kernel holds is thrown away."""
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # it is closed already
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
-                self._socket.shutdown(socket.SHUT_RDWR)
+            _end(lambda: self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD))
+            # Not the method of an SSLSocket: that one drops its TLS first, and another thread's write would go out in
+            # the clear.
+            _end(lambda: socket.socket.shutdown(self._socket, socket.SHUT_RDWR))
 
 
-def slices(body: bytes, standing: Standing) -> Iterator[bytes]:
-    """The body, slice by slice, each as long as it may still be sent.
+def _end(act: Callable[[], None]) -> None:
+    """One step of a cut: what stops it is said, unless it is a closed line, and stops no other step."""
+    try:
+        act()
+    except OSError as error:
+        if error.errno not in _CLOSED:
+            _log.error("a connection could not be cut: %s", errno.errorcode.get(error.errno or 0, "OSError"))
+
+
+def slices(body: bytes, standing: Standing, cut: Callable[[], None]) -> Iterator[bytes]:
+    """The body, slice by slice, each as long as it may still be sent; then the connection is cut.
+
+    Without the cut the connection would be closed in good order, and the kernel would send what it still holds.
 
     Raises:
         BodyStopped: it may not.
     """
     for start in range(0, len(body), SLICE_BYTES):
-        if not standing():
+        if look(cut, standing):
             raise BodyStopped("expected all reports of this request to stand, one was taken back")
         yield body[start : start + SLICE_BYTES]
 
@@ -66,10 +86,16 @@ def watched(cut: Callable[[], None], standing: Standing) -> Iterator[None]:
 
 def _watch(cut: Callable[[], None], standing: Standing, done: threading.Event) -> None:
     while not done.wait(WATCH_SECONDS):
-        try:
-            stands = standing()
-        except AgentError:  # the store is gone: nobody can say that the report stands
-            stands = False
-        if not stands:
-            cut()
+        if look(cut, standing):
             return
+
+
+def look(cut: Callable[[], None], standing: Standing) -> bool:
+    """One look: cut if what is done does not stand any more. Returns whether it was cut."""
+    try:
+        stands = standing()
+    except AgentError:  # the store is gone: nobody can say that the report stands
+        stands = False
+    if not stands:
+        cut()
+    return not stands

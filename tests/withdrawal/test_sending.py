@@ -1,11 +1,14 @@
 """A request that a withdrawal cuts: over real sockets, and at the gate where reports leave."""
 
+import errno
 import socket
+import ssl
 import threading
 import time
 
 import pytest
 
+from client_agent import streaming
 from client_agent.connection import LeaderConnection
 from client_agent.consenting import ConsentKeeper
 from client_agent.federation.child import AnswerProcess
@@ -14,55 +17,29 @@ from models.wire.problems import ProblemError
 from tests.client_agent.test_federation import only_round, take_part
 from tests.client_agent.test_worker import NORMAL, Ready, worker_of
 from tests.client_agent.world import START_MS, federate, populate
+from tests.withdrawal.servers import ARRIVED_BYTES, StallingServer, certify
 
 _YEAR_SECONDS = 366 * 86_400
 _BODY_BYTES = 32 * 1024 * 1024
 """More than the kernel's buffers on both sides hold."""
-_RECEIVED_BYTES = 8 * 1024
-"""The receiver's buffer: little arrives, and the sender's kernel holds the rest."""
-_ARRIVED_BYTES = 64 * 1024
-_GENEROUS_SECONDS = 5.0
+_HANDED_SLICES = 16
+"""So many slices the kernel takes in for a leader that reads nothing: 256 KiB."""
+_PROMISE_SECONDS = 1.0
+_STARVED_SECONDS = 9.0
+"""What a machine may keep back that runs other things as well. The promise itself is asserted in bytes and in order."""
 
 
-class StallingServer:
-    """Takes a connection and reads nothing of it until it is told to."""
-
-    def __init__(self):
-        self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED_BYTES)
-        self._socket.bind(("127.0.0.1", 0))
-        self._socket.listen()
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self.accepted, self.read, self.go = threading.Event(), 0, threading.Event()
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self):
-        connection, _ = self._socket.accept()
-        self.accepted.set()
-        self.go.wait(30)
-        with connection:
-            connection.settimeout(10)
-            try:
-                while piece := connection.recv(1 << 20):
-                    self.read += len(piece)
-            except OSError:
-                pass  # the other side threw away what it had not sent
-
-    def close(self):
-        self.go.set()
-        self._thread.join()
-        self._socket.close()
-
-
-@pytest.fixture
-def stalling():
-    server = StallingServer()
+@pytest.fixture(params=["http", "https"])
+def stalling(request, tmp_path, monkeypatch):
+    certificate = certify(tmp_path) if request.param == "https" else None
+    if certificate is not None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    server = StallingServer(certificate)
     yield server
     server.close()
 
 
-def test_a_request_that_a_stalling_leader_holds_up_is_cut(stalling):
+def test_a_request_that_a_stalling_leader_holds_up_is_cut(stalling, caplog):
     """The write waits for a leader that does not read; the withdrawal ends it; the kernel's buffer is dropped."""
     withdrawn, leader = threading.Event(), LeaderConnection(stalling.url)
     problems = []
@@ -73,19 +50,72 @@ def test_a_request_that_a_stalling_leader_holds_up_is_cut(stalling):
         except ProblemError as problem:
             problems.append(problem.code)
 
-    sending = threading.Thread(target=post)
+    sending = threading.Thread(target=post, daemon=True)
     sending.start()
     assert stalling.accepted.wait(10)
     time.sleep(0.3)  # both kernels' buffers are full by now
     assert sending.is_alive()
     withdrawn.set()
-    started = time.monotonic()
-    sending.join(20)
-    assert time.monotonic() - started < _GENEROUS_SECONDS
-    stalling.close()
+    sending.join(_PROMISE_SECONDS + _STARVED_SECONDS)
+    # The leader has read nothing, and the request has no time-out so short: only the cut can have ended it.
     assert problems == ["leader-unavailable"]
-    assert stalling.read <= _ARRIVED_BYTES, "only what had arrived was there to be read"
+    stalling.close()
+    assert stalling.read <= ARRIVED_BYTES, "only what had arrived was there to be read"
+    assert not caplog.records, "nothing stopped the cut"
     leader.close()
+
+
+def test_a_request_that_ends_between_two_slices_leaves_nothing_in_the_kernel(stalling, monkeypatch):
+    """No write waits, and no watch looks: the slice that is not sent takes those with it that the kernel still has."""
+    monkeypatch.setattr(streaming, "WATCH_SECONDS", 3_600.0)
+    leader, asked = LeaderConnection(stalling.url), iter([True] * _HANDED_SLICES)
+    with pytest.raises(ProblemError) as stopped:
+        leader.post_reports([bytes(_BODY_BYTES)], lambda: next(asked, False))
+    assert "BodyStopped" in str(stopped.value), "a write that waited would show nothing"
+    stalling.close()
+    assert stalling.read <= ARRIVED_BYTES < _HANDED_SLICES * streaming.SLICE_BYTES
+    leader.close()
+
+
+@pytest.mark.parametrize(("code", "said"), [(errno.EBADF, 0), (errno.ENOTCONN, 0), (errno.EPERM, 2)])
+def test_a_cut_that_fails_is_said_unless_the_line_is_closed(code, said, caplog):
+    """Both steps are tried; a connection that has gone is nothing to report, whatever else stops them is."""
+
+    class Stubborn(socket.socket):
+        def setsockopt(self, *_):
+            raise OSError(code, "no")
+
+    stubborn, line = Stubborn(), streaming.Line()
+    line.trace("connection.connect_tcp.complete", {"return_value": Streamed(stubborn)})
+    line.cut()
+    stubborn.close()
+    line.cut()
+    assert len(caplog.records) == said
+
+
+def test_a_cut_leaves_the_tls_of_a_connection_on():
+    """A write of another thread that is not over yet meets a line that is down, never one in the clear."""
+    ours, theirs = socket.socketpair()
+    context = ssl.create_default_context()
+    secured = context.wrap_socket(ours, do_handshake_on_connect=False, server_hostname="leader.example")
+    line = streaming.Line()
+    line.trace("connection.start_tls.complete", {"return_value": Streamed(secured)})
+    line.cut()
+    theirs.settimeout(_PROMISE_SECONDS + _STARVED_SECONDS)
+    assert theirs.recv(1) == b"", "it is cut"
+    assert secured._sslobj is not None
+    secured.close()
+    theirs.close()
+
+
+class Streamed:
+    """What the trace of a connection shows."""
+
+    def __init__(self, raw):
+        self._raw = raw
+
+    def get_extra_info(self, name):
+        return self._raw if name == "socket" else None
 
 
 def test_the_others_of_a_cut_request_are_sent_again(world, store):
@@ -179,7 +209,7 @@ def test_a_child_that_computes_for_who_withdrew_is_ended(world, store):
         job, child = computing._jobs[first.found.key, first.participant.participant_id], computing._child
         standing.clear()
         with pytest.raises(Exception, match="could not be computed"):
-            job.result(_GENEROUS_SECONDS)
+            job.result(_PROMISE_SECONDS + _STARVED_SECONDS)
         assert child.poll() is not None
         assert computing._jobs[second.found.key, second.participant.participant_id].result(10) is None
         assert read == [first.participant.participant_id]
