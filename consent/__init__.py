@@ -23,7 +23,7 @@ from consent.errors import (
 )
 from consent.ledger import confirm, distrust, observe_gpc, open_ledger, record, replay, restart
 from consent.notices import Notice, notice, notice_hashes, what_leaves
-from consent.policy import GATES, RULES, Decision, Gate, Rule, ask_again, decide, withheld_by_gpc
+from consent.policy import GATES, RULES, Decision, Gate, Rule, ask_again, decide, lapsed, withheld_by_gpc
 from consent.proofs import ProvenReceipt, RecordFault, Verified
 from consent.purposes import (
     CHURN,
@@ -99,6 +99,7 @@ __all__ = [
     "decline",
     "distrust",
     "grant",
+    "lapsed",
     "make_record",
     "notice",
     "notice_for",

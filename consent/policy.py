@@ -15,7 +15,7 @@ from consent.instants import CLOCK_SKEW_SECONDS
 from consent.purposes import PURPOSES
 from consent.registry import Purpose, Registry
 from consent.signals.facts import Signals
-from consent.state import ConsentState
+from consent.state import ConsentState, Declined, Grant
 
 Gate = Literal["collect", "use", "contribute", "accept"]
 """Where consent is checked: storing an event, reading it, sending a report (device); taking it in (leader)."""
@@ -124,6 +124,15 @@ def ask_again(state: ConsentState, now: int, registry: Registry = PURPOSES) -> t
             for grant in state.granted
         )
     )
+
+
+def lapsed(state: ConsentState, now: int, registry: Registry = PURPOSES) -> tuple[Grant | Declined, ...]:
+    """Answers that no longer stand, because their purpose has changed since or the yes is too old.
+
+    What was never answered is not among them, and no refusal of a purpose in its present version.
+    """
+    answers = (state.grant_of(name) or state.declined_of(name) for name in ask_again(state, now, registry))
+    return tuple(answer for answer in answers if answer is not None)
 
 
 def _rule(

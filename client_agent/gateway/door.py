@@ -22,11 +22,12 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from client_agent.decisions import collectable_kinds, decision_for, may_personalise
+from client_agent.gateway.asking import Questions, to_answer
 from client_agent.gateway.cookies import DOOR_PATH, presented, set_cookie
 from client_agent.gateway.ports import Visitor
 from client_agent.gateway.sessions import Here, Sessions
 from client_agent.pages.languages import negotiate
-from consent import ConsentState, Gate, Signals, ask_again, notice, read_gpc
+from consent import ConsentState, Gate, Signals, notice, read_gpc
 from consent.policy import withheld_by_gpc
 from consent.signals import Subject
 from models.events import Event, parse_event
@@ -57,6 +58,7 @@ class Door:
         self._sessions = sessions
         self._origin = origin
         self._page_origin = page_origin
+        self._questions = Questions()
         self._scripts = {name: _SDK.joinpath(name).read_bytes() for name in _SCRIPTS}
 
     def application(self) -> Starlette:
@@ -83,12 +85,14 @@ class Door:
         here, signals = await self._here(request)
         language = negotiate(request.query_params.get("lang"), request.headers.get("accept-language", ""))
         text = notice(self._household.site, language, gpc=signals.gpc)
+        told = await run_in_threadpool(self._allowed, here, signals)
+        lapsed = told.pop("lapsed", 0)
         body = {
             "version": 1,
-            **await run_in_threadpool(self._allowed, here, signals),
+            **told,
             "language": language,
             "title": text.title,
-            "paragraphs": text.paragraphs[:1],
+            "paragraphs": [to_answer(lapsed, language)] if lapsed else text.paragraphs[:1],
             "page": self._page_origin + "/",
             "token": here.token,
         }
@@ -103,12 +107,14 @@ class Door:
         if here.visitor is None:
             return {**nothing, "ask": here.subject == "unknown"}
         state, now_ms = here.visitor.consent(), here.visitor.now_ms()
+        lapsed = self._questions.due(state, now_ms)
         return {
             **nothing,
             "collect": sorted(collectable_kinds(state, signals, now_ms)),
             "personalise": may_personalise(state, signals, now_ms),
             "opt_out": _is_news(signals, state),
-            "ask": bool(ask_again(state, now_ms // 1_000)) and state.length == 0,
+            "ask": state.length == 0 or lapsed > 0,
+            "lapsed": lapsed,
         }
 
     async def _events(self, request: Request) -> Response:

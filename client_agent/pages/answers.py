@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from client_agent.history import Recorded
 from client_agent.store.contributions import Contribution
-from consent import PURPOSES, ConsentState, Purpose, Rule, Signals, ask_again, decide
+from consent import PURPOSES, ConsentState, Purpose, Rule, Signals, decide, lapsed
 from consent.registry import Language, PurposeText
 
 Badge = Literal["on", "off", "open", "changed", "expired", "signal"]
@@ -60,17 +60,15 @@ def answers(state: ConsentState, signals: Signals, now: int, language: Language)
         now: Unix seconds.
         language: of the words.
     """
-    open_ones = frozenset(ask_again(state, now))
-    return [_answer(purpose, state, signals, now, language, open_ones) for purpose in PURPOSES]
+    again = frozenset(answer.purpose for answer in lapsed(state, now))
+    return [_answer(purpose, state, signals, now, language, again=purpose.id in again) for purpose in PURPOSES]
 
 
 def _answer(
-    purpose: Purpose, state: ConsentState, signals: Signals, now: int, language: Language, open_ones: Collection[str]
+    purpose: Purpose, state: ConsentState, signals: Signals, now: int, language: Language, *, again: bool
 ) -> Answer:
     decided, grant = decide("use", purpose.id, state, signals, now), state.grant_of(purpose.id)
     declined = state.declined_of(purpose.id)
-    answered = grant is not None or declined is not None
-    again = answered and purpose.id in open_ones
     rule: Rule = "purpose_changed" if again and decided.rule == "declined" else decided.rule
     return Answer(
         id=purpose.id,
