@@ -22,7 +22,7 @@ app = typer.Typer(
 app.command(epilog="Example: hearthside-agent enrol --leader URL --helper URL --leader-fingerprint abcd-... ...")(
     running.enrol
 )
-app.command(epilog="Example: hearthside-agent run --upstream http://127.0.0.1:8200 --port 8300 --page-port 8301")(
+app.command(epilog="Example: hearthside-agent run --upstream https://shop.example --port 8300 --page-port 8301")(
     running.run
 )
 app.command(epilog="Example: hearthside-agent status --json")(status.status)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import threading
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 
 from client_agent.clocks import Clock
 from client_agent.enrolment import Pins
@@ -94,13 +96,24 @@ class StoredHousehold:
                 )
             return self._visitors[name]
 
-    def check_pin(self, name: str, pin: str) -> None:
-        """Return if this is the person's PIN, or if they have none.
+    def together(self) -> AbstractContextManager[None]:
+        """All that is read and changed within is one transaction."""
+        return self._store.transaction()
+
+    def stands(self, checked: PersonRecord) -> bool:
+        """Whether a person is as they were when their PIN was checked: here, of the same kind, with the same PIN."""
+        known = self._store.people.get(checked.name)
+        if known is None or known.kind != checked.kind or known.has_pin != checked.has_pin:
+            return False
+        return hmac.compare_digest(known.pin_digest or b"", checked.pin_digest or b"")
+
+    def check_pin(self, name: str, pin: str) -> PersonRecord:
+        """The person as they were when this was their PIN, or when they had none.
 
         Raises:
             PersonRefused: another PIN, too many wrong ones, or nobody of this name.
         """
-        self._keeper.check_pin(name, pin)
+        return self._keeper.check_pin(name, pin)
 
     def _let_go_of_the_gone(self) -> None:
         """Forget profiles in memory when anybody was enrolled or erased, or became a child; the store has the rest."""

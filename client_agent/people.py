@@ -181,8 +181,8 @@ class PeopleKeeper:
             self._store.participants.note_change()
         return erased
 
-    def check_pin(self, name: str, pin: str) -> None:
-        """Return if this is the person's PIN, or if they have none.
+    def check_pin(self, name: str, pin: str) -> PersonRecord:
+        """The person as they were when this was their PIN, or when they had none.
 
         An attempt is counted before the PIN is looked at, so that many at once, or a crash, win nothing.
 
@@ -194,7 +194,7 @@ class PeopleKeeper:
         with self._store.transaction():
             known = self._known(name)
             if known.pin_salt is None or known.pin_digest is None:
-                return
+                return known
             left_seconds = _left_seconds(known, now_ms)
             if left_seconds > 0:
                 raise PinRefused(f"expected the next PIN in {left_seconds} s", left_seconds)
@@ -202,6 +202,7 @@ class PeopleKeeper:
         if not PinVerifier(known.pin_salt, known.pin_digest).verify(pin):
             raise PinRefused("expected this person's PIN, got another", wait_seconds(known.failures + 1))
         self._pass(known)
+        return known
 
     def _pass(self, checked: PersonRecord) -> None:
         """The right PIN ends the count, unless it was changed while it was looked at."""

@@ -1,7 +1,8 @@
 """Serving the gateway and the agent's own pages on loopback: two origins, two ports, one process.
 
 The site is served as ``127.0.0.1`` and the agent's own pages as ``localhost``: cookies know no ports, but they know
-host names, so that neither the site nor another port of ``127.0.0.1`` is ever sent the cookie of the agent's own pages.
+host names, so that no request for the site carries the cookie of the agent's own pages. A server on this machine can
+still have a browser come to it as ``localhost``: a site whose own server is here is refused unless it is asked for.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import uvicorn
 from client_agent.agent import Agent
 from client_agent.clocks import Clock
 from client_agent.gateway.application import GatewaySettings, gateway_app, page_app
+from client_agent.gateway.hosts import UpstreamHere, host_of, is_of_this_machine
 from client_agent.gateway.sessions import Sessions
 from client_agent.household import StoredHousehold
 from client_agent.resident import Resident
@@ -40,6 +42,7 @@ class Addresses:
         page_port: of the agent's own pages.
         origin: as browsers see the site's origin, where something else (TLS) stands in front of the port.
         page_origin: likewise for the agent's own pages.
+        upstream_here: the site's own server may be on this machine.
     """
 
     upstream: str
@@ -47,12 +50,19 @@ class Addresses:
     page_port: int
     origin: str = ""
     page_origin: str = ""
+    upstream_here: bool = False
 
     def settings(self, mode: Mode) -> GatewaySettings:
-        """As the applications need them."""
+        """As the applications need them.
+
+        Raises:
+            UpstreamHere: the site's own server is on this machine, and that was not asked for.
+        """
+        if not self.upstream_here and is_of_this_machine(host_of(self.upstream)):
+            raise UpstreamHere(self.upstream)
         origin = self.origin or f"http://{_LOOPBACK}:{self.port}"
         page_origin = self.page_origin or f"http://localhost:{self.page_port}"
-        return GatewaySettings(self.upstream, origin, page_origin, mode=mode)
+        return GatewaySettings(self.upstream, origin, page_origin, mode=mode, upstream_here=self.upstream_here)
 
 
 def serve(
@@ -75,6 +85,7 @@ def serve(
 
     Raises:
         NotEnrolled: somebody in ``only`` is not behind the agent.
+        UpstreamHere: the site's own server is on this machine, and that was not asked for.
     """
     household = StoredHousehold(agent.store, agent.pins, clock, resident.bundle, resident.chosen, only)
     sessions, settings = Sessions(household, os.urandom), addresses.settings(mode)

@@ -133,7 +133,9 @@ class StoredVisitor:
     def erase_events(self) -> None:
         """Delete all events."""
         with self._lock:
-            self._store.events.erase(self._record.participant_id)
+            with self._store.transaction():
+                self._store.events.erase(self._record.participant_id)
+                self._store.browsers.renew(self._record.person)  # what waits in a browser was collected before, too
             self._events.clear()
 
     def bundle(self) -> PreparedBundle | None:

@@ -50,6 +50,14 @@ def run(
     upstream: Annotated[str, typer.Option(help="The site to serve through the gateway; none: no gateway.")] = "",
     port: Annotated[int, typer.Option(help="Port of the site's origin.")] = 8300,
     page_port: Annotated[int, typer.Option(help="Port of the agent's own pages, at http://localhost:PORT.")] = 8301,
+    upstream_here: Annotated[
+        bool,
+        typer.Option(
+            "--upstream-here",
+            help="The site's own server may be on this machine: it is then sent the agent's cookies, and can read and "
+            "do whatever the person can. For trials; the person's page says so.",
+        ),
+    ] = False,
     person: Annotated[
         list[str] | None, typer.Option(help="Only these people may be chosen at this gateway; may be repeated.")
     ] = None,
@@ -73,6 +81,7 @@ def run(
     from client_agent.clocks import SystemClock
     from client_agent.policy import lowered, lowered_quotas
     from client_agent.resident import Resident
+    from client_agent.serving import Addresses, serve
 
     try:
         lowered(epsilon)
@@ -82,6 +91,12 @@ def run(
         lowered_quotas(quota or [])
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--quota") from None
+    addresses = Addresses(upstream, port, page_port, origin, page_origin, upstream_here)
+    try:
+        if upstream:
+            addresses.settings(mode)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--upstream") from None
     budget = () if epsilon is None else ("--epsilon", str(epsilon))
     options = (*budget, *(part for text in quota or [] for part in ("--quota", text)))
     agent, clock = open_agent(folder), SystemClock()
@@ -92,9 +107,6 @@ def run(
     thread.start()
     try:
         if upstream:
-            from client_agent.serving import Addresses, serve
-
-            addresses = Addresses(upstream, port, page_port, origin, page_origin)
             serve(agent, resident, clock, addresses, mode, person or ())
         else:
             thread.join()

@@ -13,6 +13,7 @@ from starlette.routing import Mount
 
 from client_agent.connection import cookieless
 from client_agent.gateway.door import PREFIX, Door
+from client_agent.gateway.hosts import UpstreamHere, host_of, is_loopback
 from client_agent.gateway.proxy import Proxy
 from client_agent.gateway.sessions import Sessions
 from client_agent.logs import quieten
@@ -35,17 +36,23 @@ class GatewaySettings:
         page_origin: the agent's own origin, for its pages; never the same as ``origin``, and best of another host
             name (``localhost`` beside ``127.0.0.1``): ports do not keep cookies apart, host names do.
         mode: where this gateway runs; its notice and the visitor's page say it.
+        upstream_here: the site's own server may be on this machine, where browsers send it the agent's cookies; the
+            visitor's page says so.
     """
 
     upstream: str
     origin: str
     page_origin: str
     mode: Mode = field(default="device", kw_only=True)
+    upstream_here: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Refuse settings under which a page could read the visitor's page."""
+        """Refuse settings under which a page, or the site's server, could read the visitor's page."""
         if self.origin == self.page_origin:
             raise ValueError("expected the visitor's page on an origin of its own")
+        own = {host_of(self.origin), host_of(self.page_origin)}
+        if not self.upstream_here and (is_loopback(host_of(self.upstream)) or host_of(self.upstream) in own):
+            raise UpstreamHere(self.upstream)
 
 
 def gateway_app(
@@ -79,7 +86,9 @@ def gateway_app(
 
 def page_app(sessions: Sessions, settings: GatewaySettings) -> App:
     """The agent's own origin: who is here, and the page of whoever that is."""
-    page: App = PeoplePage(sessions, settings.origin, settings.page_origin, settings.mode).application()
+    page: App = PeoplePage(
+        sessions, settings.origin, settings.page_origin, settings.mode, upstream_here=settings.upstream_here
+    ).application()
     guarded = SecurityHeaders(BodyLimit(OriginGuard(page, {settings.page_origin}), _PAGE_BODY_BYTES))
     return HostGuard(TimeLimit(guarded, _SECONDS), {_host(settings.page_origin)})
 

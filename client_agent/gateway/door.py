@@ -1,7 +1,8 @@
 """The agent's door on the site's own origin: ``/.hearthside/``. It takes events in and hands modules out, nothing else.
 
-Whose events they are, the browser's cookie says (``sessions``). For a browser that nobody has called theirs, a guest's
-or a private window, nothing is collected, decided or stored: not a row, not a cookie, not a line in a log.
+Whose events they are, the browser's cookie says (``sessions``); that a page of the present sends them, a pass
+(``seals``). For a browser that nobody has called theirs, a guest's or a private window, nothing is collected, decided
+or stored: not a row, not a cookie, not a line in a log.
 
 A page's script learns module ids and their markup. Persona, segments, scores and reasons are never in an answer here;
 they are on the visitor's own page, which has another origin.
@@ -9,11 +10,11 @@ they are on the visitor's own page, which has another origin.
 
 from __future__ import annotations
 
-import hmac
 import json
 from collections import Counter
 from importlib import resources
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -25,17 +26,19 @@ from client_agent.decisions import collectable_kinds, decision_for, may_personal
 from client_agent.gateway.asking import Questions, to_answer
 from client_agent.gateway.cookies import DOOR_PATH, presented, set_cookie
 from client_agent.gateway.ports import Visitor
+from client_agent.gateway.refusal import refusal
+from client_agent.gateway.seals import FORMER_MS, PASS_MS, age_of, is_row, issue_key, issue_pass, open_row
 from client_agent.gateway.sessions import Here, Sessions
 from client_agent.pages.languages import negotiate
 from consent import ConsentState, Gate, Signals, notice, read_gpc
 from consent.policy import withheld_by_gpc
+from consent.registry import LANGUAGES, Language
 from consent.signals import Subject
 from models.events import Event, parse_event
 from models.wire.problems import PROBLEM_MEDIA_TYPE, ProblemError
 
 PREFIX: Final = DOOR_PATH
 TOKEN_HEADER: Final = "x-hearthside-token"  # noqa: S105 - a header's name
-EPOCH_HEADER: Final = "x-hearthside-epoch"
 MAXIMUM_EVENTS: Final = 256
 MAXIMUM_SLOTS: Final = 32
 _CLOCK_TOLERANCE_MS: Final = 300_000
@@ -85,7 +88,7 @@ class Door:
         here, signals = await self._here(request)
         language = negotiate(request.query_params.get("lang"), request.headers.get("accept-language", ""))
         text = notice(self._household.site, language, gpc=signals.gpc)
-        told = await run_in_threadpool(self._allowed, here, signals)
+        told = await run_in_threadpool(self._told, here, signals, request.headers.get(TOKEN_HEADER, ""))
         lapsed = told.pop("lapsed", 0)
         body = {
             "version": 1,
@@ -94,22 +97,37 @@ class Door:
             "title": text.title,
             "paragraphs": [to_answer(lapsed, language)] if lapsed else text.paragraphs[:1],
             "page": self._page_origin + "/",
-            "token": here.token,
         }
         response = JSONResponse(body, headers={"cache-control": "no-store"})
         if here.clear:
             response.headers.append("set-cookie", set_cookie(self._origin, "site", "", lasting=False))
         return response
 
+    def _told(self, here: Here, signals: Signals, former: str) -> dict[str, Any]:
+        """What the collector may do, and what it needs for it. A child's browser is told what that of a no is told.
+
+        Whoever has nothing to collect, to choose or to record is given no pass: there is nothing to compare, then, in
+        two answers for the same person.
+        """
+        said = self._allowed(here, signals)
+        given: dict[str, Any] = {"token": "", "same": False, "key": "", "sealed": ""}
+        if here.visitor is None or not _is_any(said):
+            return {**said, **given}
+        now_ms, entropy = here.visitor.now_ms(), self._sessions.entropy
+        age_ms = age_of(former, here.secret, here.epoch, now_ms)
+        given["same"] = age_ms is not None and age_ms <= FORMER_MS
+        given["token"] = issue_pass(here.secret, here.epoch, now_ms, entropy)
+        if said["collect"]:
+            given["key"], given["sealed"] = issue_key(here.secret, here.epoch, now_ms, entropy)
+        return {**said, **given}
+
     def _allowed(self, here: Here, signals: Signals) -> dict[str, Any]:
-        """What the collector may do. A child's browser gets the same answer as that of an adult who said no."""
-        nothing = {"collect": [], "personalise": False, "opt_out": False, "epoch": here.epoch()}
+        nothing = {"collect": [], "personalise": False, "opt_out": False}
         if here.visitor is None:
             return {**nothing, "ask": here.subject == "unknown"}
         state, now_ms = here.visitor.consent(), here.visitor.now_ms()
         lapsed = self._questions.due(state, now_ms)
         return {
-            **nothing,
             "collect": sorted(collectable_kinds(state, signals, now_ms)),
             "personalise": may_personalise(state, signals, now_ms),
             "opt_out": _is_news(signals, state),
@@ -128,14 +146,17 @@ class Door:
         """Store what may be stored; how many that were, and how many not, by reason."""
         visitor = here.visitor
         if visitor is None:
-            raise ProblemError("no-consent", "nothing is collected here: nobody with a profile said that they are here")
+            raise _nothing_here()
         _heed(visitor, signals, "collect")
         state = visitor.consent()
         kinds = collectable_kinds(state, signals, visitor.now_ms())
         if not kinds:
-            raise ProblemError("no-consent", "nothing is collected here without consent")
-        accepted, rejected = self._sift(body, kinds)
-        if accepted and not visitor.append_events(accepted, under=state):
+            raise _nothing_here()
+        accepted, rejected = self._sift([row for row in body if not is_row(row)], kinds)
+        # How many events a row held, and whether it opened at all, is not the page's to know: docs/decisions/0011.
+        rows = (open_row(row, here.secret, here.epoch, visitor.now_ms()) for row in body if is_row(row))
+        found = accepted + self._sift([event for row in rows for event in row], kinds)[0]
+        if found and (state.epoch != here.epoch or not visitor.append_events(found, under=state)):
             raise ProblemError("wrong-state", "the consent changed meanwhile: ask for the notice, then send again")
         return len(accepted), rejected
 
@@ -184,18 +205,25 @@ class Door:
         The request has to come from the agent's page, by its ``Referer`` (no page can forge another's) and the fetch
         metadata: a code that somebody else made for themselves and put into a link elsewhere does nothing.
         """
+        language = _asked_language(request)
         if not self._is_from_agents_page(request):
-            raise ProblemError("wrong-origin", "expected to come here from the agent's own page")
-        code, target = request.query_params.get("code", ""), _target(request.query_params.get("to", "/"))
+            shown = negotiate(language, request.headers.get("accept-language", ""))
+            return refusal(f"{self._page_origin}/people", shown)
+        code, to = request.query_params.get("code", ""), request.query_params.get("to", "/")
         redeemed = await run_in_threadpool(self._sessions.redeem, code)
         if redeemed is None:
-            return RedirectResponse(f"{self._page_origin}/people?said=late", status_code=303, headers=_ENTERED)
-        goes_back = request.query_params.get("to") == "page"
-        to = f"{self._page_origin}/" if goes_back else self._origin + target
-        response = RedirectResponse(to, status_code=303, headers=_ENTERED)
+            return self._onward("/people", {"said": "late"}, language)
         token, lasting = redeemed
+        there = RedirectResponse(self._origin + _target(to), status_code=303, headers=_ENTERED)
+        response = self._onward("/", {}, language) if to == "page" else there
         response.headers.append("set-cookie", set_cookie(self._origin, "site", token, lasting=lasting))
         return response
+
+    def _onward(self, path: str, query: dict[str, str], language: Language | None) -> Response:
+        """To the agent's own page, in the language that was chosen there."""
+        said = urlencode({**query, "lang": language} if language else query)
+        address = f"{self._page_origin}{path}" + (f"?{said}" if said else "")
+        return RedirectResponse(address, status_code=303, headers=_ENTERED)
 
     def _is_from_agents_page(self, request: Request) -> bool:
         headers = request.headers
@@ -221,23 +249,43 @@ class Door:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise ProblemError("unsupported-media-type", "expected application/json")
         here, signals = await self._here(request)
-        _check_time(request, here, await run_in_threadpool(here.epoch))
+        token = request.headers.get(TOKEN_HEADER) or request.query_params.get("t", "")
+        await run_in_threadpool(self._check, here, signals, token)
         try:
             return json.loads(await request.body()), here, signals
         except (ValueError, RecursionError):
             raise ProblemError("malformed", "expected JSON") from None
 
+    def _check(self, here: Here, signals: Signals, token: str) -> None:
+        """Refuse what a page collected for somebody who was here before, or under a consent that no longer stands.
 
-def _check_time(request: Request, here: Here, epoch: str) -> None:
-    """Refuse what a page collected for somebody who was here before, or under a consent that no longer stands."""
-    if here.subject == "unknown":
-        raise ProblemError("no-consent", "nothing is collected here: nobody has said that they are here")
-    token = request.headers.get(TOKEN_HEADER) or request.query_params.get("t", "")
-    if not token:
-        raise ProblemError("unauthenticated", "expected the token from the notice")
-    said = request.headers.get(EPOCH_HEADER) or request.query_params.get("e", epoch)
-    if not hmac.compare_digest(token.encode(), here.token.encode()) or said != epoch:
-        raise ProblemError("forbidden", "this is of another person's time or another consent: ask for the notice again")
+        Whoever nothing is collected about gets one and the same answer: a guest, a child, an adult who said no.
+        """
+        if here.visitor is None or not _is_any(self._allowed(here, signals)):
+            raise _nothing_here()
+        if not token:
+            raise ProblemError("unauthenticated", "expected the token from the notice")
+        age_ms = age_of(token, here.secret, here.epoch, here.visitor.now_ms())
+        if age_ms is None:
+            raise ProblemError(
+                "forbidden", "this is of another person's time or another consent: ask for the notice again"
+            )
+        if age_ms > PASS_MS:
+            raise ProblemError("unauthenticated", "expected the token from a notice of now: ask for it again")
+
+
+def _nothing_here() -> ProblemError:
+    return ProblemError("no-consent", "nothing is collected or chosen here without consent")
+
+
+def _is_any(said: dict[str, Any]) -> bool:
+    """Whether there is anything to collect, to choose or to record."""
+    return bool(said["collect"] or said["personalise"] or said["opt_out"])
+
+
+def _asked_language(request: Request) -> Language | None:
+    """The language that the address names, if it is one that we have."""
+    return next((name for name in LANGUAGES if name == request.query_params.get("lang")), None)
 
 
 def _target(to: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from client_agent.store.people import BrowserRecord, Kind
+from client_agent.store.people import BrowserRecord, Kind, PersonRecord
 from consent import ConsentState, Gate, Notice, Signals
 from models.events import Event
 from models.personalisation import PreparedBundle
@@ -226,8 +227,16 @@ class Household(Protocol):
         """Their profile on this site; None for a child, and for an adult who has none yet."""
         ...
 
-    def check_pin(self, name: str, pin: str) -> None:
-        """Return if this is the person's PIN, or if they have none.
+    def together(self) -> AbstractContextManager[None]:
+        """All that is read and changed within is one transaction."""
+        ...
+
+    def stands(self, checked: PersonRecord) -> bool:
+        """Whether a person is as they were when their PIN was checked: here, of the same kind, with the same PIN."""
+        ...
+
+    def check_pin(self, name: str, pin: str) -> PersonRecord:
+        """The person as they were when this was their PIN, or when they had none.
 
         Raises:
             PersonRefused: another PIN, too many wrong ones, or nobody of this name.

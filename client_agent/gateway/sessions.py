@@ -10,6 +10,10 @@ A browser proves itself with one random token on each origin. The store keeps th
 ends one ends the other. A browser that proves nothing is unknown, and about it nothing is ever stored: a guest, a
 private window and another browser are the same to the agent. So is a browser that presents two tokens at once, for one
 of them was planted.
+
+All this keeps out a site whose servers are elsewhere. A server under the same host name as one of the two origins, on
+whichever port, is sent the cookies of that host and may set them (RFC 6265, section 8.5); the gateway therefore refuses
+a site on its own machine unless told otherwise, see docs/decisions/0011.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from typing import Final
 
 from client_agent.errors import PersonRefused
 from client_agent.gateway.ports import Household, Member, Visitor
-from client_agent.store.people import BrowserRecord
+from client_agent.store.people import SECRET_BYTES, BrowserRecord
 from consent.signals import Subject
 
 Entropy = Callable[[int], bytes]
@@ -50,7 +54,8 @@ class Here:
         subject: what the policy asks.
         member: who; None for somebody unknown.
         visitor: their profile; None for a child, a guest, and an adult who has none yet.
-        token: what the site's own pages show at the door; changes with the person, empty for somebody unknown.
+        secret: of the browser's row, for what the site's own pages are given (``seals``); empty without a profile.
+        epoch: number of the consent that stands at this moment.
         form: what the forms of the person's own page carry, so that a form of one person is never another's answer.
         clear: a cookie came that is nobody's, and the browser is to drop it.
         locked: the page wants the person's PIN again.
@@ -59,15 +64,11 @@ class Here:
     subject: Subject
     member: Member | None = None
     visitor: Visitor | None = None
-    token: str = field(default="", repr=False)
+    secret: bytes = field(default=b"", repr=False)
     form: str = field(default="", repr=False)
     clear: bool = False
+    epoch: int = 0
     locked: bool = False
-
-    def epoch(self) -> str:
-        """An opaque text that changes with the person and with what they consent to; empty for somebody unknown."""
-        number = self.visitor.consent().epoch if self.visitor else 0
-        return _digest_text("epoch", self.token.encode() + number.to_bytes(8, "big")) if self.token else ""
 
 
 NOBODY: Final = Here("unknown")
@@ -89,11 +90,12 @@ class Sessions:
 
     Attributes:
         household: as given.
+        entropy: as given.
     """
 
     def __init__(self, household: Household, entropy: Entropy) -> None:
         self.household = household
-        self._entropy = entropy
+        self.entropy = entropy
         self._codes: dict[bytes, _Code] = {}
         self._lock = threading.Lock()
 
@@ -122,21 +124,28 @@ class Sessions:
         Raises:
             PersonRefused: nobody of this name may be chosen here, or the PIN is refused.
         """
-        member = self.household.member(name)
-        if member is None:
+        if self.household.member(name) is None:
             raise PersonRefused("expected somebody of this household")
-        self.household.check_pin(name, pin)
-        former, browsers, now_ms = self._on_page(presented), self.household.browsers, self.household.now_ms()
-        token = self._token()
-        started = BrowserRecord(_digest(token), None, name, lasting, now_ms, now_ms, now_ms)
+        checked = self.household.check_pin(name, pin)
+        token, secret = self._token(), self.entropy(SECRET_BYTES)
+        with self.household.together():
+            # A PIN takes its time: meanwhile the person may have been removed, or have taken another one.
+            if not self.household.stands(checked):
+                raise PersonRefused("expected somebody of this household, as they were a moment ago")
+            self._start(token, secret, self._on_page(presented), name, lasting=lasting)
+        return token
+
+    def _start(self, token: str, secret: bytes, former: BrowserRecord | None, name: str, *, lasting: bool) -> None:
+        """Put a browser in the place of whoever was there before. Part of the caller's transaction."""
+        browsers, now_ms = self.household.browsers, self.household.now_ms()
+        started = BrowserRecord(_digest(token), None, name, lasting, now_ms, now_ms, now_ms, secret)
         if former is not None:
             browsers.end([former.page])
             if former.person == name and not _is_over(former, now_ms):  # the PIN again: the site's door stays open
-                started = replace(started, site=former.site, created_at_ms=former.created_at_ms)
+                started = replace(started, site=former.site, created_at_ms=former.created_at_ms, secret=former.secret)
         browsers.end_unused(now_ms - LASTING_IDLE_MS, now_ms - OTHERS_IDLE_MS)
         browsers.put(started)
         browsers.end([record.page for record in browsers.of(name)[BROWSERS_MAXIMUM:]])
-        return token
 
     def end(self, presented: Sequence[str]) -> None:
         """The person leaves this browser, on both origins."""
@@ -180,10 +189,15 @@ class Sessions:
             return Here("unknown", clear=True)
         locked = member.has_pin and now_ms - found.opened_at_ms > PIN_IDLE_MS
         self._touch(found, now_ms, opening=opening and not locked)
-        token, form = _digest_text("door", found.page), _digest_text("form", found.page)
+        form = _digest_text("form", found.page)
         if member.kind == "child":
-            return Here("child", member, None, token, form)
-        return Here("known", member, self.household.visitor(member.name), token, form, locked=opening and locked)
+            return Here("child", member, None, form=form)
+        visitor = self.household.visitor(member.name)
+        if visitor is None:
+            return Here("known", member, None, form=form, locked=opening and locked)
+        return Here(
+            "known", member, visitor, found.secret, form, epoch=visitor.consent().epoch, locked=opening and locked
+        )
 
     def _touch(self, found: BrowserRecord, now_ms: int, *, opening: bool) -> None:
         opened_ms = now_ms if opening else found.opened_at_ms
@@ -191,7 +205,7 @@ class Sessions:
             self.household.browsers.touch(found.page, now_ms, opened_ms)
 
     def _token(self) -> str:
-        return base64.urlsafe_b64encode(self._entropy(TOKEN_BYTES)).decode().rstrip("=")
+        return base64.urlsafe_b64encode(self.entropy(TOKEN_BYTES)).decode().rstrip("=")
 
 
 def _is_over(record: BrowserRecord, now_ms: int) -> bool:

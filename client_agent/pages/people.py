@@ -45,14 +45,24 @@ class PeoplePage:
         page_origin: this origin; forms are accepted from it alone.
         mode: where the agent runs; each person's page says it.
     """
+        upstream_here: the site's own server may be on this machine, too; each page says what that means.
 
-    def __init__(self, sessions: Sessions, site_origin: str, page_origin: str, mode: Mode = "device") -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        site_origin: str,
+        page_origin: str,
+        mode: Mode = "device",
+        *,
+        upstream_here: bool = False,
+    ) -> None:
         self._sessions = sessions
         self._household = sessions.household
         self._site_origin = site_origin
         self._page_origin = page_origin
         self._mode: Mode = mode
         self._pages: dict[str, tuple[Visitor, App]] = {}
+        self._upstream_here = upstream_here
         environment = jinja2.Environment(
             loader=jinja2.PackageLoader("client_agent.pages"), autoescape=True, undefined=jinja2.StrictUndefined
         )
@@ -98,7 +108,13 @@ class PeoplePage:
     def _page_of(self, name: str, visitor: Visitor) -> App:
         known = self._pages.get(name)
         if known is None or known[0] is not visitor:
-            page = VisitorPage(visitor, self._page_origin, f"{self._page_origin}/back", self._mode)
+            page = VisitorPage(
+                visitor,
+                self._page_origin,
+                f"{self._page_origin}/back",
+                self._mode,
+                upstream_here=self._upstream_here,
+            )
             known = self._pages[name] = (visitor, page.application())
         return known[1]
 
@@ -120,14 +136,17 @@ class PeoplePage:
         except PersonRefused as refused:
             here = await run_in_threadpool(self._sessions.at_page, tokens)
             return await self._rendered(request, here, refused=refused, name=name)
-        response = await self._onward(await run_in_threadpool(self._sessions.mint, [token]), "page")
+        code = await run_in_threadpool(self._sessions.mint, [token])
+        response = await self._onward(code, "page", request.query_params.get("lang", ""))
         response.headers.append("set-cookie", set_cookie(self._page_origin, "page", token, lasting=lasting))
         return response
 
     async def _leave(self, request: Request) -> Response:
         await self._form(request)
         await run_in_threadpool(self._sessions.end, self._presented(request))
-        return self._without_cookie(request, RedirectResponse("/people?said=left", 303, self._headers))
+        lang = request.query_params.get("lang", "")
+        left = urlencode({"said": "left", "lang": lang} if lang else {"said": "left"})
+        return self._without_cookie(request, RedirectResponse(f"/people?{left}", 303, self._headers))
 
     async def _back(self, request: Request) -> Response:
         """To the site, known there from now on; only a link of this origin's own pages takes the person along."""
@@ -136,10 +155,10 @@ class PeoplePage:
         code = await run_in_threadpool(self._sessions.mint, self._presented(request)) if own else None
         return await self._onward(code, to)
 
-    async def _onward(self, code: str | None, to: str) -> Response:
+    async def _onward(self, code: str | None, to: str, lang: str = "") -> Response:
         if code is None:
             return RedirectResponse(f"{self._site_origin}/", 303, self._headers)
-        query = urlencode({"code": code, "to": to})
+        query = urlencode({"code": code, "to": to} | ({"lang": lang} if lang else {}))
         return RedirectResponse(f"{self._site_origin}{PREFIX}/enter?{query}", 303, self._headers)
 
     async def _style(self, request: Request) -> Response:
@@ -183,6 +202,7 @@ class PeoplePage:
         if request.headers.get("origin") != self._page_origin:
             raise ProblemError("wrong-origin", f"expected forms from {self._page_origin}")
         if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
+            "upstream_here": self._upstream_here,
             raise ProblemError("unsupported-media-type", "expected a form")
         try:
             fields = parse_qs((await request.body()).decode("ascii"), max_num_fields=_FIELDS_MAXIMUM)

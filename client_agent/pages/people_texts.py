@@ -45,6 +45,7 @@ class PeopleText:
 
 TEXTS: Final[dict[Language, PeopleText]] = {
     "en": PeopleText(
+    limit_here: str
         title="Who is here?",
         skip="Skip to content",
         back="Back to {site}",
@@ -90,6 +91,9 @@ TEXTS: Final[dict[Language, PeopleText]] = {
         lead="Alle, die diesen Agenten nutzen, haben auf {site} ein eigenes Profil: Was eine Person erlaubt, sammelt "
         "oder löscht, betrifft niemanden sonst.",
         nothing_yet="Bis Sie sagen, wer Sie sind, wird von Ihrem Besuch nichts aufbewahrt, weder hier noch im Browser.",
+        limit_here="The site’s own server runs on the same machine as this agent. If it wants to, it can come to "
+        "know what your browser proves itself with, read this page, answer on it for you, and make "
+        "another browser count as yours. This way of running is for trials.",
         here_as="In diesem Browser sind Sie {name}.",
         here_child="In diesem Browser bist du {name}. Über dich wird nichts gesammelt, und nichts wird für dich "
         "ausgewählt: Die Website sieht aus wie für alle.",
@@ -126,3 +130,6 @@ TEXTS: Final[dict[Language, PeopleText]] = {
         ),
     ),
 }
+        limit_here="Der Server der Website läuft auf demselben Gerät wie dieser Agent. Wenn er will, kann er "
+        "erfahren, womit Ihr Browser sich ausweist, diese Seite lesen, auf ihr für Sie antworten und "
+        "einen fremden Browser für Ihren gelten lassen. Diese Betriebsart ist zum Ausprobieren da.",

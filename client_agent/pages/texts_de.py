@@ -224,6 +224,9 @@ PAGE: Final[Mapping[str, str]] = {
     "budget_none": "Von diesem Gerät wurde noch nichts erfragt, und nichts ist verbraucht.",
     # limits
     "limits": "Was nicht versprochen wird",
+    "limit_here": "Der Server der Website läuft auf demselben Gerät wie dieser Agent. Wenn er will, kann er erfahren, "
+    "womit Ihr Browser sich ausweist, diese Seite lesen, auf ihr für Sie antworten und einen fremden "
+    "Browser für Ihren gelten lassen. Diese Betriebsart ist zum Ausprobieren da.",
     "limit_site": "Die Website sieht die Seiten, die Sie bei ihr abrufen, und ein eigenes Skript könnte beobachten, "
     "was Sie darauf tun. Dieser Agent hilft dabei nicht und verhindert es nicht.",
     "limit_page": "Was eine Seite Ihnen zeigt, das weiß diese Seite, und sie kann daraus schließen, welcher Gruppe "

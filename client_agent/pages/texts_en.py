@@ -214,6 +214,9 @@ PAGE: Final[Mapping[str, str]] = {
     "budget_none": "Nothing has been asked of this device, and nothing is spent.",
     # limits
     "limits": "What is not promised",
+    "limit_here": "The site’s own server runs on the same machine as this agent. If it wants to, it can come to know "
+    "what your browser proves itself with, read this page, answer on it for you, and make another browser "
+    "count as yours. This way of running is for trials.",
     "limit_site": "The site sees the pages that you ask it for, and a script of its own could watch what you do on "
     "them. This agent neither helps with that nor prevents it.",
     "limit_page": "What a page shows you, that page knows, and it can guess from it which group you were counted to.",

@@ -46,13 +46,17 @@ class VisitorPage:
         origin: the agent's own origin; forms are accepted from it alone.
         site_url: where the site is reached through the gateway, for the way back.
         mode: where the agent runs; the page and the notice say it.
+        upstream_here: the site's own server may be on this machine, too; the page says what that means.
     """
 
-    def __init__(self, visitor: Visitor, origin: str, site_url: str, mode: Mode = "device") -> None:
+    def __init__(
+        self, visitor: Visitor, origin: str, site_url: str, mode: Mode = "device", *, upstream_here: bool = False
+    ) -> None:
         self._visitor = visitor
         self._origin = origin
         self._site_url = site_url
         self._mode: Mode = mode
+        self._upstream_here = upstream_here
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("client_agent.pages"),
             autoescape=True,
@@ -87,7 +91,14 @@ class VisitorPage:
         done, purpose = (request.query_params.get(name, "") for name in ("done", "purpose"))
         known = purpose if PURPOSES.find(purpose) else ""
         return self._rendered(
-            "visitor.html", shown, {"done": done if done in _DONE else "", "done_purpose": known, **found}
+            "visitor.html",
+            shown,
+            {
+                "done": done if done in _DONE else "",
+                "done_purpose": known,
+                "upstream_here": self._upstream_here,
+                **found,
+            },
         )
 
     async def _everything(self, request: Request) -> Response:

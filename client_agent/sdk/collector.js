@@ -5,9 +5,10 @@
 // page stays as it is.
 //
 // Nothing is handed over under an old yes: before each batch the agent is asked again whether the consent still stands,
-// unless it said so within the last half second. A no, or another consent epoch (the person chose anew, or somebody
-// else is here), ends collecting on this view and drops what was queued. So a tab needs no open connection and no
-// steady polling to hear of a withdrawal: while nothing happens in it, nothing is queued either.
+// unless it said so within the last half second. A no, another consent or another person ends collecting on this view
+// and drops what was queued. So a tab needs no open connection and no steady polling to hear of a withdrawal: while
+// nothing happens in it, nothing is queued either. Whether all is as it was the agent says, to whoever shows the token
+// that it gave last; tokens are new each time, and this script has nothing else to tell people apart by.
 //
 //   <body data-hs-category="sneakers" data-hs-product="sneakers-7" data-hs-price="89.00">
 //   <a data-hs-click="teaser" ...>                         a click worth counting
@@ -28,6 +29,7 @@ const DECIDE_MS = 300;
 const FLUSH_MS = 500;
 const FRESH_MS = 500;
 const BATCH = 100;
+const BATCH_CHARACTERS = 60000; // browsers let a page that goes away send 64 KiB
 const KINDS_ON_CLICK = new Set(['add_to_cart', 'remove_from_cart']);
 const TOKEN = /^[A-Za-z0-9_.:-]{1,64}$/;
 
@@ -38,7 +40,6 @@ let queue = null;
 let timer = 0;
 let leaving = false;
 
-const epochOf = (notice) => notice.epoch || '';
 const hex = (bytes) => [...crypto.getRandomValues(new Uint8Array(bytes))].map((b) => b.toString(16).padStart(2, '0')).join('');
 
 // --- what a page declares ---
@@ -74,10 +75,11 @@ export function track(kind, details = {}) {
 
 // --- handing over ---
 
-/** What the agent says now; null where it is away. */
-async function inquire() {
+/** What the agent says now, and whether all is as it was when it gave this token; null where it is away. */
+async function inquire(former) {
+  const headers = { Accept: 'application/json', ...(former ? { 'X-Hearthside-Token': former } : {}) };
   try {
-    const answer = await fetch(`${DOOR}/notice?lang=${encodeURIComponent(language())}`, { headers: { Accept: 'application/json' } });
+    const answer = await fetch(`${DOOR}/notice?lang=${encodeURIComponent(language())}`, { headers });
     return answer.ok ? await answer.json() : null;
   } catch {
     return null;
@@ -90,35 +92,43 @@ const fresh = () => performance.now() - heardAt <= FRESH_MS;
 async function stands() {
   if (!agent || fresh()) return agent !== null;
   const asked = performance.now();
-  const notice = await inquire();
+  const notice = await inquire(agent.token);
   if (!agent || !notice) return false; // away: what is queued waits
-  if (notice.version !== 1 || !notice.collect.length || epochOf(notice) !== epochOf(agent)) {
+  if (notice.version !== 1 || !notice.collect.length || !notice.same) {
     await reset();
     return false;
   }
   agent = notice;
+  delete agent.key; // the queue has one
   heardAt = asked;
   return true;
 }
 
 function headers() {
-  return { 'Content-Type': 'application/json', 'X-Hearthside-Token': agent.token, 'X-Hearthside-Epoch': epochOf(agent) };
+  return { 'Content-Type': 'application/json', 'X-Hearthside-Token': agent.token };
+}
+
+/** As much as one request may carry: names in the queue, and what they stand for. */
+function batchOf(queued) {
+  let size = 2;
+  const fitting = queued.slice(0, BATCH).filter(([, item]) => (size += JSON.stringify(item.body).length + 1) <= BATCH_CHARACTERS);
+  return [fitting.map(([name]) => name), JSON.stringify(fitting.map(([, item]) => item.body))];
 }
 
 async function flush() {
   clearTimeout(timer);
   timer = 0;
   if (!agent || !queue || !queue.memory.size) return;
-  if (await stands()) await handOver([...queue.memory.values()].slice(0, BATCH));
+  if (await stands()) await handOver(...batchOf([...queue.memory]));
   if (agent && queue.memory.size && !timer) timer = setTimeout(flush, FLUSH_MS);
 }
 
-async function handOver(batch) {
+async function handOver(names, body) {
   try {
-    const answer = await fetch(`${DOOR}/events`, { method: 'POST', headers: headers(), body: JSON.stringify(batch), keepalive: document.visibilityState === 'hidden' });
+    const answer = await fetch(`${DOOR}/events`, { method: 'POST', headers: headers(), body, keepalive: document.visibilityState === 'hidden' });
     if (answer.status === 403) return await reset(); // consent was taken back
-    if (answer.ok || answer.status === 400) await queue.remove(batch);
-    else heardAt = -Infinity; // such as a token of before the agent's restart
+    if (answer.ok || answer.status === 400) await queue.remove(names);
+    else heardAt = -Infinity; // such as a token that has become too old: the next batch asks for another
   } catch {
     // The agent is away: the events wait here, and the next page tries again.
   }
@@ -136,8 +146,8 @@ function farewell() {
   queue.part();
   if (!fresh()) return; // there is no time to ask: what is queued waits for the next page, which asks first
   // A beacon is not acknowledged: the events stay queued all the same, and the agent drops those it has already.
-  const batch = JSON.stringify([...queue.memory.values()].slice(-BATCH));
-  const query = new URLSearchParams({ t: agent.token, e: epochOf(agent) });
+  const [, batch] = batchOf([...queue.memory].reverse());
+  const query = new URLSearchParams({ t: agent.token });
   navigator.sendBeacon(`${DOOR}/events?${query}`, new Blob([batch], { type: 'application/json' }));
 }
 
@@ -209,7 +219,9 @@ function listen() {
 /** The tab is looked at again: the choice may have been made in another one meanwhile. */
 async function returned() {
   heardAt = -Infinity;
-  if (await stands()) dwell.start();
+  if (!(await stands())) return;
+  dwell.start();
+  if (queue) await queue.prepare();
 }
 
 export function page() {
@@ -293,7 +305,8 @@ export async function start() {
   heardAt = asked;
   session = hex(8);
   await fill();
-  queue = await Queue.open(epochOf(notice));
+  queue = await Queue.open(notice);
+  delete notice.key; // it is in the queue alone from here on
   await queue.load();
   if (!agent) return reset(); // taken back while the queue was opened
   listen();

@@ -1,13 +1,15 @@
 """The people of a household on disk, and the browsers that they said are theirs.
 
-A browser's row holds digests of random tokens, never the tokens: who reads the store cannot pose as a browser.
+A browser's row holds digests of random tokens, never the tokens: who reads the store cannot pose as a browser. Its
+secret seals what the page's script holds and leaves in that browser; without the row nothing of it opens.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from client_agent.store.database import Database
 from client_agent.store.facts import Facts
@@ -15,7 +17,9 @@ from client_agent.store.facts import Facts
 Kind = Literal["adult", "child"]
 _CHANGE = "people-change"
 _PERSON = "name, kind, pin_salt, pin_digest, failures, failed_at_ms"
-_BROWSER = "page, site, person, lasting, created_at_ms, used_at_ms, opened_at_ms"
+_BROWSER = "page, site, person, lasting, created_at_ms, used_at_ms, opened_at_ms, secret"
+SECRET_BYTES: Final = 32
+_NEXT: Final = b"hearthside next secret"
 _EVERYBODY = f"""
     SELECT {_PERSON} FROM people
     UNION ALL SELECT DISTINCT person, 'adult', NULL, NULL, 0, 0 FROM participants
@@ -62,6 +66,7 @@ class BrowserRecord:
         created_at_ms: when they said so.
         used_at_ms: about when it was last used, on either origin.
         opened_at_ms: about when the page was last open, for people with a PIN.
+        secret: 32 random bytes; what the page's script is given to prove and to seal itself with is sealed under it.
     """
 
     page: bytes = field(repr=False)
@@ -71,6 +76,7 @@ class BrowserRecord:
     created_at_ms: int
     used_at_ms: int
     opened_at_ms: int
+    secret: bytes = field(repr=False)
 
 
 class People:
@@ -147,7 +153,7 @@ class Browsers:
         """Store a browser, replacing what was known."""
         with self._database.transaction():
             self._database.run(
-                f"INSERT OR REPLACE INTO browsers ({_BROWSER}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
+                f"INSERT OR REPLACE INTO browsers ({_BROWSER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 (
                     record.page,
                     record.site,
@@ -156,6 +162,7 @@ class Browsers:
                     record.created_at_ms,
                     record.used_at_ms,
                     record.opened_at_ms,
+                    record.secret,
                 ),
             )
 
@@ -170,6 +177,12 @@ class Browsers:
             self._database.run(
                 "UPDATE browsers SET used_at_ms = ?, opened_at_ms = ? WHERE page = ?", (used_at_ms, opened_at_ms, page)
             )
+
+    def renew(self, person: str) -> None:
+        """Take each of a person's browsers to its next secret: what was sealed under the former opens nowhere."""
+        with self._database.transaction():
+            rows = [(hashlib.sha256(_NEXT + row.secret).digest(), row.page) for row in self.of(person)]
+            self._database.run_many("UPDATE browsers SET secret = ? WHERE page = ?", rows)
 
     def end(self, pages: Sequence[bytes]) -> None:
         """Delete browsers: their tokens are nobody's from here on."""

@@ -138,7 +138,8 @@ def _start(house: House, folder: Path, device: ShopDevice, shop: str, supervisor
     agent.store.close()
     leader.close()
     port, page_port = free_port(), free_port()
-    arguments = ["client_agent.cli", "run", "--dir", str(folder), "--upstream", shop, "--poll", "0.5"]
+    arguments = ["client_agent.cli", "run", "--dir", str(folder), "--upstream", shop, "--upstream-here"]
+    arguments += ["--poll", "0.5"]
     process = supervisor.start(f"agent-{folder.name}", [*arguments, "--port", str(port), "--page-port", str(page_port)])
     return Visitor(device, process, f"http://127.0.0.1:{port}", f"http://localhost:{page_port}")
 

@@ -66,7 +66,7 @@ async def browse(site: str) -> None:
     visitor = MemoryVisitor(demo_bundle())
     visitor.choose({purpose.id for purpose in PURPOSES}, (), notice(SITE, "en"))
     sessions, _, cookie, token = at_home(visitor)
-    app = gateway_app(sessions, GatewaySettings(site, ORIGIN, PAGE))
+    app = gateway_app(sessions, GatewaySettings(site, ORIGIN, PAGE, upstream_here=True))
     cookies = httpx.Cookies()
     cookies.set("hearthside-8100", cookie, "127.0.0.1", "/.hearthside")
     headers = {"origin": ORIGIN, "x-hearthside-token": token, "sec-fetch-site": "same-origin"}

@@ -58,7 +58,7 @@ def looked(number, at_ms=START_MS):
 
 
 def browser_of(person, number=1):
-    return BrowserRecord(bytes([number]) * 32, None, person, False, START_MS, START_MS, START_MS)
+    return BrowserRecord(bytes([number]) * 32, None, person, False, START_MS, START_MS, START_MS, bytes(32))
 
 
 # The PIN

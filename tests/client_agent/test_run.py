@@ -41,7 +41,7 @@ def test_a_polite_stop_ends_serving_and_worker_and_exits_0(folder: Path) -> None
     """Without any leader the visitor's page is served; SIGTERM stops both servers and the resident loop."""
     port, page_port = free_port(), free_port()
     command = [sys.executable, "-m", "client_agent.cli", "run", "--dir", str(folder), "--poll", "0.1"]
-    command += ["--upstream", "http://127.0.0.1:9", "--port", str(port), "--page-port", str(page_port)]
+    command += ["--upstream", "http://127.0.0.1:9", "--upstream-here", "--port", str(port), "--page-port", str(page_port)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     try:

@@ -80,7 +80,8 @@ def household(*visitors, **settings):
             listeners = free_socket(), free_socket()
             site, page = (listener.getsockname()[1] for listener in listeners)
             upstream = f"http://127.0.0.1:{shop.getsockname()[1]}"
-            found = GatewaySettings(upstream, f"http://127.0.0.1:{site}", f"http://localhost:{page}", **settings)
+            origins = f"http://127.0.0.1:{site}", f"http://localhost:{page}"
+            found = GatewaySettings(upstream, *origins, upstream_here=True, **settings)
             sessions = Sessions(MemoryHousehold({"me": visitor}, now_ms=visitor.now_ms), os.urandom)
             running.enter_context(serve(listeners[0], gateway_app(sessions, found)))
             running.enter_context(serve(listeners[1], page_app(sessions, found)))

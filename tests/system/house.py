@@ -52,7 +52,7 @@ def say_who(page, page_origin, name="me", pin="", *, lasting=False):
         card.get_by_label("PIN").fill(pin)
     card.get_by_role("checkbox").set_checked(lasting)
     card.get_by_role("button", name="This is me").click()
-    page.wait_for_url(f"{page_origin}/")
+    page.wait_for_url(f"{page_origin}/?lang=en")
 
 
 class House:
@@ -78,7 +78,7 @@ class House:
         self.listeners = [free_socket() for _ in range(3)]
         shop, site, page = (listener.getsockname()[1] for listener in self.listeners)
         hosts = f"http://127.0.0.1:{shop}", f"http://127.0.0.1:{site}", f"http://localhost:{page}"
-        self.settings = GatewaySettings(*hosts)
+        self.settings = GatewaySettings(*hosts, upstream_here=True)
 
 
 @contextlib.contextmanager

@@ -1,14 +1,17 @@
 """A household in memory, visitors with a real consent ledger, and a bundle that knows two personas, for the gateway."""
 
 import base64
+import contextlib
 from dataclasses import replace
 
 import numpy as np
 
 from client_agent.errors import PersonRefused, PinRefused
 from client_agent.gateway.ports import Budget, Member, Sent
+from client_agent.gateway.seals import issue_pass
 from client_agent.gateway.sessions import Sessions
 from client_agent.rights import Column, Export, Section
+from client_agent.store import PersonRecord
 from consent import Parties, decline, grant, observe_gpc, open_ledger, record, sign_receipt
 from models.events import FeatureSpec
 from models.personalisation import prepare
@@ -199,11 +202,22 @@ class MemoryHousehold:
     def visitor(self, name):
         return None if name in self.children else self.visitors.get(name)
 
+    def together(self):
+        return contextlib.nullcontext()
+
+    def stands(self, checked):
+        return self._record(checked.name) == checked
+
     def check_pin(self, name, pin):
         if name not in self.visitors:
             raise PersonRefused("expected somebody of this household")
         if self.pins.get(name, pin) != pin:
             raise PinRefused("expected this person's PIN, got another", 30)
+        return self._record(name)
+
+    def _record(self, name):
+        pin = self.pins.get(name)
+        return PersonRecord(name, "child" if name in self.children else "adult", None, pin.encode() if pin else None)
 
 
 def same_token(count):
@@ -219,7 +233,8 @@ def known(sessions, name="me", pin="", *, lasting=False):
 
 
 def at_home(visitor):
-    """Sessions of one visitor, with a browser that is theirs: (sessions, page's token, site's token, door's token)."""
+    """Sessions of one visitor, with a browser that is theirs: (sessions, page's token, site's token, a pass)."""
     sessions = Sessions(MemoryHousehold({"me": visitor}, now_ms=visitor.now_ms), same_token)
     page, site = known(sessions)
-    return sessions, page, site, sessions.at_site([site]).token
+    here = sessions.at_site([site])
+    return sessions, page, site, issue_pass(here.secret, here.epoch, visitor.now_ms(), same_token)

@@ -1,18 +1,25 @@
 """Which person is at which browser: nobody until they say so, and the site can neither read nor plant it."""
 
+import base64
 import json
 import secrets
+import socket
+from dataclasses import replace
 
 import anyio
 import httpx
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client_agent.gateway import seals
 from client_agent.gateway import sessions as limits
 from client_agent.gateway.application import GatewaySettings, gateway_app, page_app
 from client_agent.gateway.cookies import cookie_name, plants_ours, presented, set_cookie, without_ours
+from client_agent.gateway.hosts import UpstreamHere, is_of_this_machine
 from client_agent.gateway.sessions import Sessions
+from client_agent.serving import Addresses
 from consent import PURPOSES, notice
 from models.events import Event
 from tests.client_agent.gateway.people import NOW_MS, SITE, MemoryHousehold, MemoryVisitor, demo_bundle, known
@@ -94,11 +101,12 @@ class Browser:
         """Say who is here, and be led past the site's door."""
         return await self.follow(await self.choose(name, **fields))
 
-    async def notice(self):
-        return (await self.site.get("/.hearthside/notice")).json()
+    async def notice(self, former=""):
+        headers = {"x-hearthside-token": former} if former else {}
+        return (await self.site.get("/.hearthside/notice", headers=headers)).json()
 
     async def send(self, told, *events, path="events"):
-        headers = {"origin": ORIGIN, "x-hearthside-token": told["token"], "x-hearthside-epoch": told["epoch"]}
+        headers = {"origin": ORIGIN, "x-hearthside-token": told["token"]}
         body = json.dumps(events) if path == "events" else json.dumps({"slots": ["hero"]})
         headers |= {"content-type": "application/json"}
         return await self.site.post(f"/.hearthside/{path}", content=body, headers=headers)
@@ -126,7 +134,7 @@ async def test_a_browser_of_nobody_is_told_nothing_and_leaves_nothing():
         answer = await web.site.get("/.hearthside/notice", headers={"sec-gpc": "1"})
         told = answer.json()
         assert (told["collect"], told["personalise"], told["ask"], told["token"]) == ([], False, True, "")
-        assert (told["opt_out"], told["epoch"]) == (False, "")
+        assert (told["opt_out"], told["same"], told["key"], told["sealed"]) == (False, False, "", "")
         for forged in ("", "t" * 43):
             refused = await web.send(told | {"token": forged}, event(1))
             assert (refused.status_code, refused.json()["type"]) == (403, "urn:hearthside:problem:no-consent")
@@ -220,21 +228,163 @@ async def test_the_store_has_digests_only():
 
 
 async def test_a_child_gets_the_notice_of_an_adult_who_said_no():
-    """The site cannot tell that a child is here; nothing is collected or chosen, and nobody is asked."""
+    """Every answer of the door is the same to the letter; nothing is collected or chosen, and nobody is asked."""
     home = Home()
     home.ben.choose((), {purpose.id for purpose in PURPOSES}, notice(SITE, "en"))
-    told = {}
-    for name in ("tim", "ben"):
+    told, said = {}, {}
+    for name in ("tim", "ben", "eva", "a guest"):
         async with Browser(home) as web:
-            await web.say(name)
-            told[name] = await web.notice()
-            assert (await web.send(told[name], event(1))).status_code == 403
+            if name != "a guest":
+                await web.say(name)
+            told[name], said[name] = await web.notice(), []
+            for gpc in ("0", "1"):
+                web.site.headers["sec-gpc"] = gpc
+                for token in ("", "A" * 59, "-"):
+                    for path in ("events", "decide"):
+                        answer = await web.send({"token": token}, event(1), path=path)
+                        said[name].append((answer.status_code, answer.text, answer.headers))
             own = await web.page.get("/")
             assert ("Nothing is collected about you" in own.text) == (name == "tim")
-    assert {k: v for k, v in told["tim"].items() if k not in {"token", "epoch"}} == {
-        k: v for k, v in told["ben"].items() if k not in {"token", "epoch"}
-    }
-    assert {len(told[name][field]) for name in told for field in ("token", "epoch")} == {43}
+    assert told["tim"] == told["ben"] == told["eva"]
+    assert told["a guest"] == told["ben"] | {"ask": True}, "who is unknown is asked"
+    assert said["tim"] == said["ben"] == said["eva"] == said["a guest"]
+    assert {status for status, _, _ in said["tim"]} == {403}
+    assert not home.ben.stored
+
+
+async def test_nothing_in_a_notice_can_be_compared():
+    """Two notices of one person have no text in common but what everybody's have: no name, no number."""
+    home = Home().consenting()
+    told = {}
+    async with Browser(home) as first, Browser(home) as second:
+        await first.say("anna")
+        await second.say("ben")
+        for place in range(4):
+            told["anna", place], told["ben", place] = await first.notice(), await second.notice()
+    for field in ("token", "key", "sealed"):
+        assert len({each[field] for each in told.values()}) == len(told), field
+        assert len({len(each[field]) for each in told.values()}) == 1, field
+        pieces = [each[field][place : place + 8] for each in told.values() for place in range(len(each[field]) - 7)]
+        assert len(set(pieces)) == len(pieces), f"{field}: not even a part of it comes again"
+    rest = [{k: v for k, v in each.items() if k not in {"token", "key", "sealed"}} for each in told.values()]
+    assert all(each == rest[0] for each in rest)
+
+
+async def test_a_pass_says_whether_all_is_as_it_was_and_only_for_a_while():
+    """Same person, browser and consent: yes. Another of them, a forged one, or half an hour later: no."""
+    home = Home().consenting()
+    async with Browser(home) as web, Browser(home) as elsewhere:
+        await web.say("anna")
+        await elsewhere.say("anna")
+        told = await web.notice()
+        assert (told["same"], (await web.notice(told["token"]))["same"]) == (False, True)
+        assert not (await elsewhere.notice(told["token"]))["same"], "another browser of the same person"
+        for forged in (told["token"][:-1], told["token"][::-1], "A" * 59, told["sealed"], "="):
+            assert not (await web.notice(forged))["same"]
+        home.clock.ms += seals.FORMER_MS
+        assert (await web.notice(told["token"]))["same"]
+        home.clock.ms += 1
+        assert not (await web.notice(told["token"]))["same"]
+        fresh = await web.notice()
+        home.anna.choose((), {"persona"}, notice(SITE, "en"))
+        assert not (await web.notice(fresh["token"]))["same"], "another consent"
+        fresh = await web.notice()
+        await web.say("ben")
+        assert not (await web.notice(fresh["token"]))["same"], "another person"
+
+
+async def test_a_pass_opens_the_door_for_a_minute():
+    """After it the script is to ask for another one, whichever way the clock was set; nothing is stored meanwhile."""
+    home = Home().consenting()
+    async with Browser(home) as web:
+        await web.say("anna")
+        told = await web.notice()
+        for step in (seals.PASS_MS + 1, -2 * (seals.PASS_MS + 1)):
+            home.clock.ms += step
+            late = await web.send(told, event(1))
+            assert (late.status_code, late.json()["type"]) == (401, "urn:hearthside:problem:unauthenticated")
+        home.clock.ms += 1
+        assert (await web.send(told, event(2))).status_code == 202
+    assert list(home.anna.stored) == ["e2"]
+
+
+# What a closed tab left
+
+
+def row_of(told, *events, late=False):
+    """A row as the page's script seals it: under the key of its notice, or added to that key's stream."""
+    key, nonce = (base64.urlsafe_b64decode(told["key"] + "="), secrets.token_bytes(12))
+    text = json.dumps(events).encode()
+    stream = AESGCM(key).encrypt(nonce, bytes(8_192), None)
+    data = bytes(a ^ b for a, b in zip(text, stream, strict=False)) if late else AESGCM(key).encrypt(nonce, text, None)
+    named = {name: base64.urlsafe_b64encode(value).decode().rstrip("=") for name, value in (("iv", nonce), ("d", data))}
+    return {"iv": named["iv"], "sealed": told["sealed"], "late" if late else "data": named["d"]}
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_a_closed_tab_left_is_opened_for_the_same_person_under_the_same_consent(late):
+    """The next page hands it over as it is, for a week; twice is once."""
+    home = Home().consenting()
+    async with Browser(home) as web:
+        await web.say("anna")
+        row = row_of(await web.notice(), event(1), event(2), late=late)
+        assert "dwell" not in json.dumps(row)
+        for _ in range(2):
+            taken = await web.send(await web.notice(), row, event(3))
+            assert (taken.status_code, taken.json()) == (202, {"accepted": 1, "rejected": {}})
+        assert sorted(home.anna.stored) == ["e1", "e2", "e3"]
+        week_old = row_of(await web.notice(), event(4), late=late)
+        home.clock.ms += limits.OTHERS_IDLE_MS - 1
+        assert (await web.send(await web.notice(), row_of(await web.notice(), event(5)), week_old)).status_code == 202
+    assert "e4" in home.anna.stored
+
+
+@pytest.mark.parametrize("why", ["withdrawn", "chosen anew", "another person", "left", "new PIN", "too old", "renewed"])
+async def test_what_a_closed_tab_left_opens_for_nobody_else(why):
+    """A no, another consent or person, a browser that ended: the answer is the same, and nothing of it is stored."""
+    home = Home().consenting()
+    async with Browser(home) as web:
+        await web.say("anna", lasting="yes")
+        row = row_of(await web.notice(), event(1))
+        accepted = (await web.send(await web.notice(), row)).json()
+        home.anna.stored.clear()
+        everything, (browser,) = {purpose.id for purpose in PURPOSES}, home.household.browsers.rows.values()
+        if why in {"withdrawn", "chosen anew"}:
+            home.anna.choose((), everything if why == "withdrawn" else {"persona"}, notice(SITE, "en"))
+        if why == "withdrawn":
+            assert (await web.send({"token": "A" * 59}, row)).status_code == 403
+            home.anna.choose(everything, (), notice(SITE, "en"))
+        elif why == "another person":
+            await web.say("ben")
+        elif why in {"left", "new PIN"}:
+            home.household.browsers.end([browser.page])  # as People.forget does
+            await web.say("anna")
+        elif why == "too old":
+            home.clock.ms += seals.QUEUED_MS
+        elif why == "renewed":
+            home.household.browsers.put(replace(browser, secret=b"n" * 32))
+        answer = await web.send(await web.notice(), row)
+        assert (answer.status_code, answer.json()) == (202, accepted), "whether it opened is not the page's to know"
+    assert not home.anna.stored | home.ben.stored
+
+
+@given(row=st.dictionaries(st.sampled_from(["sealed", "iv", "data", "late"]), st.text(max_size=40) | st.integers()))
+@settings(max_examples=100, deadline=None)
+def test_no_row_brings_the_door_down(row):
+    """Whatever a script sends as a row opens, or does not; nothing is raised."""
+    if seals.is_row(row):
+        assert seals.open_row(row, b"s" * 32, 0, NOW_MS) == []
+
+
+def test_a_row_of_anything_else_holds_no_events():
+    """Sealed properly but no list, no JSON, or too deep: nothing comes out."""
+    key, sealed = seals.issue_key(b"s" * 32, 1, NOW_MS, secrets.token_bytes)
+    good = row_of({"key": key, "sealed": sealed}, 1, 2)
+    assert seals.open_row(good, b"s" * 32, 1, NOW_MS) == [1, 2]
+    raw = base64.urlsafe_b64decode(key + "=")
+    for text in (b"{}", b"[", b"[" * 20_000, b"\xff"):
+        data = base64.urlsafe_b64encode(AESGCM(raw).encrypt(b"n" * 12, text, None)).decode()
+        assert seals.open_row(good | {"iv": "bm5ubm5ubm5ubm5u", "data": data}, b"s" * 32, 1, NOW_MS) == []
 
 
 async def test_an_adult_without_a_profile_is_told_so_and_nothing_is_collected():
@@ -275,11 +425,8 @@ async def test_somebody_else_at_the_same_browser_ends_the_former_at_once():
         assert (await web.notice())["token"] == "", "before the site's door knows Ben, it knows nobody"
         await web.follow(on_the_way)
         his = await web.notice()
-        assert (hers["token"], hers["epoch"]) != (his["token"], his["epoch"])
         late = await web.send(hers, event(1))
         assert (late.status_code, late.json()["type"]) == (403, "urn:hearthside:problem:forbidden")
-        assert (await web.send(his | {"epoch": hers["epoch"]}, event(2))).status_code == 403
-        assert (await web.send(hers | {"epoch": his["epoch"]}, event(5))).status_code == 403
         assert (await web.send(his, event(3))).status_code == 202
         web.site.cookies.clear()
         web.site.cookies.set(OURS, former, "127.0.0.1", "/.hearthside")
@@ -310,13 +457,12 @@ async def test_a_switch_in_the_middle_of_sending_puts_nothing_into_the_next_ones
 
 
 async def test_events_of_before_a_change_of_consent_are_refused():
-    """The epoch in the notice changes with what is granted; what was queued under another is not taken."""
+    """A pass is of one consent; what was queued under another is not taken."""
     home = Home().consenting()
     async with Browser(home) as web:
         await web.say("anna")
         before = await web.notice()
         home.anna.choose((), {"persona"}, notice(SITE, "en"))
-        assert (await web.notice())["epoch"] != before["epoch"]
         assert (await web.send(before, event(1))).status_code == 403
     assert not home.anna.stored
 
@@ -413,6 +559,10 @@ async def test_a_code_works_on_the_way_from_the_agents_own_page_only(change):
         refused = await web.follow(answer, **change)
         assert refused.status_code == 403
         assert "set-cookie" not in refused.headers
+        assert f'<a href="{PAGE}/people?lang=en">Open the agent’s page</a>' in refused.text
+        german = await web.follow(answer, **{"accept-language": "de"}, **change)
+        assert 'lang="de"' in german.text
+        assert "Seite des Agenten öffnen" in german.text
         assert (await web.notice())["ask"]
         assert (await web.follow(answer)).status_code == 303, "and the code was not used up by it"
 
@@ -502,7 +652,7 @@ async def test_a_forged_or_doubled_cookie_is_nobodys():
     _, other = known(home.sessions, "ben")
     for tokens in (["A" * 43], [""], [site, other], [site, site], ["x" * 10_000]):
         here = home.sessions.at_site(tokens)
-        assert (here.subject, here.visitor, here.token, here.clear) == ("unknown", None, "", True)
+        assert (here.subject, here.visitor, here.secret, here.clear) == ("unknown", None, b"", True)
         assert home.sessions.at_page(tokens).subject == "unknown"
     assert presented([f"{OURS}=short; {OURS}={site}"], ORIGIN, "site") == ["", site]
     assert home.sessions.at_page([page]).member.name == "anna"
@@ -566,10 +716,12 @@ async def test_the_page_of_somebody_with_a_pin_asks_for_it_and_asks_again():
         home.clock.ms += limits.PIN_IDLE_MS + 1
         assert (await web.page.get("/export.json")).status_code == 401
         assert "give your PIN again" in (await web.page.get("/")).text
+        told = await web.notice(told["token"])
+        assert told["same"]
         assert (await web.send(told, event(1))).status_code == 202
         await web.choose("anna", pin="2468")
         assert (await web.page.get("/export.json")).status_code == 200
-        assert (await web.notice())["collect"], "and the site's door stayed open"
+        assert (await web.notice(told["token"]))["same"], "and the site's door stayed open, for open tabs too"
 
 
 async def test_a_name_that_nobody_has_is_refused():
@@ -634,3 +786,80 @@ async def test_the_settings_name_two_origins():
     """A page of the site must not be able to read the agent's own."""
     with pytest.raises(ValueError, match="origin of its own"):
         GatewaySettings("http://shop.internal", ORIGIN, ORIGIN)
+
+
+HERE = [
+    "http://127.0.0.1:8200",
+    "http://127.9.9.9",
+    "http://127.1:8200",
+    "http://2130706433",
+    "http://0x7f.0.0.1",
+    "http://0.0.0.0:8200",
+    "http://[::1]:8200",
+    "http://[::]:8200",
+    "http://[::ffff:127.0.0.1]:8200",
+    "http://localhost:8200",
+    "http://LOCALHOST.:8200",
+    "http://shop.localhost:8200",
+    "https://shop.home",
+    "http://SHOP.home.:8200",
+    "http://me.home:8200",
+]
+
+
+@pytest.mark.parametrize("upstream", HERE)
+def test_a_site_whose_server_is_here_is_refused_unless_it_is_asked_for(upstream):
+    """Browsers send it the agent's cookies whatever its port: loopback in any spelling, and our own host names."""
+    own = ("https://shop.home", "https://me.home") if "home" in upstream.lower() else (ORIGIN, PAGE)
+    with pytest.raises(UpstreamHere, match="--upstream-here"):
+        GatewaySettings(upstream, *own)
+    assert GatewaySettings(upstream, *own, upstream_here=True).upstream_here
+    GatewaySettings("https://shop.example", *own)
+
+
+def test_a_name_of_this_machine_is_refused_when_serving():
+    """A name that resolves to one of this machine's addresses is here, too; one that resolves to none may be away."""
+    assert Addresses("http://shop.invalid", 1, 2).settings("device").upstream == "http://shop.invalid"
+    name = socket.gethostname()
+    try:
+        found = {row[4][0] for row in socket.getaddrinfo(name, None)}
+    except OSError:
+        found = set()
+    for host in ["localhost.localdomain" if not found else name, "127.0.0.2"]:
+        if is_of_this_machine(host):
+            with pytest.raises(UpstreamHere):
+                Addresses(f"http://{host}:8200", 1, 2).settings("device")
+            Addresses(f"http://{host}:8200", 1, 2, upstream_here=True).settings("device")
+    assert is_of_this_machine("127.0.0.2")
+    assert not is_of_this_machine("192.0.2.1")
+
+
+@pytest.mark.parametrize(("lang", "words"), [("en", "runs on the same machine"), ("de", "läuft auf demselben Gerät")])
+async def test_the_pages_say_when_the_sites_server_is_here(lang, words):
+    """Both pages name it among what they do not protect from, and only then."""
+    for upstream_here in (False, True):
+        home = Home()
+        settings = GatewaySettings("http://shop.internal", ORIGIN, PAGE, upstream_here=upstream_here)
+        page, _ = known(home.sessions, "anna")
+        transport = httpx.ASGITransport(app=page_app(home.sessions, settings))
+        async with httpx.AsyncClient(transport=transport, base_url=PAGE, cookies={OWN: page}) as web:
+            for path in ("/", "/people"):
+                text = (await web.get(f"{path}?lang={lang}")).text
+                assert (words in text) is upstream_here, path
+
+
+async def test_the_language_that_was_chosen_goes_along():
+    """German by link in an English browser: German on the person's own page, after leaving, and when it was late."""
+    home = Home()
+    async with Browser(home) as web:
+        web.page.headers["accept-language"] = "en"
+        text = (await web.page.get("/people?lang=de")).text
+        form = text.split('method="post" action="')[1].split('"')[0]
+        answer = await web.page.post(form, data={"name": "anna"}, headers={"origin": PAGE})
+        entered = await web.follow(answer)
+        assert entered.headers["location"] == f"{PAGE}/?lang=de"
+        assert (await web.follow(answer)).headers["location"] == f"{PAGE}/people?said=late&lang=de"
+        left = await web.page.post("/people/leave?lang=de", headers={"origin": PAGE, "content-type": FORM})
+        assert left.headers["location"] == "/people?said=left&lang=de"
+        odd = await web.page.post("/people/choose?lang=x%26y", data={"name": "anna"}, headers={"origin": PAGE})
+        assert (await web.follow(odd)).headers["location"] == f"{PAGE}/"
