@@ -202,6 +202,8 @@ class ConsentKeeper:
             forget_unread(self._store, participant_id, after, at)
         stored = StoredReceipt(participant_id, receipt_digest(jws), jws, None, _first_state(receipt))
         consents.add_receipts([stored], consents.moments.choose(at))
+        if receipt.kind == "refusal":  # the leader does not hear of it; it may have refused the no from before
+            consents.hasten(participant_id)
         ended = {held.purpose for held in state.granted} - {held.purpose for held in after.granted}
         if receipt.kind == "withdrawal":
             ended |= set(receipt.chosen)

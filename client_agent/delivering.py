@@ -2,8 +2,9 @@
 
 The leader hears by the signed receipts (it deletes what it holds of open rounds), the helper directly, with the tokens
 that the seals commit to, for a leader that does not. Neither is waited for before the other hears. What they sign is
-verified and kept with the contribution that it is about; what does not verify is no confirmation. A withdrawal that an
-erasure overtook waits in the outbox, without its person, until the leader has confirmed it.
+verified and kept with the contribution that it is about; what does not verify is no confirmation. A withdrawal that
+the leader refuses is sent again until it has confirmed it; so is one that an erasure overtook, from the outbox, where
+it waits without its person.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from client_agent.enrolment import Pins
 from client_agent.errors import NotEnrolled
 from client_agent.store import AgentStore, Farewell, StoredReceipt
 from client_agent.store.consents import ConsentRow, ReceiptState
+from client_agent.store.refusals import due_after
 from client_agent.store.reports import TakenReport
-from consent import ConsentError, confirm, receipt_digest, verify_countersignature
+from consent import ConsentError, confirm, receipt_digest, verify_countersignature, verify_receipt
 from models.wire.enrolment import BATCH_MAXIMUM, ReceiptResult, SubmittedReceipt
 from models.wire.message import to_base64
 from models.wire.problems import PROBLEM_TYPES, ProblemError, problem_code
 from models.wire.rounds import SealedWithdrawal, WithdrawalAnswer, WithdrawalNotice
+from privacy.crypto import SigningKey
 
 _log = logging.getLogger(__name__)
 _AGAIN = 3
@@ -47,7 +50,6 @@ class Courier:
         self._pins = pins
         self._clock = clock
         self._keeper = ConsentKeeper(store, pins, clock)
-        self._refused_farewells: set[int] = set()
         self._again: Counter[str] = Counter()
 
     def tell_both(self, leader: LeaderConnection, helper: HelperConnection) -> list[ProblemError]:
@@ -77,7 +79,7 @@ class Courier:
         self._again.clear()
         while True:
             with self._store.transaction():  # together: another process may erase the participants
-                waiting = self._store.consents.deliverable(BATCH_MAXIMUM)
+                waiting = self._store.consents.deliverable(BATCH_MAXIMUM, self._now())
                 devices = [self._device_id(item.participant_id) for item in waiting]
             if not waiting:
                 return confirmed + self._deliver_farewells(leader)
@@ -148,20 +150,19 @@ class Courier:
             return
         said = {(bytes.fromhex(r.study_hash), r.round): r.report_id for r in word.reports}
         mine = self._store.contributions.rounds_of(item.participant_id)
-        gone = [(study, number) for study, number, name in mine if said.get((study, number), "") in {None, name.hex()}]
+        # "None had come" is no word on this one: a leader that had taken it in could say that as well.
+        gone = [(study, number) for study, number, name in mine if said.get((study, number)) == name.hex()]
         self._store.contributions.note_removal(item.participant_id, gone, removal)
 
     def _deliver_farewells(self, leader: LeaderConnection) -> int:
-        """Send what erased people left behind. What the leader will not confirm stays, for the next start to try."""
-        confirmed, last = 0, 0
+        """Send what erased people left behind. What the leader refuses is sent again, later and later."""
+        confirmed, last, key, now = 0, 0, self._pins.leader_key.raw, self._now()
         problem: ProblemError | None = None
-        while waiting := self._store.outbox.waiting(self._pins.leader_key.raw, last, BATCH_MAXIMUM):
+        while waiting := self._store.outbox.waiting(key, now, last, BATCH_MAXIMUM):
             last = waiting[-1].sequence
-            tried = [item for item in waiting if item.sequence not in self._refused_farewells]
-            if tried:
-                results = _submit(leader, [(item.device_id, item.jws) for item in tried])
-                done, unsettled = self._settle_farewells(tried, results)
-                confirmed, problem = confirmed + done, problem or unsettled
+            results = _submit(leader, [(item.device_id, item.jws) for item in waiting])
+            done, unsettled = self._settle_farewells(waiting, results)
+            confirmed, problem = confirmed + done, problem or unsettled
         if problem is not None:
             raise problem
         return confirmed
@@ -171,6 +172,7 @@ class Courier:
     ) -> tuple[int, ProblemError | None]:
         """How many are confirmed, and a problem that another attempt may overcome."""
         done: list[int] = []
+        refused: list[tuple[int, int]] = []
         problem: ProblemError | None = None
         for item, result in zip(tried, results, strict=True):
             if result.countersignature is not None:
@@ -179,9 +181,10 @@ class Courier:
             elif result.problem is not None and PROBLEM_TYPES[problem_code(result.problem)].retry:
                 problem = ProblemError(problem_code(result.problem), result.problem.detail)
             else:
-                self._refused_farewells.add(item.sequence)
+                refused.append((item.sequence, due_after(item.refusals, self._now())))
         with self._store.transaction():
             self._store.outbox.confirmed(done)
+            self._store.outbox.defer(refused)
         return len(done), problem
 
     def _check(self, jws: str, countersignature: str) -> None:
@@ -207,20 +210,33 @@ class Courier:
                     settled.append((item.participant_id, item.digest, result.countersignature, "confirmed"))
                 elif result.problem is not None and PROBLEM_TYPES[problem_code(result.problem)].retry:
                     problem = ProblemError(problem_code(result.problem), result.problem.detail)
-                else:
+                elif self._stays_refused(item, result.last_epoch):
                     settled.append((item.participant_id, item.digest, None, "refused"))
-                    self._go_beyond(item, result.last_epoch)
+                else:
+                    self._store.consents.defer(item, due_after(item.refusals, self._now()))
             self._store.consents.settle(settled)
         if problem is not None:
             raise problem
         return sum(state == "confirmed" for _, _, _, state in settled)
 
-    def _go_beyond(self, item: StoredReceipt, last_epoch: int | None) -> None:
-        """Sign a choice again that was refused because the leader is further; the next turn of ``deliver`` sends it."""
+    def _stays_refused(self, item: StoredReceipt, last_epoch: int | None) -> bool:
+        """Whether a refused choice is not sent again: it was a grant, or it was signed anew, or its person is gone.
+
+        A choice that was refused because the leader is further is signed again beyond; the next turn of ``deliver``
+        sends it. A withdrawal that was refused for anything else has to arrive all the same.
+        """
+        if not self._store.participants.has(item.participant_id):
+            return True
+        seed = self._store.participants.get(item.participant_id).seed
+        try:
+            kind = verify_receipt(item.jws, SigningKey(seed).verify_key).kind
+        except ConsentError:  # it was edited here: nobody will ever take it, and it holds nobody else's up
+            return True
         self._again[item.participant_id] += 1
         told = last_epoch is not None and self._again[item.participant_id] <= _AGAIN
-        if told and self._store.participants.has(item.participant_id):
-            self._keeper.sign_again(item, last_epoch or 0)
+        if told and self._keeper.sign_again(item, last_epoch or 0):
+            return True
+        return kind != "withdrawal"
 
     def _confirm(self, item: StoredReceipt, countersignature: str) -> None:
         """Append the row that keeps a countersignature, unless a later choice, or an erasure, has overtaken it.
@@ -236,10 +252,13 @@ class Courier:
         if state.receipt != item.digest or state.countersigned or state.fault is not None:
             return
         try:
-            after, row = confirm(state, countersignature, self._clock.now_ms() // 1_000)
+            after, row = confirm(state, countersignature, self._now())
         except ConsentError as error:
             raise ProblemError("bad-signature", str(error)) from None
         self._store.consents.append([ConsentRow(item.participant_id, row, after.epoch)])
+
+    def _now(self) -> int:
+        return self._clock.now_ms() // 1_000
 
     def _device_id(self, participant_id: str) -> bytes:
         device_id = self._store.participants.get(participant_id).device_id

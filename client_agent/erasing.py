@@ -71,7 +71,8 @@ def deliver_farewells(
 def _withdraw(store: AgentStore, pins: Pins, record: ParticipantRecord, clock: Clock) -> None:
     theirs = replace(pins, leader_key=VerifyKey(record.leader), site=record.site)
     keeper = ConsentKeeper(store, theirs, clock)
-    if keeper.state_of(record.participant_id).may_stand_at_leader:
+    refused = store.consents.refused_withdrawal(record.participant_id)
+    if refused or keeper.state_of(record.participant_id).may_stand_at_leader:
         keeper.withdraw_for_good(record.participant_id)
     # Also reports under a grant that ended by itself: their tokens would go with them.
     store.reports.take_back(record.participant_id, [purpose.id for purpose in PURPOSES])

@@ -133,8 +133,8 @@ class AgentStore:
     def erase(self, participant_id: str) -> None:
         """Delete everything about a participant; the person's ledger rows stay, so that no budget is regained.
 
-        A withdrawal that waits for the leader moves to the outbox, and nothing more is reserved in rounds known so far.
-        ``erasing.erase_person`` withdraws first.
+        A withdrawal that waits for the leader, or that it refused, moves to the outbox, and nothing more is reserved in
+        rounds known so far. ``erasing.erase_person`` withdraws first.
         """
         with self.transaction():
             self.participants.note_change()
@@ -159,7 +159,8 @@ class AgentStore:
 
     def _keep_withdrawal(self, participant_id: str) -> None:
         """The last withdrawal says all: whatever it does not list as granted has ended."""
-        waiting = [item for item in self.consents.receipts_of(participant_id) if item.state == "waiting"]
+        receipts = self.consents.receipts_of(participant_id)
+        waiting = [item for item in receipts if item.state == "waiting" or item.due_at is not None]
         if not waiting:
             return
         record = self.participants.get(participant_id)
@@ -200,7 +201,7 @@ def open_store(folder: Path, keyring: Keyring | None = None) -> AgentStore:
             except StoreUnreadable:
                 tried.append(key)
                 continue
-            if keyring.read(NEXT_KEY) or key != keyring.read(STORE_KEY):
+            if key != keyring.read(STORE_KEY):
                 store.adopt(key)
             return store
         if not fresh:

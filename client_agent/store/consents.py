@@ -12,6 +12,7 @@ from client_agent.store.database import Database
 from client_agent.store.facts import Facts
 from client_agent.store.heads import CHANGE, Head, Heads
 from client_agent.store.moments import Moments
+from client_agent.store.refusals import not_due
 from client_agent.store.reports import Reports
 from consent import Row
 
@@ -20,7 +21,8 @@ _log = logging.getLogger(__name__)
 RESTORED = "the store is not the one that the keyring remembers: an older copy, or a damaged one"
 """Why nothing counts in a store whose digest is not the mirror's."""
 ReceiptState = Literal["home", "waiting", "confirmed", "refused"]
-"""A refusal stays at home; grants and withdrawals wait for the leader until it confirmed or refused them."""
+"""A refusal stays at home; grants and withdrawals wait for the leader until it confirmed or refused them. A withdrawal
+that it refused is sent again, until it has confirmed that one or a later choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class StoredReceipt:
         jws: as signed.
         countersignature: the leader's confirmation, if it came.
         state: where it is on its way.
+        refusals: how often the leader refused it, of a withdrawal.
+        due_at: from when on a withdrawal that it refused is sent again, Unix seconds; None of everything else.
     """
 
     participant_id: str
@@ -40,6 +44,8 @@ class StoredReceipt:
     jws: str
     countersignature: str | None
     state: ReceiptState
+    refusals: int = 0
+    due_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,25 +228,72 @@ class Consents:
         self.made_here.update(receipt.digest for receipt in receipts)
 
     def settle(self, receipts: Iterable[tuple[str, bytes, str | None, ReceiptState]]) -> None:
-        """Note (participant, digest, countersignature, state) of receipts that the leader answered."""
+        """Note (participant, digest, countersignature, state) of receipts that the leader answered for good.
+
+        What it confirmed says all: a withdrawal from before that it had refused is not sent again.
+        """
+        receipts = list(receipts)
         self._database.run_many(
-            "UPDATE receipts SET countersignature = ?, state = ? WHERE participant_id = ? AND digest = ?",
+            "UPDATE receipts SET countersignature = ?, state = ?, due_at = NULL"
+            " WHERE participant_id = ? AND digest = ?",
             [(countersignature, state, who, name) for who, name, countersignature, state in receipts],
         )
+        self._overtake([(who, who, name) for who, name, _, state in receipts if state == "confirmed"])
+
+    def defer(self, receipt: StoredReceipt, due_at: int) -> None:
+        """Note that the leader refused a withdrawal, which is sent again. Part of a transaction.
+
+        Args:
+            receipt: the withdrawal. Those from before it need not be sent any more: it says all that they said.
+            due_at: when, Unix seconds (``refusals.due_after``).
+        """
+        self._database.run(
+            "UPDATE receipts SET state = 'refused', refusals = refusals + 1, due_at = ?"
+            " WHERE participant_id = ? AND digest = ?",
+            (due_at, receipt.participant_id, receipt.digest),
+        )
+        self._overtake([(receipt.participant_id, receipt.participant_id, receipt.digest)])
+
+    def hasten(self, participant_id: str) -> None:
+        """Send a withdrawal that the leader refused again now: the person has said no once more."""
+        self._database.run(
+            "UPDATE receipts SET due_at = 0 WHERE participant_id = ? AND due_at IS NOT NULL", (participant_id,)
+        )
+
+    def refused_withdrawal(self, participant_id: str) -> bool:
+        """Whether the leader refused a withdrawal and has confirmed nothing since: it may hold what was granted."""
+        statement = "SELECT 1 FROM receipts WHERE participant_id = ? AND due_at IS NOT NULL LIMIT 1"
+        return bool(self._database.fetch(statement, (participant_id,)))
 
     def waiting(self, limit: int) -> list[StoredReceipt]:
         """Receipts that the leader has not answered, oldest first."""
         return self._receipts("WHERE state = 'waiting' ORDER BY sequence LIMIT ?", (limit,))
 
-    def deliverable(self, limit: int) -> list[StoredReceipt]:
-        """Those of them whose person the leader knows; who is enrolled by half, as far as here, waits until it does."""
+    def deliverable(self, limit: int, now_seconds: int) -> list[StoredReceipt]:
+        """What is to be sent now: those of them whose person the leader knows, and withdrawals that it refused.
+
+        Who is enrolled by half, as far as here, waits until the leader knows them.
+
+        Args:
+            limit: how many at most, oldest first.
+            now_seconds: Unix seconds.
+        """
         known = "SELECT participant_id FROM participants WHERE device_id IS NOT NULL"
-        clause = f"WHERE state = 'waiting' AND participant_id IN ({known}) ORDER BY sequence LIMIT ?"
-        return self._receipts(clause, (limit,))
+        due = "state = 'waiting' OR (due_at IS NOT NULL AND due_at NOT BETWEEN ? AND ?)"
+        clause = f"WHERE ({due}) AND participant_id IN ({known}) ORDER BY sequence LIMIT ?"
+        return self._receipts(clause, (*not_due(now_seconds), limit))
 
     def receipts_of(self, participant_id: str) -> list[StoredReceipt]:
         """A participant's receipts, oldest first."""
         return self._receipts("WHERE participant_id = ? ORDER BY sequence", (participant_id,))
+
+    def _overtake(self, receipts: Iterable[tuple[str, str, bytes]]) -> None:
+        """Send nothing again that came before these receipts: (participant, participant, digest)."""
+        self._database.run_many(
+            "UPDATE receipts SET due_at = NULL WHERE participant_id = ? AND due_at IS NOT NULL AND sequence <"
+            " (SELECT sequence FROM receipts WHERE participant_id = ? AND digest = ?)",
+            list(receipts),
+        )
 
     def _lose(self) -> None:
         self.heads.begin(after_loss=True)
@@ -287,7 +340,7 @@ class Consents:
         )
 
     def _receipts(self, clause: str, values: tuple[object, ...]) -> list[StoredReceipt]:
-        columns = "participant_id, digest, jws, countersignature, state"
+        columns = "participant_id, digest, jws, countersignature, state, refusals, due_at"
         rows = self._database.fetch(f"SELECT {columns} FROM receipts {clause}", values)  # noqa: S608 - constants
         return [StoredReceipt(*row) for row in rows]
 

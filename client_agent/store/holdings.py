@@ -34,6 +34,7 @@ class Holding:
 
 
 _LINK: Final = "a number that orders rows within this store; it says nothing about the person"
+_AGAIN: Final = "when this device next sends what the leader refused; it says nothing about the person"
 _TOKEN: Final = "a secret that takes this report back at the helper; who has it can do so in the person's place"  # noqa: S105 - a reason
 _PIN: Final = "from it a PIN of a few digits could be tried out"
 _COOKIE: Final = "what a browser proves itself with; who has it is taken for that browser"
@@ -45,7 +46,7 @@ PERSONAL: Final[tuple[Holding, ...]] = (
     Holding(
         "receipts",
         ("participant_id", "digest", "jws", "countersignature", "state"),
-        withheld={"sequence": _LINK, "clock_segment": _LINK},
+        withheld={"sequence": _LINK, "clock_segment": _LINK, "refusals": _AGAIN, "due_at": _AGAIN},
     ),
     Holding("consent_rows", ("participant_id", "position", "body")),
     Holding(

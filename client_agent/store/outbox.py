@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from client_agent.store.database import Database
+from client_agent.store.refusals import not_due
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +17,13 @@ class Farewell:
         sequence: its place in the outbox.
         device_id: as the leader knows the device (16 bytes): whom the withdrawal is for.
         jws: the withdrawal, as signed.
+        refusals: how often the leader refused it.
     """
 
     sequence: int
     device_id: bytes
     jws: str
+    refusals: int
 
 
 class Outbox:
@@ -35,13 +38,28 @@ class Outbox:
             "INSERT OR IGNORE INTO outbox (leader, device_id, jws) VALUES (?, ?, ?)", (leader, device_id, jws)
         )
 
-    def waiting(self, leader: bytes, after: int = 0, limit: int = 256) -> list[Farewell]:
-        """What a leader has not confirmed, oldest first, from a place in the outbox on."""
+    def waiting(self, leader: bytes, now_seconds: int, after: int = 0, limit: int = 256) -> list[Farewell]:
+        """What a leader has not confirmed and is to hear now, oldest first, from a place in the outbox on.
+
+        Args:
+            leader: its key.
+            now_seconds: Unix seconds.
+            after: the place.
+            limit: how many at most.
+        """
         rows = self._database.fetch(
-            "SELECT sequence, device_id, jws FROM outbox WHERE leader = ? AND sequence > ? ORDER BY sequence LIMIT ?",
-            (leader, after, limit),
+            "SELECT sequence, device_id, jws, refusals FROM outbox"
+            " WHERE leader = ? AND sequence > ? AND due_at NOT BETWEEN ? AND ? ORDER BY sequence LIMIT ?",
+            (leader, after, *not_due(now_seconds), limit),
         )
         return [Farewell(*row) for row in rows]
+
+    def defer(self, farewells: Iterable[tuple[int, int]]) -> None:
+        """Note (sequence, due time in Unix seconds) of what the leader refused, to be sent again from then on."""
+        self._database.run_many(
+            "UPDATE outbox SET refusals = refusals + 1, due_at = ? WHERE sequence = ?",
+            [(due_at, sequence) for sequence, due_at in farewells],
+        )
 
     def confirmed(self, sequences: Iterable[int]) -> None:
         """Delete what the leader confirmed."""

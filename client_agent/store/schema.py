@@ -203,5 +203,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         SELECT nullif(length(frame), 0) FROM reports WHERE reports.report_id = contributions.report_id
     );
     """,
+    # How often a leader refused a withdrawal, and from when on it is sent again; NULL where it is not.
+    """
+    ALTER TABLE receipts ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE receipts ADD COLUMN due_at INTEGER;
+    ALTER TABLE outbox ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE outbox ADD COLUMN due_at INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Statement blocks; block i takes a store from version i to version i + 1."""

@@ -108,7 +108,7 @@ def test_nothing_of_an_erased_person_is_left_in_the_files(world, store):
     kept = store.events_of(neighbour.participant_id)
     assert found(store, needles, old) == set(needles), "everything that is looked for is there before"
     erase_person(store, world.pins, NAME, world.clock)
-    (farewell,) = store.outbox.waiting(world.pins.leader_key.raw)
+    (farewell,) = store.outbox.waiting(world.pins.leader_key.raw, world.clock.ms // 1_000)
     assert store.remove_traces() is None
     assert found(store, needles, old, key_of(store)) == set()
     assert verify_receipt(farewell.jws, verify_key).kind == "withdrawal", "which alone waits, for the leader"
