@@ -11,7 +11,9 @@ import logging
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import httpx
 
@@ -52,11 +54,18 @@ class Attempts:
             _log.info("the next poll tries again: %s", problem)
         except Exception as error:  # noqa: BLE001 - a full disk, a locked store: whatever it is, it may pass
             if self._failure != type(error).__name__:
-                _log.exception("%s failed; it is tried again", self._name)
+                _log.error("%s failed and is tried again: %s", self._name, _described(error))
             self._failure = type(error).__name__
             return False
         self._failure = ""
         return True
+
+
+def _described(error: BaseException) -> str:
+    """What failed and where, the innermost place first. Not what it says: that may name somebody."""
+    places = traceback.extract_tb(error.__traceback__)[::-1]
+    where = ", ".join(f"{Path(place.filename).name}:{place.lineno}" for place in places)
+    return f"{type(error).__name__} at {where}"
 
 
 class Lane:

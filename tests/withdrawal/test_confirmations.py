@@ -127,14 +127,24 @@ def test_a_report_that_was_never_sent_is_said_to_have_stayed(world, store):
     assert restarted.send_due().accepted == federation.send_due().accepted == 0
 
 
-@pytest.mark.parametrize("lie", ["", "forged", "another device", "another receipt", "another report", "another round"])
+@pytest.mark.parametrize(
+    "lie", ["", "forged", "another device", "another receipt", "another report", "another round", "none had come"]
+)
 def test_the_leaders_word_counts_if_it_is_signed_and_about_this_report(world, store, sent, lie):
-    """``removed`` rests on the leader's own signature over this device, this receipt, this round and this report."""
+    """``removed`` rests on the leader's own signature over this device, this receipt, this round and this report.
+
+    The leader had accepted the report: its word that none had come says nothing of where it is.
+    """
     _, (who, *_) = sent
     ConsentKeeper(store, world.pins, world.clock).withdraw(who)
     (taken,), honest = store.reports.taken_back(), world._receipts
     removed = {"study_hash": taken.study_hash.hex(), "round": 1, "report_id": taken.report_id.hex()}
-    removed |= {"another report": {"report_id": "11" * 32}, "another round": {"round": 2}}.get(lie, {})
+    lies = {
+        "another report": {"report_id": "11" * 32},
+        "another round": {"round": 2},
+        "none had come": {"report_id": None},
+    }
+    removed |= lies.get(lie, {})
 
     def answer(request):
         response = honest(request)
@@ -295,8 +305,37 @@ def test_a_lane_survives_what_nobody_expected_and_says_so_once(error, caplog):
         lane.stop()
     assert len(acted) >= 5
     (said,) = [record for record in caplog.records if record.name == "client_agent.resident"]
-    assert (said.levelname, said.getMessage()) == ("ERROR", "traces failed; it is tried again")
-    assert said.exc_info[1] is error
+    assert said.levelname == "ERROR"
+    assert said.getMessage().startswith(f"traces failed and is tried again: {type(error).__name__} at test_confirm")
+    assert said.exc_info is None
+    assert str(error) not in caplog.text
+
+
+def test_a_lane_goes_on_after_a_mistake_and_names_nobody(world, store, caplog):
+    """A connection that fails as nobody foresaw: the same lane delivers the withdrawal at the next attempt."""
+    (who,) = populate(world, store, 1)
+    ConsentKeeper(store, world.pins, world.clock).withdraw(who)
+    leader, _ = world.connections()
+    courier, submit, failures = Courier(store, world.pins, world.clock), leader.submit_receipts, [TypeError(who)]
+
+    def submit_receipts(receipts):
+        if failures:
+            raise failures.pop()
+        return submit(receipts)
+
+    leader.submit_receipts = submit_receipts
+    lane = Lane("choices to the leader", lambda: courier.deliver(leader), 0.01)
+    lane.start()
+    try:
+        deadline = time.monotonic() + 10
+        while store.consents.waiting(1) and time.monotonic() < deadline:
+            time.sleep(0.005)
+    finally:
+        lane.stop()
+    assert store.consents.waiting(1) == []
+    assert "choices to the leader failed and is tried again: TypeError at test_confirmations.py:" in caplog.text
+    assert "delivering.py:" in caplog.text, "where it began"
+    assert who not in caplog.text
 
 
 def test_a_failure_that_comes_back_after_a_success_is_said_again(caplog):
