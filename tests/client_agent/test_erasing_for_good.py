@@ -41,7 +41,7 @@ def plant(world, store, count=300):
     ids = populate(world, store, 3)
     who = ids[0]
     store.people.put(PersonRecord(NAME, "adult", b"salt of the PIN", b"digest of the PIN"))
-    store.browsers.put(BrowserRecord(b"page" * 8, b"site" * 8, NAME, True, START_MS, START_MS, START_MS))
+    store.browsers.put(BrowserRecord(b"page" * 8, b"site" * 8, NAME, True, START_MS, START_MS, START_MS, b"seal" * 8))
     draw = random.Random(5)
     for _ in range(count):  # in small commits, ids in no order, some deleted: rows move between pages and leave copies
         index = draw.randrange(3)
@@ -245,7 +245,7 @@ def test_a_crash_before_the_keyring_is_told_is_noticed_at_the_next_start(world, 
     populate(world, store, 1)
     folder, new = store._database.path.parent, os.urandom(32)
     FileKeyring(folder).write(NEXT_KEY, new)
-    assert store._database.change_key(new, lambda: None)
+    assert store._database.change_key(lambda: new)
     store.close()
     opened = make_store(folder)
     assert key_of(opened) == new
@@ -305,8 +305,7 @@ def test_a_full_disk_leaves_the_store_as_it_was(world, store, monkeypatch, step)
                 signal.signal(signal.SIGXFSZ, ignored)
         else:
             patch.setattr("client_agent.store.database._sync_folder", _fail)
-            with pytest.raises(OSError, match="full"):
-                store.remove_traces()
+            assert store.remove_traces() == "key"
     assert len(store.events_of(ids[0])) == 3_000
     assert store.remove_traces() is None
     assert len(store.events_of(ids[0])) == 3_000
