@@ -40,6 +40,8 @@ class Undelivered:
 def erase_person(store: AgentStore, pins: Pins, person: str, clock: Clock) -> None:
     """Withdraw everything that a person granted anywhere, then delete all about them. Durable when it returns.
 
+    A child, and an adult who has no profile, have nothing to withdraw: their name and their browsers are deleted.
+
     Args:
         store: the agent's store.
         pins: the keys that were given out of band.
@@ -50,10 +52,10 @@ def erase_person(store: AgentStore, pins: Pins, person: str, clock: Clock) -> No
         NotEnrolled: nobody of this name is behind the agent.
     """
     with store.transaction():
-        records = store.participants.of_person(person)
-        if not records:
+        if store.people.get(person) is None:
             raise NotEnrolled(f"expected the name of a person behind this agent, got {person!r}")
-        for record in records:
+        store.people.note_change()
+        for record in store.participants.of_person(person):
             _withdraw(store, pins, record, clock)
             store.erase(record.participant_id)
         store.personal.delete_name(person)

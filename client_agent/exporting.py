@@ -1,8 +1,13 @@
 """The right to portability: one export as JSON, as a zip of CSV files, or as text to read. Offline, row by row.
 
 The CSV files follow RFC 4180 (comma, double quote, CRLF), in UTF-8 *with* a byte-order mark: they are for spreadsheet
-programs, which read letters beyond ASCII wrongly without it, while programs name the encoding (``utf-8-sig``). A text
-that a spreadsheet would take for a formula is written with an apostrophe before it; the JSON holds it unchanged.
+programs, which read letters beyond ASCII wrongly without it, while programs name the encoding (``utf-8-sig``).
+
+Which character separates cells is the reading program's choice: a German spreadsheet splits at semicolons, and what
+was the middle of a text becomes the start of a cell. So no text has the start of a formula at its own start or after
+anything that may separate cells, whatever stands in between and is not seen or may be taken for a quote. In a text a
+typographic apostrophe goes before it (a straight one is a quote to some programs); in JSON it is escaped as JSON can,
+which loses nothing. The JSON export holds everything unchanged.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import time
 import zipfile
 from collections.abc import Iterator
@@ -19,8 +25,19 @@ from client_agent.export_columns import instant
 from client_agent.rights import FORMAT, FORMAT_VERSION, Export, Section, Value
 
 _CHUNK_CHARACTERS: Final = 65_536
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a spreadsheet may take for the start of a formula: OWASP's list, and the full-width forms."""
+_SEPARATORS: Final = ",;|\t\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+"""What a program may split cells or rows at."""
+_UNSEEN: Final = (
+    r" \xa0\u1680\u2000-\u200a\u202f\u205f\u3000\"'`\\\x00-\x08\x0e-\x1b\x1f\x7f\xad\u200b-\u200f\u2060\ufeff"
+)
+"""What a program may skip at the start of a cell: spaces, quotes and escapes, and what has no width."""
+_SIGNS: Final = r"=+\-@\uff1d\uff0b\uff0d\uff20"
+"""What a program may take for the start of a formula: OWASP's list, and the full-width forms."""
+_FORMULA: Final = re.compile(rf"\A(?=\n)|(?:\A|(?<=[{_SEPARATORS}]))(?=[{_UNSEEN}]*[{_SIGNS}\t\r])")
+_APOSTROPHE: Final = "\u2019"
+_JSON_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_JSON_SEPARATOR: Final = re.compile("[;|\x7f\x85\u2028\u2029]")
+_JSON_FORMULA: Final = re.compile(rf"((?:\A|,)[{_UNSEEN}]*)([{_SIGNS}])")
 _SHOWN_ROWS: Final = 12
 _SHOWN_CHARACTERS: Final = 72
 
@@ -114,7 +131,11 @@ def readme(export: Export) -> str:
     lines = [
         f"Everything that this agent holds about {export.person}, written at {instant(export.at_ms)}, offline.",
         f"Format {FORMAT}, version {FORMAT_VERSION}. CSV after RFC 4180, UTF-8 with a byte-order mark.",
-        "A text that a spreadsheet would take for a formula has an apostrophe before it; the JSON has it as it is.",
+        "Programs split these files at commas, semicolons, tabs, bars or ends of lines. So that none of them takes",
+        f"a part of a text for a formula, an apostrophe ({_APOSTROPHE}) stands at the start of a text, and inside it",
+        "after each of these, where =, +, - or @ (also full-width), a tab or a carriage return follows, be there",
+        "spaces or quotes in between. In a cell that holds JSON these characters are written as \\uXXXX instead,",
+        "which every JSON reader undoes. The JSON export has everything as it is.",
     ]
     for section in export.sections:
         lines += ["", f"{section.name}.csv: {section.about}"]
@@ -144,14 +165,28 @@ def _entry(export: Export, name: str) -> zipfile.ZipInfo:
 
 
 def _cell(value: Value) -> str | int | float:
-    """A cell of a CSV file: texts that would start a formula are made plain, structures are JSON."""
+    """A cell of a CSV file: no text starts a formula, however the file is split; structures are JSON."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
         return ""
     if isinstance(value, (dict, list)):
-        value = json.dumps(value, ensure_ascii=False)
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+        return _JSON_TEXT.sub(_escaped, json.dumps(value, ensure_ascii=False))
+    return _plain(value) if isinstance(value, str) else value
+
+
+def _plain(text: str) -> str:
+    return _FORMULA.sub(_APOSTROPHE, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """One text of a JSON cell, with its quotes: no separator but the comma, and no formula after that."""
+    single = _JSON_SEPARATOR.sub(lambda risky: _as_number(risky[0]), found[0])
+    return _JSON_FORMULA.sub(lambda risky: risky[1] + _as_number(risky[2]), single)
+
+
+def _as_number(character: str) -> str:
+    return f"\\u{ord(character):04x}"
 
 
 def _short(value: Value) -> str:

@@ -91,6 +91,9 @@ def gather(
 ) -> Export:
     """Everything that this agent holds about a person on all sites. Reads as it is written out.
 
+    Whoever has a name here may ask: a child, and an adult who has no profile, have their name, their kind and the
+    times of their browsers.
+
     Args:
         store: the agent's store.
         pins: the keys that were given out of band.
@@ -103,9 +106,9 @@ def gather(
     Raises:
         NotEnrolled: nobody of this name is behind the agent.
     """
-    records = store.participants.of_person(person)
-    if not records:
+    if store.people.get(person) is None:
         raise NotEnrolled(f"expected the name of a person behind this agent, got {person!r}")
+    records = store.participants.of_person(person)
     held = _Held(store, pins, person, clock, addresses, bundle, signals, records)
     sections = (_section(name, getattr(held, name)) for name in SECTIONS)
     return Export(person, clock.now_ms(), tuple(sections))
@@ -148,7 +151,10 @@ class _Held:
             yield (*named, at_ms, instant(at_ms), True, key.raw.hex(), key.fingerprint)
 
     def people(self) -> Rows:
-        for row in self._rows("people"):
+        rows = list(self._rows("people"))
+        if not rows and not self.records:
+            raise NotEnrolled("expected a person behind this agent, they were erased meanwhile")
+        for row in rows:
             yield row["name"], row["kind"], row["failures"], row["failed_at_ms"], instant(row["failed_at_ms"] or None)
 
     def browsers(self) -> Rows:

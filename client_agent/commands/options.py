@@ -31,6 +31,16 @@ def people_named(agent: Agent, person: str) -> list[ParticipantRecord]:
     return records
 
 
+def check_name(agent: Agent, person: str) -> None:
+    """Return if somebody behind this agent has that name, with a profile or without one.
+
+    Raises:
+        BadParameter: nobody here has that name.
+    """
+    if agent.store.people.get(person) is None:
+        raise typer.BadParameter(f"expected the name of a person behind this agent, got {person!r}")
+
+
 def say(document: dict[str, Any], text: str, *, as_json: bool) -> None:
     """Print the same answer for a program or for a person."""
     print(json.dumps(document, indent=2) if as_json else text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final, Literal
 
 import typer
 
-from client_agent.commands.options import DEFAULT_PERSON, HOME, Folder, Person, people_named
+from client_agent.commands.options import DEFAULT_PERSON, HOME, Folder, Person, check_name
 
 if TYPE_CHECKING:
     from client_agent.rights import Export
@@ -18,9 +18,9 @@ Format = Literal["json", "csv", "text"]
 TRACES: Final = {
     None: "nothing deleted is left in the files, and older copies of the store open with no key that is kept",
     "key": "nothing deleted is left in the store; the key that opens older copies of it is replaced as soon as no other"
-    " program has it open: hearthside-agent run does that by itself",
-    "pages": "another program is reading the store: what was deleted is overwritten in the file when it has ended;"
-    " hearthside-agent run does that by itself",
+    " program has it open, and the disk has room for a copy: hearthside-agent run does that by itself",
+    "pages": "another program has the store open, or the disk is full: what was deleted is overwritten in the file"
+    " afterwards; hearthside-agent run does that by itself",
 }
 """What is left of what was erased, in words."""
 
@@ -44,7 +44,7 @@ def export(
     if form == "csv" and out is None and sys.stdout.isatty():
         raise typer.BadParameter("expected --out FILE.zip: a zip is not for a terminal", param_hint="--format")
     agent = open_agent(folder)
-    people_named(agent, person)
+    check_name(agent, person)
     bundle = stored_bundle(agent.folder / "tuf", agent.pins.site)
     prepared = prepare(bundle) if bundle is not None else None
     found = gather(agent.store, agent.pins, person, SystemClock(), addresses=agent.addresses, bundle=prepared)
@@ -70,9 +70,10 @@ def erase(
     if not yes:
         typer.confirm(f"Delete everything about {person}?", abort=True)
     agent, clock = open_agent(folder), SystemClock()
-    people_named(agent, person)
+    check_name(agent, person)
+    enrolled = bool(agent.store.participants.of_person(person))
     erase_person(agent.store, agent.pins, person, clock)
-    print(f"erased {person}; the spend counter stays, under a pseudonym")
+    print(f"erased {person}{'; the spend counter stays, under a pseudonym' * enrolled}")
     left = deliver_farewells(agent.store, agent.pins, clock, agent.leader(), agent.helper())
     if left:
         print(
