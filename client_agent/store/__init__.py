@@ -201,7 +201,7 @@ def open_store(folder: Path, keyring: Keyring | None = None) -> AgentStore:
             except StoreUnreadable:
                 tried.append(key)
                 continue
-            if key != keyring.read(STORE_KEY):
+            if keyring.read(NEXT_KEY) or key != keyring.read(STORE_KEY):
                 store.adopt(key)
             return store
         if not fresh:
