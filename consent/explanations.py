@@ -69,7 +69,12 @@ class Explanations:
 EXPLANATIONS: Final[dict[Language, Explanations]] = {
     "en": Explanations(
         sights=(
-            Sight("device", "Your device", "Everything. What it recorded never leaves it in readable form."),
+            Sight(
+                "device",
+                "Your device",
+                "Everything that the agent knows. What it recorded never leaves it in readable form, unless you "
+                "export it.",
+            ),
             Sight(
                 "page",
                 "The page that you look at",
@@ -78,24 +83,26 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
             Sight(
                 "leader",
                 "The site's operator",
-                "That your device takes part, when it connects, what you said yes to and took back; masked numbers "
-                "that mean nothing by themselves; the noisy sums.",
+                "That your device takes part, its public key, when it connects and from which network address; what "
+                "you said yes to and took back, when, in which language, and whether Global Privacy Control was on; "
+                "masked numbers that mean nothing by themselves; the noisy sums.",
             ),
             Sight(
                 "helper",
                 "The privacy office",
-                "The random numbers that mask a report, and that one is taken back. Nothing that you did.",
+                "The random numbers that mask a report, under no name; that a report is taken back; when your device "
+                "asks whether a study was stopped, and from which network address. Nothing that you did.",
             ),
             Sight(
                 "both",
                 "Operator and privacy office together",
-                "If the two pooled what they hold, which they must not, they could read single contributions.",
+                "If the two pooled what they hold, which they must not, they could read single reports.",
             ),
             Sight("reader", "Whoever reads the results", "Noisy sums over many devices."),
             Sight(
                 "network",
                 "Whoever watches the network",
-                "That your device talks to the site's server, when and how much.",
+                "That your device talks to the site's server and to the privacy office, when and how much.",
             ),
         ),
         boxes=(
@@ -104,7 +111,8 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
                 Sight(
                     "box",
                     "Whoever runs the box in your household or workplace",
-                    "Everything that the agent knows about you. It never leaves the box in readable form.",
+                    "Everything that the agent knows about you. It never leaves the box in readable form, unless you "
+                    "export it.",
                 ),
             ),
             (
@@ -112,7 +120,8 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
                 Sight(
                     "box",
                     "The site, on the box that it runs",
-                    "Everything that the agent knows about you, if it looks. It never leaves the box in readable form.",
+                    "Everything that the agent knows about you, if it looks. The agent sends none of it on in "
+                    "readable form, unless you export it.",
                 ),
             ),
         ),
@@ -120,11 +129,20 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
         records=(
             (
                 "receipt",
-                "Your signed answers, under a pseudonym: as long as they hold, then {receipts_days} days as proof.",
+                (
+                    "At the operator: every yes and every yes taken back, signed, and your device's public key with "
+                    "the time of its enrolment, all under a pseudonym: until {receipts_days} days after the last yes "
+                    "ended (taken back, or run out) and your last answer; then they are deleted there, within a day "
+                    "while its server runs. A no that takes nothing back is never sent."
+                ),
             ),
             (
                 "masked_report",
-                "Masked reports: until their round is released or given up; then they are deleted at both services.",
+                (
+                    "Masked reports: until their round is released or given up; then they are deleted at both "
+                    "services. That one was taken back: until its round is over, at the privacy office two days at "
+                    "least."
+                ),
             ),
             ("released_sum", "Released sums: for good. They are noisy sums over many devices and name nobody."),
         ),
@@ -134,26 +152,33 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
                 "Take a yes back",
                 "GDPR Art. 7(3)",
                 "On the agent's page, press No beside the use; or `hearthside-agent consent withdraw`. One step, in "
-                "force at once, even without a network.",
+                "force on the device at once, even without a network; both services are told as soon as they can be "
+                "reached.",
             ),
             Right(
                 "access",
                 "See what is known about you",
                 "GDPR Art. 15",
-                "The agent's page shows everything that it knows; `hearthside-agent export` writes it down. The "
-                "operator holds your signed answers only, under a pseudonym; show it a receipt to have them looked up.",
+                "The agent's page shows everything that it knows about you but secrets, and says which those are; "
+                "`hearthside-agent export` writes it down. What the operator and the privacy office hold of you is "
+                "listed where it is said how long anything is kept; it is under a pseudonym, so show the operator a "
+                "receipt to have it looked up.",
             ),
             Right(
                 "portability",
                 "Take it with you",
                 "GDPR Art. 20",
-                "`hearthside-agent export` writes JSON and CSV on this device, without a network.",
+                "`hearthside-agent export` writes what is about you, and nobody else, as JSON and CSV on this device, "
+                "without a network.",
             ),
             Right(
                 "erasure",
                 "Have it erased",
                 "GDPR Art. 17",
-                "Erase on the agent's page, or `hearthside-agent erase`. It takes back every yes as well.",
+                "Erase on the agent's page, or `hearthside-agent erase`. It takes back every yes on every site behind "
+                "this agent and deletes what is about you there; what it leaves is listed where it is said how long "
+                "anything is kept. The operator keeps your signed answers as proof for as long as is said there, and "
+                "what is part of a published sum stays in it.",
             ),
             Right(
                 "objection",
@@ -165,8 +190,8 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
                 "rectification",
                 "Have it corrected",
                 "GDPR Art. 16",
-                "What was recorded is what happened on the page, and cannot be edited. You can erase it, and what was "
-                "concluded from it goes with it.",
+                "What was recorded is what happened on the page, and cannot be edited. You can have it deleted, and "
+                "what was concluded from it goes with it.",
             ),
             Right(
                 "restriction",
@@ -179,42 +204,51 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
         refusal="You need not say yes to anything. Saying no has no consequence but the one named with each use.",
         automated="No decision with legal or similarly significant effect for you is made automatically.",
         undone="How much such a sum can say about you is limited beforehand, and the agent lists the releases that you "
-        "may be part of.",
-        children="Nothing is recorded, concluded or sent for a child.",
-        guests="Nothing is recorded, concluded or sent for somebody whom the agent does not know.",
-        private_window="A private window leaves nothing behind: without a yes given in it, nothing is recorded.",
+        "may be part of, with what both services signed about each report that you took back.",
+        children="Of a child the agent keeps the name and that it is a child, and, where a browser said that the child "
+        "is there, that and when. Nothing that a child does is recorded; nothing is concluded or sent.",
+        guests="Of somebody whom the agent does not know nothing is recorded, concluded or sent.",
+        private_window="A private window is a browser that the agent does not know: nothing is recorded in it unless "
+        "somebody says there who they are. The agent knows it no more once the window is closed.",
     ),
     "de": Explanations(
         sights=(
-            Sight("device", "Ihr Gerät", "Alles. Was es aufgezeichnet hat, verlässt es nie in lesbarer Form."),
+            Sight(
+                "device",
+                "Ihr Gerät",
+                "Alles, was der Agent weiß. Was er aufgezeichnet hat, verlässt es nie in lesbarer Form, außer Sie "
+                "exportieren es.",
+            ),
             Sight(
                 "page",
                 "Die Seite, die Sie ansehen",
-                "Was Sie auf ihr tun und was sie Ihnen zeigt. Daraus kann sie schließen, welcher Gruppe Sie zugeordnet "
-                "wurden.",
+                "Was Sie auf ihr tun und was sie Ihnen zeigt. Daraus kann sie schließen, welcher Gruppe Sie "
+                "zugeordnet wurden.",
             ),
             Sight(
                 "leader",
                 "Der Betreiber der Website",
-                "Dass Ihr Gerät teilnimmt, wann es sich meldet, wozu Sie Ja gesagt und was Sie zurückgenommen haben; "
-                "maskierte Zahlen, die allein nichts bedeuten; die verrauschten Summen.",
+                "Dass Ihr Gerät teilnimmt, seinen öffentlichen Schlüssel, wann und von welcher Netzadresse es sich "
+                "meldet; wozu Sie Ja gesagt und was Sie zurückgenommen haben, wann, in welcher Sprache und ob Global "
+                "Privacy Control an war; maskierte Zahlen, die allein nichts bedeuten; die verrauschten Summen.",
             ),
             Sight(
                 "helper",
                 "Die Datenschutzstelle",
-                "Die Zufallszahlen, die einen Bericht maskieren, und dass einer zurückgenommen wird. Nichts von dem, "
-                "was Sie tun.",
+                "Die Zufallszahlen, die einen Bericht maskieren, unter keinem Namen; dass einer zurückgenommen wird; "
+                "wann und von welcher Netzadresse Ihr Gerät fragt, ob eine Studie gestoppt ist. Nichts von dem, was "
+                "Sie tun.",
             ),
             Sight(
                 "both",
                 "Betreiber und Datenschutzstelle gemeinsam",
-                "Legten beide zusammen, was sie haben (das dürfen sie nicht), könnten sie einzelne Beiträge lesen.",
+                "Legten beide zusammen, was sie haben (das dürfen sie nicht), könnten sie einzelne Berichte lesen.",
             ),
             Sight("reader", "Wer die Ergebnisse liest", "Verrauschte Summen über viele Geräte."),
             Sight(
                 "network",
                 "Wer das Netz beobachtet",
-                "Dass Ihr Gerät mit dem Server der Website spricht, wann und wie viel.",
+                "Dass Ihr Gerät mit dem Server der Website und der Datenschutzstelle spricht, wann und wie viel.",
             ),
         ),
         boxes=(
@@ -223,7 +257,8 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
                 Sight(
                     "box",
                     "Wer das Gerät in Ihrem Haushalt oder Betrieb betreibt",
-                    "Alles, was der Agent über Sie weiß. Es verlässt dieses Gerät nie in lesbarer Form.",
+                    "Alles, was der Agent über Sie weiß. Es verlässt dieses Gerät nie in lesbarer Form, außer Sie "
+                    "exportieren es.",
                 ),
             ),
             (
@@ -231,8 +266,8 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
                 Sight(
                     "box",
                     "Die Website, auf dem Gerät, das sie betreibt",
-                    "Alles, was der Agent über Sie weiß, wenn sie nachsieht. Es verlässt dieses Gerät nie in lesbarer "
-                    "Form.",
+                    "Alles, was der Agent über Sie weiß, wenn sie nachsieht. Der Agent sendet nichts davon in "
+                    "lesbarer Form weiter, außer Sie exportieren es.",
                 ),
             ),
         ),
@@ -241,15 +276,19 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
             (
                 "receipt",
                 (
-                    "Ihre unterschriebenen Antworten, unter einem Pseudonym: solange sie gelten, danach "
-                    "{receipts_days} Tage als Nachweis."
+                    "Beim Betreiber: jedes Ja und jedes zurückgenommene Ja, unterschrieben, und der öffentliche "
+                    "Schlüssel Ihres Geräts mit der Zeit seiner Anmeldung, alles unter einem Pseudonym: bis "
+                    "{receipts_days} Tage, nachdem das letzte Ja geendet hat (zurückgenommen oder abgelaufen) und "
+                    "nach Ihrer letzten Antwort; dann wird es dort gelöscht, binnen eines Tages, solange sein Server "
+                    "läuft. Ein Nein, das nichts zurücknimmt, wird nie gesendet."
                 ),
             ),
             (
                 "masked_report",
                 (
-                    "Maskierte Berichte: bis ihre Runde veröffentlicht oder aufgegeben ist; dann werden sie bei beiden "
-                    "Diensten gelöscht."
+                    "Maskierte Berichte: bis ihre Runde veröffentlicht oder aufgegeben ist; dann werden sie bei "
+                    "beiden Diensten gelöscht. Dass einer zurückgenommen wurde: bis seine Runde vorbei ist, bei der "
+                    "Datenschutzstelle mindestens zwei Tage."
                 ),
             ),
             (
@@ -263,28 +302,34 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
                 "Ein Ja zurücknehmen",
                 "DSGVO Art. 7 Abs. 3",
                 "Drücken Sie auf der Seite des Agenten Nein neben der Nutzung, oder `hearthside-agent consent "
-                "withdraw`. Ein Schritt, sofort wirksam, auch ohne Netz.",
+                "withdraw`. Ein Schritt, auf dem Gerät sofort wirksam, auch ohne Netz; beide Dienste erfahren es, "
+                "sobald sie zu erreichen sind.",
             ),
             Right(
                 "access",
                 "Sehen, was über Sie bekannt ist",
                 "DSGVO Art. 15",
-                "Die Seite des Agenten zeigt alles, was er weiß; `hearthside-agent export` schreibt es auf. Der "
-                "Betreiber hat nur Ihre unterschriebenen Antworten, unter einem Pseudonym; mit einer Quittung kann er "
-                "sie heraussuchen.",
+                "Die Seite des Agenten zeigt alles, was er über Sie weiß, außer Geheimnissen, und sagt, welche das "
+                "sind; `hearthside-agent export` schreibt es auf. Was Betreiber und Datenschutzstelle von Ihnen "
+                "haben, steht dort, wo es um die Dauer der Aufbewahrung geht; es ist unter einem Pseudonym abgelegt, "
+                "zeigen Sie dem Betreiber also eine Quittung, damit er es heraussuchen kann.",
             ),
             Right(
                 "portability",
                 "Es mitnehmen",
                 "DSGVO Art. 20",
-                "`hearthside-agent export` schreibt JSON und CSV auf diesem Gerät, ohne Netz.",
+                "`hearthside-agent export` schreibt, was Sie und niemand anderen betrifft, als JSON und CSV auf "
+                "diesem Gerät, ohne Netz.",
             ),
             Right(
                 "erasure",
                 "Es löschen lassen",
                 "DSGVO Art. 17",
-                "Löschen Sie auf der Seite des Agenten, oder mit `hearthside-agent erase`. Damit nehmen Sie auch jedes "
-                "Ja zurück.",
+                "Löschen Sie auf der Seite des Agenten, oder mit `hearthside-agent erase`. Damit nehmen Sie jedes Ja "
+                "auf jeder Website hinter diesem Agenten zurück, und dort wird gelöscht, was Sie betrifft; was "
+                "bleibt, steht dort, wo es um die Dauer der Aufbewahrung geht. Der Betreiber behält Ihre "
+                "unterschriebenen Antworten als Nachweis, solange es dort steht, und was in einer veröffentlichten "
+                "Summe steckt, bleibt darin.",
             ),
             Right(
                 "objection",
@@ -296,8 +341,8 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
                 "rectification",
                 "Es berichtigen lassen",
                 "DSGVO Art. 16",
-                "Aufgezeichnet ist, was auf der Seite geschah; das lässt sich nicht ändern. Sie können es löschen, und "
-                "was daraus geschlossen wurde, verschwindet mit.",
+                "Aufgezeichnet ist, was auf der Seite geschah; das lässt sich nicht ändern. Sie können es löschen "
+                "lassen, und was daraus geschlossen wurde, verschwindet mit.",
             ),
             Right(
                 "restriction",
@@ -311,10 +356,14 @@ EXPLANATIONS: Final[dict[Language, Explanations]] = {
         refusal="Sie müssen zu nichts Ja sagen. Ein Nein hat keine Folge außer der, die bei der Nutzung steht.",
         automated="Es gibt keine automatische Entscheidung mit rechtlicher oder ähnlich erheblicher Wirkung für Sie.",
         undone="Wie viel eine solche Summe über Sie sagen kann, ist von vornherein begrenzt, und der Agent nennt die "
-        "Veröffentlichungen, in denen Sie stecken können.",
-        children="Für ein Kind wird nichts aufgezeichnet, geschlossen oder gesendet.",
-        guests="Für jemanden, den der Agent nicht kennt, wird nichts aufgezeichnet, geschlossen oder gesendet.",
-        private_window="Ein privates Fenster hinterlässt nichts: Ohne ein Ja in ihm wird nichts aufgezeichnet.",
+        "Veröffentlichungen, in denen Sie stecken können, mit dem, was beide Dienste zu jedem zurückgenommenen "
+        "Bericht unterschrieben haben.",
+        children="Von einem Kind bewahrt der Agent den Namen und dass es ein Kind ist und, wo ein Browser sagte, dass "
+        "das Kind dort ist, dies und wann. Was ein Kind tut, wird nicht aufgezeichnet; nichts wird geschlossen oder "
+        "gesendet.",
+        guests="Von jemandem, den der Agent nicht kennt, wird nichts aufgezeichnet, geschlossen oder gesendet.",
+        private_window="Ein privates Fenster ist ein Browser, den der Agent nicht kennt: In ihm wird nichts "
+        "aufgezeichnet, außer jemand sagt dort, wer er ist. Ist es geschlossen, kennt der Agent es nicht mehr.",
     ),
 }
 

@@ -21,12 +21,12 @@ EXPERIMENTS: Final = "experiments"
 PERSONALISATION: Final = "personalisation"
 
 _MASKED_EN = (
-    "It leaves only masked and added up with those of many others; two separate services each add noise before anyone "
-    "sees the total."
+    "It leaves only masked; two separate services add it up with those of many others, and each adds noise before "
+    "anyone sees the total."
 )
 _MASKED_DE = (
-    "Er verlässt das Gerät nur maskiert und mit denen vieler anderer aufsummiert; zwei getrennte Dienste fügen jeweils "
-    "Rauschen hinzu, bevor jemand die Summe sieht."
+    "Er verlässt das Gerät nur maskiert; zwei getrennte Dienste summieren ihn mit denen vieler anderer auf und fügen "
+    "jeweils Rauschen hinzu, bevor jemand die Summe sieht."
 )
 _NO_EN = "Nothing changes for you."
 _NO_DE = "Für Sie ändert sich nichts."
@@ -68,16 +68,16 @@ PURPOSES: Final = Registry(
                 "Fit this site to you, on your device",
                 "Your device chooses which variant of a page you see, from what you did on this site.",
                 "Pages and products you viewed, clicks, scrolling, time spent and purchases on this site.",
-                "Nothing is sent for this. But what a page shows you is visible to that page, and the site can guess "
-                "from it which group you were counted to.",
+                "Nothing but your signed answer is sent for this. But what a page shows you is visible to that page, "
+                "and the site can guess from it which group you were counted to.",
                 "You see the site's usual pages. Nothing else changes.",
             ),
             de=PurposeText(
                 "Diese Website an Sie anpassen, auf Ihrem Gerät",
                 "Ihr Gerät wählt anhand Ihres Verhaltens auf dieser Website aus, welche Fassung einer Seite Sie sehen.",
                 "Angesehene Seiten und Produkte, Klicks, Scrollen, Verweildauer und Käufe auf dieser Website.",
-                "Dafür wird nichts gesendet. Was eine Seite Ihnen zeigt, sieht jedoch auch diese Seite; daraus lässt "
-                "sich schließen, welcher Gruppe Sie zugeordnet wurden.",
+                "Dafür wird nichts gesendet als Ihre unterschriebene Antwort. Was eine Seite Ihnen zeigt, sieht "
+                "jedoch auch diese Seite; daraus lässt sich schließen, welcher Gruppe Sie zugeordnet wurden.",
                 "Sie sehen die üblichen Seiten der Website. Sonst ändert sich nichts.",
             ),
             signals=(*_BROWSING, "cart", "purchase"),
@@ -197,8 +197,8 @@ PURPOSES: Final = Registry(
                 "Zählen, wie die Website genutzt wird",
                 "Hilft zu zählen, wie Besucher zwischen Arten von Seiten wechseln, wie lange sie bleiben und wer in "
                 "den Ergebnissen fehlt.",
-                "Die Arten von Seiten, die Sie ansahen, deren Reihenfolge und die jeweilige Verweildauer; wie viel Sie "
-                "diese Website nutzen; und zu welchen der Nutzungen auf dieser Seite Sie Ja gesagt haben.",
+                "Die Arten von Seiten, die Sie ansahen, deren Reihenfolge und die jeweilige Verweildauer; wie viel "
+                "Sie diese Website nutzen; und zu welchen der Nutzungen auf dieser Seite Sie Ja gesagt haben.",
                 "Ihr Anteil an den Zählungen (auch daran, zu welchen dieser Nutzungen Menschen Ja sagen, je nachdem "
                 f"wie viel sie die Website nutzen). {_MASKED_DE}",
                 _NO_DE,

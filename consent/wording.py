@@ -34,14 +34,13 @@ WORDING: Final[dict[Language, Wording]] = {
         title="Your choices on {site}",
         introduction=(
             (
-                "What you do on this site stays with a program called the agent. Each use below is off until you "
-                "switch it on. Saying no changes nothing else about the site."
+                "What is recorded of what you do on this site stays with a program called the agent. Each use below "
+                "is off until you switch it on. Saying no changes nothing else about the site."
             ),
             (
-                "Where something leaves, it leaves as noise-like numbers that only make sense added up over many "
-                "people. "
-                "How much such sums can reveal is limited for each person and device over any 30 days. The site's "
-                "server does see that this device takes part, and what you say yes to."
+                "Where something of it leaves, it leaves as noise-like numbers that only make sense added up over "
+                "many people. How much such sums can reveal is limited for each person and device over any 30 days. "
+                "The site's server does see that this device takes part, when, and what you say yes to."
             ),
         ),
         modes=(
@@ -64,14 +63,16 @@ WORDING: Final[dict[Language, Wording]] = {
         gpc="Your browser sends Global Privacy Control. It counts as no to everything here, unless you say yes below.",
         signal_rule="If your browser sends Global Privacy Control, it counts as no to everything here, and takes back "
         "what you allowed without it. A yes that you give afterwards for this site wins.",
-        withdrawal="You can take back any choice at any time, in one step, on the agent's own page. From then on "
-        "nothing more leaves. What is already part of a published sum cannot be taken out of it again.",
-        rights="You can see everything the agent knows about you, take it with you, and erase it. You can complain to "
-        "a data protection authority.",
+        withdrawal="You can take back any yes at any time, in one step, on the agent's own page. From then on nothing "
+        "is recorded or sent for it any more; both services are told, and sign what became of a report that was under "
+        "way. What is already part of a published sum cannot be taken out of it again.",
+        rights="You can see what the agent keeps about you, take it with you, and erase it; a count of what was spent "
+        "of your privacy budget stays. You can complain to a data protection authority.",
         accept_all="Yes to all",
         decline_all="No to all",
         save_selection="Save my selection",
-        retention="Kept on the device for {days} days.",
+        retention="What is recorded for it is kept on the device for {days} days, and no longer than a use that you "
+        "allow reads it.",
         leaves=(
             ("nothing", "Nothing leaves the device."),
             ("masked_sum", "A masked share of a noisy sum over many devices."),
@@ -81,13 +82,14 @@ WORDING: Final[dict[Language, Wording]] = {
         title="Ihre Entscheidungen auf {site}",
         introduction=(
             (
-                "Was Sie auf dieser Website tun, bleibt bei einem Programm, dem Agenten. Jede Nutzung unten "
-                "ist aus, bis Sie sie einschalten. Ein Nein ändert sonst nichts an der Website."
+                "Was von Ihrem Tun auf dieser Website aufgezeichnet wird, bleibt bei einem Programm, dem Agenten. "
+                "Jede Nutzung unten ist aus, bis Sie sie einschalten. Ein Nein ändert sonst nichts an der Website."
             ),
             (
-                "Wo etwas das Gerät verlässt, sind es rauschähnliche Zahlen, die nur als Summe über viele Menschen "
-                "einen Sinn ergeben. Wie viel solche Summen verraten können, ist je Person und Gerät über beliebige 30 "
-                "Tage begrenzt. Der Server der Website sieht aber, dass dieses Gerät teilnimmt und wozu Sie Ja sagen."
+                "Wo etwas davon das Gerät verlässt, sind es rauschähnliche Zahlen, die nur als Summe über viele "
+                "Menschen einen Sinn ergeben. Wie viel solche Summen verraten können, ist je Person und Gerät über "
+                "beliebige 30 Tage begrenzt. Der Server der Website sieht aber, dass dieses Gerät teilnimmt, wann, "
+                "und wozu Sie Ja sagen."
             ),
         ),
         modes=(
@@ -95,8 +97,8 @@ WORDING: Final[dict[Language, Wording]] = {
             (
                 "gateway",
                 (
-                    "Der Agent läuft auf einem Gerät in Ihrem Haushalt oder Betrieb; wer es betreibt, kann seine Daten "
-                    "sehen. Wo hier vom Gerät die Rede ist, ist dieses gemeint."
+                    "Der Agent läuft auf einem Gerät in Ihrem Haushalt oder Betrieb; wer es betreibt, kann seine "
+                    "Daten sehen. Wo hier vom Gerät die Rede ist, ist dieses gemeint."
                 ),
             ),
             (
@@ -110,15 +112,17 @@ WORDING: Final[dict[Language, Wording]] = {
         gpc="Ihr Browser sendet Global Privacy Control. Das gilt hier als Nein zu allem, außer Sie sagen unten Ja.",
         signal_rule="Sendet Ihr Browser Global Privacy Control, gilt das hier als Nein zu allem und nimmt zurück, was "
         "Sie ohne das Signal erlaubt haben. Ein Ja, das Sie danach für diese Website geben, geht vor.",
-        withdrawal="Sie können jede Entscheidung jederzeit in einem Schritt auf der eigenen Seite des Agenten "
-        "zurücknehmen. Ab dann verlässt nichts mehr das Gerät. Was schon in einer veröffentlichten Summe steckt, lässt "
-        "sich nicht wieder herausnehmen.",
-        rights="Sie können alles sehen, was der Agent über Sie weiß, es mitnehmen und löschen. Sie können sich bei "
-        "einer Datenschutzbehörde beschweren.",
+        withdrawal="Sie können jedes Ja jederzeit in einem Schritt auf der eigenen Seite des Agenten zurücknehmen. Ab "
+        "dann wird dafür nichts mehr aufgezeichnet oder gesendet; beide Dienste erfahren es und unterschreiben, was "
+        "aus einem Bericht wurde, der unterwegs war. Was schon in einer veröffentlichten Summe steckt, lässt sich "
+        "nicht wieder herausnehmen.",
+        rights="Sie können sehen, was der Agent über Sie aufbewahrt, es mitnehmen und löschen; gezählt bleibt, wie "
+        "viel von Ihrem Privatsphäre-Budget verbraucht ist. Sie können sich bei einer Datenschutzbehörde beschweren.",
         accept_all="Ja zu allem",
         decline_all="Nein zu allem",
         save_selection="Auswahl speichern",
-        retention="Wird {days} Tage auf dem Gerät aufbewahrt.",
+        retention="Was dafür aufgezeichnet wird, bleibt {days} Tage auf dem Gerät und nicht länger, als eine erlaubte "
+        "Nutzung es liest.",
         leaves=(
             ("nothing", "Nichts verlässt das Gerät."),
             ("masked_sum", "Ein maskierter Anteil an einer verrauschten Summe über viele Geräte."),

@@ -1,7 +1,7 @@
 """The record of processing activities (GDPR Art. 30): the operator's, and the privacy office's where it is a processor.
 
-One activity a purpose, and one for the proof of consent. The same entries become Markdown for people and CSV for the
-register that the operator keeps.
+One activity a purpose, one for what stays on the device, and one for the proof of consent. The same entries become
+Markdown for people and CSV for the register that the operator keeps.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from consent.device_records import BROWSER_RECORDS, DEVICE_RECORDS
 from consent.documents.activity_words import ACTIVITY_WORDS, ActivityWords
 from consent.documents.facts import Facts
 from consent.documents.pages import Block, Heading, Page, Paragraph, Table
-from consent.documents.words import references
+from consent.documents.words import NOTICE_WORDS, references
 from consent.explanations import EXPLANATIONS
 from consent.purposes import PURPOSES
 from consent.registry import Language, Purpose, Registry
@@ -41,7 +42,8 @@ class Activity:
 def activities(facts: Facts, language: Language, registry: Registry = PURPOSES) -> tuple[Activity, ...]:
     """The operator's activities: letters (a) to (g) of Art. 30(1)."""
     words = ACTIVITY_WORDS[language]
-    return (*(_of_purpose(purpose, facts, language) for purpose in registry), _of_proof(facts, words))
+    uses = (_of_purpose(purpose, facts, language) for purpose in registry)
+    return (*uses, _on_the_device(facts, language), _of_proof(facts, words))
 
 
 def office_activities(facts: Facts, language: Language, registry: Registry = PURPOSES) -> tuple[Activity, ...]:
@@ -104,6 +106,24 @@ def _of_purpose(purpose: Purpose, facts: Facts, language: Language) -> Activity:
             _transfers(facts, words),
             _join((words.device_days.format(days=purpose.retention_days), *_records(purpose, facts, language))),
             _join(words.measures),
+        ),
+    )
+
+
+def _on_the_device(facts: Facts, language: Language) -> Activity:
+    words, notice = ACTIVITY_WORDS[language], NOTICE_WORDS[language]
+    held = (record.text(language) for record in DEVICE_RECORDS)
+    left = (record.text(language) for record in DEVICE_RECORDS if not record.erased)
+    return Activity(
+        words.device_title,
+        (
+            _join(_parties(facts, words)),
+            words.device_purpose,
+            _join((words.device_subjects, *held, *(item.text(language) for item in BROWSER_RECORDS))),
+            words.device_recipients,
+            _transfers(facts, words),
+            _join((words.device_limits, notice.device_left, *left)),
+            words.measures[0],
         ),
     )
 

@@ -82,7 +82,11 @@ class Facts:
     budget_delta: float = field(metadata=_about("budget.delta", "the contract's delta (device level, zero-out)", 1e-6))
     budget_days: int = field(metadata=_about("budget.days", "for everything that is released in any so many days", 30))
     receipts_days: int = field(
-        metadata=_about("retention.receipts_days", "how long an ended consent is kept as proof, days", 1_095)
+        metadata=_about(
+            "retention.receipts_days",
+            "proof of an ended consent, days; the leader's setting receipt_retention_days carries it out",
+            1_095,
+        )
     )
     hosting: str = field(
         metadata=_about("leader.hosting", "who hosts the leader for the operator, if anybody", "", optional=True)

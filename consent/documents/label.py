@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
+from consent.device_records import BROWSER_RECORDS, DEVICE_RECORDS
 from consent.documents.facts import Facts
 from consent.documents.pages import COLOURS
 from consent.documents.words import number, small
@@ -41,6 +42,7 @@ class LabelWords:
     days: str
     forms: tuple[tuple[Leaves, str], ...]
     recorded: str
+    beside: str
     sights: str
     servers: str
     decided: str
@@ -59,13 +61,15 @@ WORDS: Final[dict[Language, LabelWords]] = {
         budget="ε {epsilon}",
         budget_more="privacy budget per device in any {days} days (zero-out), δ {delta}",
         kept="{days} days",
-        kept_more="kept on the device",
+        kept_more="kept on the device of what is recorded",
         uses="Uses that you can allow, each alone",
         use="use",
         leaves="leaves the device",
         days="kept",
         forms=(("nothing", "nothing"), ("masked_sum", "masked, in a noisy sum")),
         recorded="Recorded on the device, after a yes",
+        beside="What else stays on the device (answers, a list of reports, the count of the budget), and what is "
+        "stored in the browser, is in the privacy notice.",
         sights="Who sees what",
         servers="Kept by the servers",
         decided="Automated decisions",
@@ -82,13 +86,15 @@ WORDS: Final[dict[Language, LabelWords]] = {
         budget="ε {epsilon}",
         budget_more="Budget je Gerät in beliebigen {days} Tagen (zero-out), δ {delta}",
         kept="{days} Tage",
-        kept_more="auf dem Gerät aufbewahrt",
+        kept_more="bleibt Aufgezeichnetes auf dem Gerät",
         uses="Nutzungen, die Sie einzeln erlauben können",
         use="Nutzung",
         leaves="verlässt das Gerät",
         days="bleibt",
         forms=(("nothing", "nichts"), ("masked_sum", "maskiert, in verrauschter Summe")),
         recorded="Auf dem Gerät aufgezeichnet, nach einem Ja",
+        beside="Was sonst auf dem Gerät bleibt (Antworten, eine Liste der Berichte, der Verbrauch des Budgets) und was "
+        "im Browser gespeichert wird, steht in den Datenschutzhinweisen.",
         sights="Wer sieht was",
         servers="Bei den Diensten aufbewahrt",
         decided="Automatische Entscheidungen",
@@ -118,6 +124,9 @@ def label_document(facts: Facts, language: Language, registry: Registry = PURPOS
             "neighbours": "zero-out",
         },
         "purposes": [_purpose(purpose, language) for purpose in registry],
+        "device": {record.id: record.text(language) for record in DEVICE_RECORDS},
+        "left_after_erasure": [record.id for record in DEVICE_RECORDS if not record.erased],
+        "browser": {item.id: item.text(language) for item in BROWSER_RECORDS},
         "servers": {name: words.format(receipts_days=facts.receipts_days) for name, words in told.records},
         "sights": {sight.viewer: {"name": sight.name, "sees": sight.sees} for sight in sights(language, facts.mode)},
         "automated_decisions": told.automated,
@@ -145,7 +154,7 @@ def label_html(facts: Facts, language: Language, registry: Registry = PURPOSES) 
         style=COLOURS + _STYLE,
         figures="\n".join(_figure(big, more) for big, more in _figures(facts, language, registry)),
         uses=_uses(language, registry),
-        recorded=_section(words.recorded, _list(_recorded(language, registry))),
+        recorded=_section(words.recorded, _list(_recorded(language, registry)) + f"<p>{escape(words.beside)}</p>"),
         sights=_section(words.sights, _sights(language, facts.mode)),
         servers=_section(words.servers, _list(servers)),
         decided=_section(words.decided, f"<p>{escape(told.automated)}</p>"),

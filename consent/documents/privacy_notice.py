@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from consent.device_records import BROWSER_RECORDS, DEVICE_RECORDS
 from consent.documents.facts import Facts
 from consent.documents.pages import Block, Bullets, Heading, Page, Paragraph, Table
 from consent.documents.words import NOTICE_WORDS, NoticeWords, budget_sentences, references
@@ -17,7 +18,7 @@ from consent.wording import WORDING
 def privacy_notice(facts: Facts, language: Language, registry: Registry = PURPOSES) -> Page:
     """The notice that the site's operator publishes."""
     words = NOTICE_WORDS[language]
-    parts = (_who, _purposes, _sights, _retention, _budget, _rights, _rest)
+    parts = (_who, _purposes, _sights, _retention, _on_the_device, _budget, _rights, _rest)
     blocks = (
         Paragraph(words.dated.format(date=facts.updated.isoformat())),
         *(block for part in parts for block in part(facts, language, registry)),
@@ -94,6 +95,18 @@ def _retention(facts: Facts, language: Language, registry: Registry) -> Iterator
             *(records[record].format(receipts_days=facts.receipts_days) for record in held),
         )
     )
+
+
+def _on_the_device(facts: Facts, language: Language, _: Registry) -> Iterator[Block]:
+    del facts
+    words = NOTICE_WORDS[language]
+    yield Heading(words.device, 3)
+    for lead, erased in ((words.device_erased, True), (words.device_left, False)):
+        yield Paragraph(lead)
+        yield Bullets(tuple(record.text(language) for record in DEVICE_RECORDS if record.erased == erased))
+    yield Heading(words.browser, 3)
+    yield Paragraph(words.browser_lead)
+    yield Bullets(tuple(item.text(language) for item in BROWSER_RECORDS))
 
 
 def _budget(facts: Facts, language: Language, _: Registry) -> Iterator[Block]:

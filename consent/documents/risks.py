@@ -167,7 +167,7 @@ RISKS: Final = (
         "medium",
         (
             "The store is encrypted, its key kept apart; events leave after their retention.",
-            "Erasing removes everything personal, keys included.",
+            "Erasing removes everything personal but the spend counter, keys included.",
         ),
         (
             "tests/client_agent/test_store.py::test_nothing_on_the_disk_is_readable",
@@ -176,7 +176,8 @@ RISKS: Final = (
             "tests/client_agent/gateway/test_visitor.py::test_events_leave_after_their_retention",
         ),
         "low",
-        "Whoever is logged in as the person can read what the person can read.",
+        "Whoever is logged in as the person can read what the person can read, and can test a guessed name "
+        "against the spend counter that an erasure leaves.",
     ),
     Risk(
         "servers-stolen",
@@ -304,8 +305,8 @@ QUESTIONS: Final = (
         "what a page is about is known to whoever makes it",
     ),
     Question(
-        "Who deletes the receipts of ended consents when their time is over, and how?",
-        "the leader does not delete them by itself: how long proof is needed is a legal judgement",
+        "How long must proof of an ended consent be kept, and does the leader's setting say the same?",
+        "the leader deletes it after receipt_retention_days: how long proof is needed is a legal judgement",
     ),
     Question(
         "What do web server, hosting and delivery network log, and for how long?",

@@ -39,6 +39,11 @@ class NoticeWords:
     helper: str
     retention: str
     retention_device: str
+    device: str
+    device_erased: str
+    device_left: str
+    browser: str
+    browser_lead: str
     retention_receipt: str
     budget: str
     rights: str
@@ -65,9 +70,18 @@ NOTICE_WORDS: Final[dict[Language, NoticeWords]] = {
         officer="Data protection officer: {officer}",
         short="In short",
         in_short=(
-            "What you do on this site stays with a program called the agent. Nothing is recorded before you say yes.",
-            "Where something leaves, it leaves as a masked number that only makes sense added up over many devices.",
-            "You can take back every yes in one step, see everything, take it with you, and erase it.",
+            (
+                "What is recorded of what you do on this site stays with a program called the agent. Before you say "
+                "yes, nothing of what you do is recorded."
+            ),
+            (
+                "Where something of it leaves, it leaves as masked numbers that only make sense added up over many "
+                "devices. Beside them your device sends its public key, each yes, and each yes that you take back."
+            ),
+            (
+                "You can take back every yes in one step, see what is kept about you, take it with you, and erase it. "
+                "What stays then is said below."
+            ),
         ),
         purposes="What for",
         purposes_lead="Each of these uses is off until you switch it on, and each can be switched on alone.",
@@ -76,7 +90,7 @@ NOTICE_WORDS: Final[dict[Language, NoticeWords]] = {
         leaves="Leaves the device: {leaves}",
         basis="Legal basis: your consent ({basis}).",
         recipients="Recipients: {recipients}.",
-        kept="Kept on the device: {days} days.",
+        kept="Kept on the device: what is recorded for it, {days} days.",
         refusal="If you say no: {refusal}",
         sights="Who can see what",
         sights_columns=("who", "what"),
@@ -85,7 +99,14 @@ NOTICE_WORDS: Final[dict[Language, NoticeWords]] = {
         hosting="The operator's server is hosted by {hosting}.",
         helper="The privacy office is run by {operator}, {address} ({contact}).",
         retention="How long anything is kept",
-        retention_device="{title}: {days} days on the device; then it is deleted there.",
+        retention_device="{title}: what is recorded for it, {days} days on the device; then it is deleted there.",
+        device="What the agent keeps on the device",
+        device_erased="This is deleted when you erase everything about you:",
+        device_left="This stays after that, or comes with it:",
+        browser="What is stored in your browser",
+        browser_lead="Only for what you ask for (ePrivacy Directive Art. 5(3)): to know this browser once you said "
+        "who you are, and to hand over what you allowed. The port and, under https, a prefix are part of a cookie's "
+        "name.",
         retention_receipt="A yes holds for {valid_days} days; then you are asked again.",
         budget="How much the results can say about you",
         rights="Your rights",
@@ -96,10 +117,10 @@ NOTICE_WORDS: Final[dict[Language, NoticeWords]] = {
         duty="Must you say yes?",
         automated="Automated decisions",
         source="Where the data comes from",
-        source_text="From what happens on this site's pages in your browser. Nothing is bought or brought in from "
-        "elsewhere, and nothing is sold.",
+        source_text="From what happens on this site's pages in your browser. No data about you is bought or brought "
+        "in from elsewhere, and none is sold.",
         modes="Where the agent runs",
-        people="Children, guests, private windows",
+        people="Children, people whom it does not know, private windows",
         signal="Global Privacy Control",
     ),
     "de": NoticeWords(
@@ -113,14 +134,18 @@ NOTICE_WORDS: Final[dict[Language, NoticeWords]] = {
         short="Kurz gesagt",
         in_short=(
             (
-                "Was Sie auf dieser Website tun, bleibt bei einem Programm, dem Agenten. Bevor Sie Ja sagen, wird "
-                "nichts aufgezeichnet."
+                "Was von Ihrem Tun auf dieser Website aufgezeichnet wird, bleibt bei einem Programm, dem Agenten. "
+                "Bevor Sie Ja sagen, wird nichts davon aufgezeichnet."
             ),
             (
-                "Wo etwas das Gerät verlässt, ist es eine maskierte Zahl, die nur als Summe über viele Geräte einen "
-                "Sinn ergibt."
+                "Wo etwas davon das Gerät verlässt, sind es maskierte Zahlen, die nur als Summe über viele Geräte "
+                "einen Sinn ergeben. Außerdem sendet Ihr Gerät seinen öffentlichen Schlüssel, jedes Ja und jedes "
+                "zurückgenommene Ja."
             ),
-            "Sie können jedes Ja in einem Schritt zurücknehmen, alles sehen, mitnehmen und löschen.",
+            (
+                "Sie können jedes Ja in einem Schritt zurücknehmen, sehen, was über Sie aufbewahrt wird, es mitnehmen "
+                "und löschen. Was dann bleibt, steht unten."
+            ),
         ),
         purposes="Wofür",
         purposes_lead="Jede dieser Nutzungen ist aus, bis Sie sie einschalten; Sie können jede einzeln erlauben.",
@@ -129,7 +154,7 @@ NOTICE_WORDS: Final[dict[Language, NoticeWords]] = {
         leaves="Verlässt das Gerät: {leaves}",
         basis="Rechtsgrundlage: Ihre Einwilligung ({basis}).",
         recipients="Empfänger: {recipients}.",
-        kept="Auf dem Gerät aufbewahrt: {days} Tage.",
+        kept="Auf dem Gerät aufbewahrt: was dafür aufgezeichnet wird, {days} Tage.",
         refusal="Wenn Sie Nein sagen: {refusal}",
         sights="Wer was sehen kann",
         sights_columns=("wer", "was"),
@@ -138,7 +163,14 @@ NOTICE_WORDS: Final[dict[Language, NoticeWords]] = {
         hosting="Den Server des Betreibers stellt {hosting} bereit.",
         helper="Die Datenschutzstelle betreibt {operator}, {address} ({contact}).",
         retention="Wie lange etwas aufbewahrt wird",
-        retention_device="{title}: {days} Tage auf dem Gerät; dann wird es dort gelöscht.",
+        retention_device="{title}: was dafür aufgezeichnet wird, {days} Tage auf dem Gerät; dann wird es gelöscht.",
+        device="Was der Agent auf dem Gerät aufbewahrt",
+        device_erased="Das wird gelöscht, wenn Sie alles über sich löschen:",
+        device_left="Das bleibt danach oder kommt hinzu:",
+        browser="Was in Ihrem Browser gespeichert wird",
+        browser_lead="Nur für das, was Sie verlangen (TDDDG § 25, nach ePrivacy-Richtlinie Art. 5 Abs. 3): um diesen "
+        "Browser zu erkennen, sobald Sie gesagt haben, wer Sie sind, und um zu übergeben, was Sie erlaubt haben. Der "
+        "Port und, unter https, ein Vorsatz gehören zum Namen eines Cookies.",
         retention_receipt="Ein Ja gilt {valid_days} Tage; dann werden Sie erneut gefragt.",
         budget="Wie viel die Ergebnisse über Sie sagen können",
         rights="Ihre Rechte",
@@ -149,10 +181,10 @@ NOTICE_WORDS: Final[dict[Language, NoticeWords]] = {
         duty="Müssen Sie Ja sagen?",
         automated="Automatische Entscheidungen",
         source="Woher die Daten stammen",
-        source_text="Aus dem, was auf den Seiten dieser Website in Ihrem Browser geschieht. Nichts wird zugekauft oder "
-        "von anderswo geholt, und nichts wird verkauft.",
+        source_text="Aus dem, was auf den Seiten dieser Website in Ihrem Browser geschieht. Daten über Sie werden "
+        "nicht zugekauft, nicht von anderswo geholt und nicht verkauft.",
         modes="Wo der Agent läuft",
-        people="Kinder, Gäste, private Fenster",
+        people="Kinder, Unbekannte, private Fenster",
         signal="Global Privacy Control",
     ),
 }
@@ -172,12 +204,12 @@ _BUDGET: Final[dict[Language, tuple[str, str, str]]] = {
         (
             "Everything that is released about one device in any {days} days, taken together, is differentially "
             "private with epsilon {epsilon} and delta {delta}. Device level: all data of one device key, behind a "
-            "gateway of one person. Zero-out: it is compared with the same results where that data is replaced by none "
-            "and the device still reports."
+            "gateway of one person. Zero-out: it is compared with the same results where that data is replaced by "
+            "none and the device still reports."
         ),
         (
-            "In plain words: through your taking part, the odds of any conclusion from the results change by at most a "
-            "factor of {factor}, but for a chance of about {delta}. The device itself keeps count and stops in time."
+            "In plain words: through your taking part, the odds of any conclusion from the results change by at most "
+            "a factor of {factor}, but for a chance of about {delta}. The device itself keeps count and stops in time."
         ),
         "With two devices both figures hold for each of them; together they allow more.",
     ),

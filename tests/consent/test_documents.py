@@ -207,10 +207,10 @@ class TestRecord:
 
     @pytest.mark.parametrize("language", LANGUAGES)
     def test_every_field_of_every_activity_is_filled_in(self, language):
-        """One row a purpose and one for the proof of consent; letters (a) to (g), none empty."""
+        """One row a purpose, one for the device and one for the proof of consent; letters (a) to (g), none empty."""
         rows = list(csv.DictReader(io.StringIO(MADE[f"record-of-processing.{language}.csv"])))
         assert [column[0:3].strip("() ") for column in list(rows[0])[1:]] == list("abcdefg")
-        assert len(rows) == len(PURPOSES) + 1
+        assert len(rows) == len(PURPOSES) + 2
         assert all(value.strip() for row in rows for value in row.values())
 
     @pytest.mark.parametrize("language", LANGUAGES)
