@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from client_agent.store import AgentStore, ParticipantRecord
-from consent import ConsentError, Parties, Row, make_record, receipt_digest
+from client_agent.store import AgentStore, ParticipantRecord, StoredReceipt
+from consent import ConsentError, Parties, make_record, receipt_digest, verify_countersignature
+from consent.record_files import carried, content_of
 from privacy.crypto import SigningKey, VerifyKey
 
 
 def consent_record(store: AgentStore, leader: VerifyKey, participant: ParticipantRecord, at: int) -> dict[str, Any]:
-    """A participant's consent record, signed now. A ledger that does not verify is put in as it is.
+    """A participant's consent record, signed now, with everything that the device holds of their choices.
+
+    A ledger that does not verify is put in as it is. What was set aside when it was restarted goes beside it, and so
+    does every signed receipt that is in no row: rows were lost, and the receipt was stored on its own as well.
 
     Args:
         store: the agent's store.
@@ -18,26 +22,25 @@ def consent_record(store: AgentStore, leader: VerifyKey, participant: Participan
         participant: whose.
         at: Unix seconds now.
     """
-    key = SigningKey(participant.seed)
-    parties = Parties(key.verify_key, leader, participant.site, participant.participant_id)
-    rows = store.consents.ledger_of(participant.participant_id).rows
-    return make_record(key, parties, rows, _late(store, participant.participant_id, rows), at)
-
-
-def _late(store: AgentStore, participant_id: str, rows: list[bytes]) -> list[str]:
-    """Confirmations of receipts in these rows that have no row of their own, for a later choice had overtaken them."""
-    parsed = [row for body in rows if (row := _parsed(body)) is not None]
-    named = {receipt_digest(row.content) for row in parsed if row.kind == "receipt"}
-    inside = {row.content for row in parsed if row.kind == "countersignature"}
-    return [
-        receipt.countersignature
-        for receipt in store.consents.receipts_of(participant_id)
-        if receipt.countersignature and receipt.digest in named and receipt.countersignature not in inside
+    key, who = SigningKey(participant.seed), participant.participant_id
+    parties = Parties(key.verify_key, leader, participant.site, who)
+    with store.transaction():  # one moment of all three tables
+        rows, aside = store.consents.ledger_of(who).rows, store.consents.evidence_of(who)
+        receipts = store.consents.receipts_of(who)
+    contents = set(map(content_of, carried([*rows, *aside])))
+    named = {receipt_digest(content) for content in contents}
+    alone = [item.jws.encode("utf-8", "backslashreplace") for item in receipts if item.digest not in named]
+    confirmations = [
+        item.countersignature
+        for item in receipts
+        if item.countersignature is not None and item.countersignature not in contents and _confirms(item, leader)
     ]
+    return make_record(key, parties, rows, confirmations, at, set_aside=[*aside, *alone])
 
 
-def _parsed(body: bytes) -> Row | None:
+def _confirms(item: StoredReceipt, leader: VerifyKey) -> bool:
+    """Whether a stored confirmation still verifies: a damaged one proves nothing, and would spoil the file."""
     try:
-        return Row.parse(body)
+        return verify_countersignature(item.countersignature or "", leader).receipt == receipt_digest(item.jws)
     except ConsentError:
-        return None
+        return False

@@ -48,16 +48,17 @@ def recount(
         leader: the only key whose countersignature counts.
     """
     known = {receipt.digest: receipt for receipt in receipts}
-    told = (_recorded(Row.parse(body), known, device, leader) for body in rows)
+    told = (_recorded(body, known, device, leader) for body in rows)
     return [line for line in told if line is not None][::-1]
 
 
-def _recorded(row: Row, known: dict[bytes, StoredReceipt], device: VerifyKey, leader: VerifyKey) -> Recorded | None:
-    if row.kind == "gpc":
-        return Recorded(row.at, "gpc", (), None, "home", None)
-    if row.kind != "receipt":
-        return None
+def _recorded(body: bytes, known: dict[bytes, StoredReceipt], device: VerifyKey, leader: VerifyKey) -> Recorded | None:
     try:
+        row = Row.parse(body)
+        if row.kind == "gpc":
+            return Recorded(row.at, "gpc", (), None, "home", None)
+        if row.kind != "receipt":
+            return None
         receipt = verify_receipt(row.content, device)
     except ConsentError:
         return None

@@ -10,6 +10,7 @@ from client_agent.clocks import Clock
 from client_agent.consenting import ConsentKeeper
 from client_agent.enrolment import Pins
 from client_agent.erasing import erase_person
+from client_agent.evidence import consent_record
 from client_agent.federation.budgets import inspect
 from client_agent.gateway.ports import Budget, Sent
 from client_agent.history import Recorded, recount
@@ -18,7 +19,7 @@ from client_agent.retention import kept_kinds
 from client_agent.rights import Export, gather
 from client_agent.store import AgentStore
 from client_agent.store.contributions import Contribution
-from consent import ConsentState, Gate, Notice, Parties, Signals, make_record, write_record
+from consent import ConsentState, Gate, Notice, Signals, write_record
 from models.events import PROFILE_DAYS, Event
 from models.personalisation import PreparedBundle
 from models.wire.limits import PROMISED_DAYS
@@ -184,12 +185,7 @@ class StoredVisitor:
 
     def consent_record(self) -> bytes:
         """The whole consent ledger in one file that anyone can verify elsewhere."""
-        who, consents, key = self._record.participant_id, self._store.consents, SigningKey(self._record.seed)
-        with self._store.transaction():
-            rows, receipts = consents.rows_of(who), consents.receipts_of(who)
-        confirmations = [receipt.countersignature for receipt in receipts if receipt.countersignature is not None]
-        parties = Parties(key.verify_key, self._pins.leader_key, self._record.site, who)
-        return write_record(make_record(key, parties, rows, confirmations, self.now_ms() // 1_000))
+        return write_record(consent_record(self._store, self._pins.leader_key, self._record, self.now_ms() // 1_000))
 
     def everything(self, signals: Signals) -> Export:
         """All that is held about the person on every site, read as it is written out."""

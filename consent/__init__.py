@@ -38,7 +38,8 @@ from consent.purposes import (
     registry_hash,
 )
 from consent.receipts import Receipt, receipt_digest, sign_receipt, verify_receipt
-from consent.records import make_record, verify_record, write_record
+from consent.record_files import write_record
+from consent.records import make_record, verify_record
 from consent.registry import LANGUAGES, Language, Purpose, PurposeText, Registry
 from consent.rows import Row
 from consent.signals import NO_SIGNALS, Signals, read_gpc, well_known_gpc

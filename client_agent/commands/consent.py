@@ -156,7 +156,7 @@ def _own_record_verified(folder: Path, person: str) -> Verified:
 
 
 def _read(file: Path) -> bytes:
-    from consent.records import MAXIMUM_RECORD_BYTES
+    from consent.record_files import MAXIMUM_RECORD_BYTES
 
     if str(file) == "-":
         return sys.stdin.buffer.read(MAXIMUM_RECORD_BYTES + 1)

@@ -99,7 +99,12 @@ def withdrawal_lines(found: dict[str, Any]) -> Iterator[str]:
 
 
 def verified_lines(found: Verified) -> Iterator[str]:
-    """What a record shows, for a person."""
+    """What a record shows, for a person. It is a stranger's text: nothing in it moves the terminal."""
+    for line in _verified_lines(found):
+        yield "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in line)
+
+
+def _verified_lines(found: Verified) -> Iterator[str]:
     document = found.document()
     if found.device:
         yield f"site {found.site}, person {found.person}"
@@ -108,6 +113,7 @@ def verified_lines(found: Verified) -> Iterator[str]:
         confirmed = f"confirmed {item['confirmed_at']}" if item["confirmed_at"] else "not confirmed"
         kept = "stays at home" if item["kind"] == "refusal" else confirmed
         yield f"row {item['row']:<4} {item['issued_at']}  {item['kind']:<10} {', '.join(item['purposes'])} ({kept})"
+    yield from _restart_lines(document)
     if found.fault is not None:
         place = "" if found.fault.row is None else f"row {found.fault.row}: "
         yield f"does NOT verify: {place}{found.fault.reason.removeprefix(place)}"
@@ -115,3 +121,18 @@ def verified_lines(found: Verified) -> Iterator[str]:
     standing = ", ".join(f"{item['purpose']} until {item['expires_at']}" for item in document["standing"])
     yield f"stands at the end: {standing or 'nothing'}"
     yield f"verifies: {found.rows} rows, signed by the device {document['ended_at']}"
+
+
+def _restart_lines(document: dict[str, Any]) -> Iterator[str]:
+    """What a ledger that began anew does not say itself, and what is missing from the record as a whole."""
+    for item in document["restarts"]:
+        yield f"row {item['row']:<4} {item['at']}  the ledger was restarted, everything off: {item['reason']}"
+    if document["set_aside"]:
+        proven = "these still verify by themselves as signed receipts:" if document["found"] else "no receipt verifies"
+        yield f"set aside, and counting for nothing: {document['set_aside']}, of which {proven}"
+    for item in document["found"]:
+        confirmed = f"confirmed {item['confirmed_at']}" if item["confirmed_at"] else "not confirmed"
+        purposes = ", ".join(item["purposes"])
+        yield f"  epoch {item['epoch']}, {item['issued_at']}  {item['kind']:<10} {purposes} ({confirmed})"
+    for first, last in document["unseen_epochs"]:
+        yield f"epochs {first} to {last}: no receipt of theirs is in this record; these choices were lost, or left out"

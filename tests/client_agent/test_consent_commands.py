@@ -15,11 +15,13 @@ from typer.testing import CliRunner
 
 from client_agent import cli
 from client_agent.agent import Addresses, set_up
+from client_agent.commands.findings import verified_lines
 from client_agent.evidence import consent_record
 from client_agent.keys import FileKeyring
 from client_agent.overview import rule_words
 from client_agent.people import PeopleKeeper
-from consent import INTENT, MEASUREMENT, PERSONA, PURPOSES, RULES, Rule, verify_record, write_record
+from consent import INTENT, MEASUREMENT, PERSONA, PURPOSES, RULES, Rule, Verified, verify_record, write_record
+from consent.proofs import Restart
 from models.wire.problems import ProblemError
 from tests.client_agent.test_federation import only_round, take_part
 from tests.client_agent.world import SITE, federate, make_store, populate
@@ -323,7 +325,7 @@ def test_a_confirmation_that_a_later_choice_overtook_is_in_the_record(world, age
 
 
 def test_a_receipt_that_was_set_aside_does_not_spoil_the_record(agent):
-    """A lost ledger begins anew; what the leader confirmed before is no part of it, and the record verifies."""
+    """A lost ledger begins anew; what the leader confirmed before is shown beside it, and the record verifies."""
     run(agent, "grant", INTENT)
     agent.store._database.run("UPDATE consent_rows SET body = X'00'")
     run(agent, "withdraw")
@@ -331,6 +333,19 @@ def test_a_receipt_that_was_set_aside_does_not_spoil_the_record(agent):
     assert agent.store.consents.receipts_of(record.participant_id)[0].countersignature
     found = shown(agent, "verify")
     assert (found["verified"], [item["kind"] for item in found["receipts"]]) == (True, ["withdrawal"])
+    assert [(item["kind"], item["confirmed_at"] is not None) for item in found["found"]] == [("grant", True)]
+    assert found["restarts"][0]["reason"].startswith("row 0: expected a row")
+    printed = run(agent, "verify").stdout
+    for words in ("the ledger was restarted, everything off: row 0", "signed receipts:", "epoch 1, ", "verifies: "):
+        assert words in printed, words
+
+
+def test_a_strangers_record_moves_no_terminal():
+    """What a record says is printed as text, whatever the device that signed it wrote."""
+    found = Verified(site="x", person="p", device="d", restarts=(Restart(0, 1, 2, "\x1b[2J\u202egone\nverifies"),))
+    text = "\n".join(verified_lines(found))
+    assert "\\x1b[2J\\u202egone\\nverifies" in text
+    assert all(mark == "\n" or mark.isprintable() for mark in text)
 
 
 @pytest.mark.parametrize("command", ["show", "grant", "withdraw", "verify", "export"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from consent import (
     CHURN,
     INTENT,
     PERSONA,
+    PURPOSES,
     Parties,
     Receipt,
     RecordInvalid,
@@ -31,7 +33,8 @@ from consent import (
     verify_record,
     write_record,
 )
-from consent.records import END_TYP, MAXIMUM_RECORD_BYTES
+from consent.record_files import MAXIMUM_RECORD_BYTES, MAXIMUM_RECORD_MARKS, record_digest
+from consent.records import END_TYP
 from privacy.crypto import SigningKey, sign_document
 from tests.consent.scenes import DEVICE, LEADER, NOW, PARTIES, STRANGER, Scene, a_grant
 
@@ -107,8 +110,8 @@ def test_a_record_shows_every_choice_with_the_leaders_word():
 def test_a_finding_is_json_with_stable_names():
     """What a program reads: names and ISO times, expiry for grants alone."""
     found = json.loads(json.dumps(verified(a_record()).document()))
-    names = "verified site person device leader rows ended_at receipts standing gpc_seen fault"
-    assert list(found) == names.split()
+    names = "verified site person device leader rows ended_at receipts restarts set_aside found unseen_epochs"
+    assert list(found) == [*names.split(), "standing", "gpc_seen", "fault"]
     assert found["receipts"][0]["issued_at"] == "2026-05-28T20:26:40Z"
     assert [receipt["expires_at"] is None for receipt in found["receipts"]] == [False, True, True]
     assert found["standing"][0]["receipt"] == receipt_digest(SCENE.rows[0].content).hex()
@@ -129,7 +132,7 @@ def test_an_empty_ledger_and_another_spelling_of_the_file_verify():
 
 
 def test_a_ledger_that_was_restarted_verifies_with_nothing_granted():
-    """The fault of long ago is in the chain; what was granted before it is not."""
+    """The fault of long ago is in the chain, and shown; what was granted before it is not."""
     scene = a_scene()
     faulty = replace(scene.device, fault="lost")
     scene.device, row = restart(faulty, NOW + 9)
@@ -137,6 +140,77 @@ def test_a_ledger_that_was_restarted_verifies_with_nothing_granted():
     result = verified(a_record(scene))
     assert result.holds
     assert result.standing == ()
+    (shown,) = result.document()["restarts"]
+    assert (shown["row"], shown["epoch"], shown["reason"]) == (5, 2, "lost")
+    assert (result.set_aside, result.found, result.unseen_epochs) == (0, (), ())
+
+
+def damaged_scene() -> tuple[Scene, list[bytes]]:
+    """A withdrawal that the leader confirmed, its rows set aside after damage, and a new yes."""
+    scene = Scene()
+    kept = len(scene.rows)
+    scene.deliver(scene.grant(INTENT))
+    scene.clock += 5
+    scene.deliver(scene.decline(INTENT))
+    aside = [row.body() for row in scene.rows[kept:]]
+    empty = replace(Scene().device, fault="row 0 is rotten", epoch=scene.device.epoch)
+    scene.rows = []
+    scene.device, row = restart(empty, scene.clock)
+    scene.rows.append(row)
+    scene.grant(PERSONA)
+    return scene, aside
+
+
+def made(scene: Scene, aside: list[bytes], confirmations: tuple[str, ...] = ()) -> Json:
+    bodies = [row.body() for row in scene.rows]
+    return make_record(DEVICE, PARTIES, bodies, confirmations, NOW + 99, set_aside=aside)
+
+
+def test_a_withdrawal_that_was_set_aside_is_shown_with_the_leaders_word():
+    """It counts for nothing in the ledger, and an auditor sees it all the same: signed, confirmed, and not hidden."""
+    scene, aside = damaged_scene()
+    aside = [aside[0].replace(b'"at":1', b'"at":2'), *aside[1:], b"\xff rotten"]
+    word = countersign(LEADER, json.loads(aside[-2])["content"], NOW + 6)
+    result = verified(made(scene, aside, (word,)))
+    assert result.holds
+    assert result.set_aside == len(aside)
+    shown = result.document()
+    assert [item["kind"] for item in shown["receipts"]] == ["grant"]
+    assert [(item["kind"], item["confirmed_at"]) for item in shown["found"]] == [
+        ("grant", None),
+        ("withdrawal", "2026-05-28T20:26:46Z"),
+    ]
+    assert [item["place"] for item in shown["found"]] == [0, 1]
+    assert [item["purpose"] for item in shown["standing"]] == [PERSONA]
+    assert shown["unseen_epochs"] == []
+
+
+def test_a_withdrawal_that_was_left_out_leaves_a_gap_of_epochs():
+    """Nothing of it is in the file; the epoch that it had is, with the restart and with the next choice."""
+    scene, aside = damaged_scene()
+    assert verified(made(scene, [])).unseen_epochs == ((1, 2),)
+    assert verified(made(scene, aside[:1])).unseen_epochs == ((2, 2),)
+    assert verified(made(scene, aside[1:])).unseen_epochs == ((1, 1),)
+
+
+def test_a_receipt_without_a_row_is_shown_and_what_is_set_aside_proves_nothing_else():
+    """Whatever is set aside, the record verifies; only receipts of this device, for these parties, are shown."""
+    scene, aside = damaged_scene()
+    mine = json.loads(aside[1])["content"]
+    others = [forged_receipt(STRANGER), forged_receipt(DEVICE, person="p2"), forged_receipt(DEVICE, site="https://x")]
+    junk = [b"", b"null", b'{"content":7}', b'{"content":[[]]}', *(jws.encode() for jws in others)]
+    result = verified(made(scene, [mine.encode(), aside[1], *junk, countersign(STRANGER, mine, NOW).encode()]))
+    assert result.holds
+    assert [(item.place, item.receipt.kind, item.confirmed_at) for item in result.found] == [(0, "withdrawal", None)]
+
+
+def test_what_was_set_aside_cannot_be_added_or_taken_out_of_a_signed_record():
+    """The device's word at the end covers it."""
+    scene, aside = damaged_scene()
+    document = made(scene, aside)
+    for other in (aside[:1], [], [*aside, b"x"]):
+        changed = {**document, "set_aside": made(scene, other)["set_aside"]}
+        refused(changed, None, "the device signed another record")
 
 
 def test_the_key_in_the_file_is_not_believed():
@@ -275,7 +349,7 @@ def test_a_confirmation_beside_the_ledger_is_checked_too():
         refused(a_record(confirmations=(bad,)), None, "confirmation 0: ")
     document = a_record()
     document["confirmations"] = [7]
-    refused(document, None, "the end: the device signed another record")
+    refused(document, None, "expected confirmations as text")
 
 
 def flipped(data: bytes, position: int, bit: int) -> bytes:
@@ -319,8 +393,9 @@ def test_every_flipped_bit_is_noticed():
         b'{"type":"\\ud800"}',
         b'{"rows":[],"rows":[]}',
         b" " * (MAXIMUM_RECORD_BYTES + 1),
+        b"[" + b"{}," * MAXIMUM_RECORD_MARKS + b"0]",
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_what_is_no_record_has_one_answer(data):
     """Garbage of any kind and length is a finding, never an exception."""
@@ -340,13 +415,58 @@ JUNK = st.recursive(
 @given(st.data())
 def test_any_part_replaced_by_anything_is_noticed_and_raises_nothing(data):
     """A field, a row or a part of a row becomes something else: the verifier stays total."""
-    document = json.loads(write_record(a_record()))
-    target: Any = data.draw(st.sampled_from([document, document["rows"], *document["rows"]]))
+    document = json.loads(write_record(FULL))
+    parts = [document, document["rows"], *document["rows"], document["set_aside"], *document["set_aside"]]
+    target: Any = data.draw(st.sampled_from(parts))
     key = data.draw(st.sampled_from(sorted(target) if isinstance(target, dict) else range(len(target))))
     target[key] = data.draw(JUNK)
     result = verify_record(json.dumps(document).encode(), FINGERPRINT)
     assert json.dumps(result.document())
-    assert not result.holds or write_record(document) == write_record(a_record())
+    assert not result.holds or write_record(document) == write_record(FULL)
+
+
+FULL = made(*damaged_scene())
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(JUNK, max_size=4), st.lists(JUNK, max_size=4), JUNK)
+def test_any_json_signed_by_the_device_is_judged_without_an_error(rows, aside, word):
+    """A device may sign anything: rows, what is set aside and confirmations of any JSON, with a good end."""
+    document = {**FULL, "rows": rows, "set_aside": aside, "confirmations": [word]}
+    with contextlib.suppress(ValueError):  # of such a value there is no canonical form, so no record
+        end = {"head": "00" * 32, "length": len(rows), "at": NOW, "record": record_digest(document).hex()}
+        document["end"] = sign_document(DEVICE, END_TYP, end)
+        assert json.dumps(verify_record(json.dumps(document).encode(), FINGERPRINT).document())
+
+
+def test_a_bomb_is_refused_before_it_is_parsed(monkeypatch):
+    """Two bytes of a list become seventy of memory: their number is bounded before the parser sees them."""
+    monkeypatch.setattr("consent.record_files.json.loads", None)
+    for bomb in (
+        b"[" + b"[]," * MAXIMUM_RECORD_MARKS,
+        b'{"":0}' * MAXIMUM_RECORD_MARKS,
+        b"9" * MAXIMUM_RECORD_BYTES * 2,
+    ):
+        result = verify_record(bomb, FINGERPRINT)
+        assert result.fault is not None
+        assert "expected at most" in result.fault.reason
+
+
+def test_a_record_that_cannot_be_parsed_deeper_than_its_form_is_refused():
+    """What nests in a row is no row, and is not looked into."""
+    document = {**a_record(), "rows": [{"content": {}}]}
+    refused(document, None, "rows, number 0: expected text, or an object of text and numbers")
+
+
+def test_a_choice_a_day_for_five_years_fits():
+    """What the limit's reason says: the size and the marks of a confirmed choice of every purpose, times the days."""
+    scene, names = Scene(), [purpose.id for purpose in PURPOSES]
+    answer = scene.deliver(scene.grant(*names))
+    scene.device, row = confirm(scene.device, answer.countersignature, NOW + 1)
+    scene.rows.append(row)
+    one = len(write_record(a_record(scene))) - len(write_record(a_record(Scene())))
+    assert one * 5 * 365 < MAXIMUM_RECORD_BYTES
+    assert MAXIMUM_RECORD_MARKS / 4 > 2 * 11 * 5 * 365
 
 
 def test_a_name_twice_is_no_record():
@@ -371,11 +491,14 @@ def test_times_beyond_the_calendar_do_not_end_the_verifier():
 
 
 def test_a_record_is_made_by_the_device_itself():
-    """Another key, or rows that are no JSON, make no record; rows that do not verify make one that says so."""
+    """Another key makes no record; rows that do not verify, or are no JSON, make one that says so."""
     with pytest.raises(RecordInvalid, match="expected key"):
         make_record(STRANGER, PARTIES, [], [], NOW)
-    with pytest.raises(RecordInvalid, match="rows in JSON"):
-        make_record(DEVICE, PARTIES, [b"\xff"], [], NOW)
+    for body in (b"\xff", b"{", b'{"at":1.5}', SCENE.rows[0].body() + b" ", b'{"content":' + b"[" * 5_000, b'"row"'):
+        document = make_record(DEVICE, PARTIES, [body], [], NOW)
+        refused(document, 0, "expected a row in canonical JSON")
+        assert "the end" not in str(verified(document).fault)
+        assert verified(document).ended_at == NOW
     bodies = [row.body() for row in SCENE.rows]
     refused(make_record(DEVICE, PARTIES, bodies[1:], [], NOW), 0, "expected row 0 of this chain")
     assert DEVICE.seed().hex() not in json.dumps(a_record())
