@@ -10,13 +10,41 @@ from contextlib import AbstractContextManager
 
 from client_agent.clocks import Clock
 from client_agent.enrolment import Pins
+from client_agent.erasing import erase_person
 from client_agent.errors import NotEnrolled
 from client_agent.gateway.ports import Member
 from client_agent.people import PeopleKeeper
+from client_agent.rights import Export, gather
 from client_agent.store import AgentStore, PersonRecord
 from client_agent.store.people import Browsers
 from client_agent.visitor import StoredVisitor
+from consent import Signals
 from models.personalisation import PreparedBundle
+
+
+class StoredPerson:
+    """The gateway's ``Person`` over the store: somebody who has no profile, and the rights to their name."""
+
+    def __init__(self, store: AgentStore, pins: Pins, name: str, clock: Clock, chosen: Callable[[], None]) -> None:
+        self._store = store
+        self._pins = pins
+        self._name = name
+        self._clock = clock
+        self._chosen = chosen
+
+    @property
+    def site(self) -> str:
+        """The site's name."""
+        return self._pins.site
+
+    def everything(self, signals: Signals) -> Export:
+        """All that is held about the person, read as it is written out."""
+        return gather(self._store, self._pins, self._name, self._clock, signals=signals)
+
+    def erase_everything(self) -> None:
+        """Delete the person's name and browsers, and their traces as soon as that can be done."""
+        erase_person(self._store, self._pins, self._name, self._clock)
+        self._chosen()
 
 
 class StoredHousehold:
@@ -95,6 +123,12 @@ class StoredHousehold:
                     self._store, self._pins, found[0].participant_id, self._clock, self._bundle, self._chosen
                 )
             return self._visitors[name]
+
+    def person(self, name: str) -> StoredPerson | None:
+        """What is held about somebody without a profile, and its erasure; None for anybody else."""
+        if self.member(name) is None or self.visitor(name) is not None:
+            return None
+        return StoredPerson(self._store, self._pins, name, self._clock, self._chosen)
 
     def together(self) -> AbstractContextManager[None]:
         """All that is read and changed within is one transaction."""

@@ -62,6 +62,23 @@ class Budget:
     local_studies: tuple[tuple[str, float], ...] = ()
 
 
+class Person(Protocol):
+    """Somebody who is known here by name, with a profile or without one. Every call may block on the store."""
+
+    @property
+    def site(self) -> str:
+        """The site's name."""
+        ...
+
+    def everything(self, signals: Signals) -> Export:
+        """All that is held about the person, read as it is written out."""
+        ...
+
+    def erase_everything(self) -> None:
+        """Delete all about the person; durable when it returns."""
+        ...
+
+
 class Visitor(Protocol):
     """One person on one site, as the agent keeps them. Every call may block on the encrypted store."""
 
@@ -225,6 +242,10 @@ class Household(Protocol):
 
     def visitor(self, name: str) -> Visitor | None:
         """Their profile on this site; None for a child, and for an adult who has none yet."""
+        ...
+
+    def person(self, name: str) -> Person | None:
+        """What is held about somebody without a profile, and its erasure; None for anybody else."""
         ...
 
     def together(self) -> AbstractContextManager[None]:

@@ -23,6 +23,7 @@ from client_agent.gateway.ports import Visitor
 from client_agent.gateway.sessions import Here, Sessions
 from client_agent.pages.languages import NAMES, negotiate
 from client_agent.pages.people_texts import TEXTS
+from client_agent.pages.rights import RIGHTS, RightsPage
 from client_agent.pages.visitor import FORM_SCOPE, VisitorPage
 from consent import POLICY_UPDATED, well_known_gpc
 from consent.registry import Language
@@ -44,8 +45,8 @@ class PeoplePage:
         site_origin: where the site is reached through the gateway.
         page_origin: this origin; forms are accepted from it alone.
         mode: where the agent runs; each person's page says it.
-    """
         upstream_here: the site's own server may be on this machine, too; each page says what that means.
+    """
 
     def __init__(
         self,
@@ -61,8 +62,8 @@ class PeoplePage:
         self._site_origin = site_origin
         self._page_origin = page_origin
         self._mode: Mode = mode
-        self._pages: dict[str, tuple[Visitor, App]] = {}
         self._upstream_here = upstream_here
+        self._pages: dict[str, tuple[Visitor, App]] = {}
         environment = jinja2.Environment(
             loader=jinja2.PackageLoader("client_agent.pages"), autoescape=True, undefined=jinja2.StrictUndefined
         )
@@ -99,6 +100,9 @@ class PeoplePage:
         if here.visitor is not None and here.member is not None and not here.locked:
             page = self._page_of(here.member.name, here.visitor)
             await page({**scope, FORM_SCOPE: here.form}, receive, send)
+        elif here.member is not None and not here.locked and scope["path"].startswith(RIGHTS):
+            page = await run_in_threadpool(self._page_without_profile, here.member.name)
+            await page({**scope, FORM_SCOPE: here.form}, receive, send)
         elif scope["path"] == "/" and scope["method"] in {"GET", "HEAD"}:
             await (await self._rendered(request, here))(scope, receive, send)
         else:
@@ -117,6 +121,12 @@ class PeoplePage:
             )
             known = self._pages[name] = (visitor, page.application())
         return known[1]
+
+    def _page_without_profile(self, name: str) -> App:
+        person = self._household.person(name)
+        if person is None:  # enrolled or gone while this was asked
+            return RedirectResponse("/people", 303, self._headers)
+        return RightsPage(person, self._page_origin, f"{self._page_origin}/back", self._mode).application()
 
     async def _show(self, request: Request) -> Response:
         return await self._rendered(request, await run_in_threadpool(self._sessions.at_page, self._presented(request)))
@@ -192,6 +202,7 @@ class PeoplePage:
             "members": members,
             "alone": len(members) == 1,
             "here": here,
+            "upstream_here": self._upstream_here,
             "wrong_pin": name if isinstance(refused, PinRefused) else "",
             "refused": refused is not None,
             "wait_seconds": refused.wait_seconds if isinstance(refused, PinRefused) else 0,
@@ -202,7 +213,6 @@ class PeoplePage:
         if request.headers.get("origin") != self._page_origin:
             raise ProblemError("wrong-origin", f"expected forms from {self._page_origin}")
         if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
-            "upstream_here": self._upstream_here,
             raise ProblemError("unsupported-media-type", "expected a form")
         try:
             fields = parse_qs((await request.body()).decode("ascii"), max_num_fields=_FIELDS_MAXIMUM)

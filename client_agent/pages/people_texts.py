@@ -20,6 +20,10 @@ class PeopleText:
     here_as: str
     here_child: str
     here_without_profile: str
+    kept: str
+    kept_see: str
+    kept_take: str
+    kept_erase: str
     own_page: str
     leave: str
     locked: str
@@ -41,11 +45,11 @@ class PeopleText:
     refused: str
     limits_title: str
     limits: tuple[str, ...]
+    limit_here: str
 
 
 TEXTS: Final[dict[Language, PeopleText]] = {
     "en": PeopleText(
-    limit_here: str
         title="Who is here?",
         skip="Skip to content",
         back="Back to {site}",
@@ -57,6 +61,10 @@ TEXTS: Final[dict[Language, PeopleText]] = {
         "site looks as it does for everybody.",
         here_without_profile="In this browser you are {name}. You have no profile yet, so nothing is collected. "
         "Whoever runs this agent can enrol you: hearthside-agent person enrol",
+        kept="What this agent knows of you is your name, whether you are a child, and when a browser said it is yours.",
+        kept_see="See it",
+        kept_take="Take it along (JSON)",
+        kept_erase="Erase it",
         own_page="Your own page",
         leave="Leave this browser",
         locked="It has been a while: please give your PIN again to see your page.",
@@ -83,6 +91,9 @@ TEXTS: Final[dict[Language, PeopleText]] = {
             "Whoever uses your account on this device, or runs this box, can read everything on it.",
             "The names above are shown to everybody who can open this page.",
         ),
+        limit_here="The site’s own server runs on the same machine as this agent. If it wants to, it can come to "
+        "know what your browser proves itself with, read this page, answer on it for you, and make "
+        "another browser count as yours. This way of running is for trials.",
     ),
     "de": PeopleText(
         title="Wer ist hier?",
@@ -91,14 +102,16 @@ TEXTS: Final[dict[Language, PeopleText]] = {
         lead="Alle, die diesen Agenten nutzen, haben auf {site} ein eigenes Profil: Was eine Person erlaubt, sammelt "
         "oder löscht, betrifft niemanden sonst.",
         nothing_yet="Bis Sie sagen, wer Sie sind, wird von Ihrem Besuch nichts aufbewahrt, weder hier noch im Browser.",
-        limit_here="The site’s own server runs on the same machine as this agent. If it wants to, it can come to "
-        "know what your browser proves itself with, read this page, answer on it for you, and make "
-        "another browser count as yours. This way of running is for trials.",
         here_as="In diesem Browser sind Sie {name}.",
         here_child="In diesem Browser bist du {name}. Über dich wird nichts gesammelt, und nichts wird für dich "
         "ausgewählt: Die Website sieht aus wie für alle.",
         here_without_profile="In diesem Browser sind Sie {name}. Sie haben noch kein Profil, darum wird nichts "
         "gesammelt. Wer diesen Agenten betreibt, kann Sie anmelden: hearthside-agent person enrol",
+        kept="Dieser Agent kennt nur diesen Namen, ob er der eines Kindes ist, und wann sich ein Browser damit "
+        "gemeldet hat.",
+        kept_see="Ansehen",
+        kept_take="Mitnehmen (JSON)",
+        kept_erase="Löschen",
         own_page="Ihre eigene Seite",
         leave="Diesen Browser verlassen",
         locked="Es ist eine Weile her: Bitte geben Sie Ihre PIN noch einmal ein, um Ihre Seite zu sehen.",
@@ -128,8 +141,8 @@ TEXTS: Final[dict[Language, PeopleText]] = {
             "Wer Ihr Benutzerkonto auf diesem Gerät nutzt oder diese Box betreibt, kann alles darauf lesen.",
             "Die Namen oben sieht jede Person, die diese Seite öffnen kann.",
         ),
-    ),
-}
         limit_here="Der Server der Website läuft auf demselben Gerät wie dieser Agent. Wenn er will, kann er "
         "erfahren, womit Ihr Browser sich ausweist, diese Seite lesen, auf ihr für Sie antworten und "
         "einen fremden Browser für Ihren gelten lassen. Diese Betriebsart ist zum Ausprobieren da.",
+    ),
+}

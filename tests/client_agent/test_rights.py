@@ -307,7 +307,7 @@ def test_no_cell_of_the_csv_is_a_formula(world, store):
     store.insert_events(who, [("e1", 1, body)])
     archive = io.BytesIO(b"".join(csv_zip_pieces(gather(store, world.pins, NAME, world.clock))))
     (row,) = read_csv(archive, "events.csv")
-    assert (row["kind"], row["path"]) == (f"'{FORMULA}", "'@SUM(1)")
+    assert (row["kind"], row["path"]) == (f"\u2019{FORMULA}", "\u2019@SUM(1)")
     for name in SECTIONS:
         for cells in read_csv(archive, f"{name}.csv"):
             assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells.values())
