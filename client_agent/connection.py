@@ -159,7 +159,7 @@ class LeaderConnection(_Connection):
                 "POST",
                 "/v1/reports",
                 client=self._reporting,
-                content=slices(body, standing, self._line.cut),
+                content=slices(body, standing),
                 headers=headers,
                 extensions={"trace": self._line.trace},
             )

@@ -35,21 +35,23 @@ class Line:
         """Remember the socket when a connection is made; a connection that is used again makes no such event.
 
         TLS takes the descriptor out of the first socket and puts it into one of its own, which is then the one to cut.
+        However the connection ends, by a cut, a time-out or the death of this process, nobody could stop afterwards
+        what the kernel still holds of it; so it goes with the connection.
         """
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._socket = details["return_value"].get_extra_info("socket")
+            _end(lambda: self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD))
 
     def cut(self) -> None:
-        """End the connection now: a write that waits fails, and what the kernel holds is thrown away."""
+        """End the connection now: a write or a read that waits fails, and its end throws away what the kernel holds."""
         if self._socket is not None:
-            _end(lambda: self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD))
             # Not the method of an SSLSocket: that one drops its TLS first, and another thread's write would go out in
             # the clear.
             _end(lambda: socket.socket.shutdown(self._socket, socket.SHUT_RDWR))
 
 
 def _end(act: Callable[[], None]) -> None:
-    """One step of a cut: what stops it is said, unless it is a closed line, and stops no other step."""
+    """Do it to a socket: what stops it is said, unless that one is closed."""
     try:
         act()
     except OSError as error:
@@ -57,16 +59,14 @@ def _end(act: Callable[[], None]) -> None:
             _log.error("a connection could not be cut: %s", errno.errorcode.get(error.errno or 0, "OSError"))
 
 
-def slices(body: bytes, standing: Standing, cut: Callable[[], None]) -> Iterator[bytes]:
-    """The body, slice by slice, each as long as it may still be sent; then the connection is cut.
-
-    Without the cut the connection would be closed in good order, and the kernel would send what it still holds.
+def slices(body: bytes, standing: Standing) -> Iterator[bytes]:
+    """The body, slice by slice, each as long as it may still be sent.
 
     Raises:
         BodyStopped: it may not.
     """
     for start in range(0, len(body), SLICE_BYTES):
-        if look(cut, standing):
+        if not standing():
             raise BodyStopped("expected all reports of this request to stand, one was taken back")
         yield body[start : start + SLICE_BYTES]
 

@@ -3,12 +3,16 @@
 import errno
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
+import httpx
 import pytest
 
-from client_agent import streaming
+from client_agent import connection, streaming
 from client_agent.connection import LeaderConnection
 from client_agent.consenting import ConsentKeeper
 from client_agent.federation.child import AnswerProcess
@@ -24,6 +28,11 @@ _BODY_BYTES = 32 * 1024 * 1024
 """More than the kernel's buffers on both sides hold."""
 _HANDED_SLICES = 16
 """So many slices the kernel takes in for a leader that reads nothing: 256 KiB."""
+_POSTING = """
+import sys
+from client_agent.connection import LeaderConnection
+LeaderConnection(sys.argv[1]).post_reports([bytes(int(sys.argv[2]))])
+"""
 _PROMISE_SECONDS = 1.0
 _STARVED_SECONDS = 9.0
 """What a machine may keep back that runs other things as well. The promise itself is asserted in bytes and in order."""
@@ -66,7 +75,7 @@ def test_a_request_that_a_stalling_leader_holds_up_is_cut(stalling, caplog):
 
 
 def test_a_request_that_ends_between_two_slices_leaves_nothing_in_the_kernel(stalling, monkeypatch):
-    """No write waits, and no watch looks: the slice that is not sent takes those with it that the kernel still has."""
+    """No write waits, and no watch looks: the connection ends, and takes with it what the kernel still has."""
     monkeypatch.setattr(streaming, "WATCH_SECONDS", 3_600.0)
     leader, asked = LeaderConnection(stalling.url), iter([True] * _HANDED_SLICES)
     with pytest.raises(ProblemError) as stopped:
@@ -77,9 +86,33 @@ def test_a_request_that_ends_between_two_slices_leaves_nothing_in_the_kernel(sta
     leader.close()
 
 
-@pytest.mark.parametrize(("code", "said"), [(errno.EBADF, 0), (errno.ENOTCONN, 0), (errno.EPERM, 2)])
-def test_a_cut_that_fails_is_said_unless_the_line_is_closed(code, said, caplog):
-    """Both steps are tried; a connection that has gone is nothing to report, whatever else stops them is."""
+def test_a_request_that_timed_out_leaves_nothing_in_the_kernel(stalling, monkeypatch):
+    """Nobody could cut that connection any more when the withdrawal comes."""
+    monkeypatch.setattr(connection, "TIMEOUT", httpx.Timeout(10.0, write=0.3))
+    leader = LeaderConnection(stalling.url)
+    with pytest.raises(ProblemError) as stopped:
+        leader.post_reports([bytes(_BODY_BYTES)])
+    assert "WriteTimeout" in str(stopped.value) or "ReadTimeout" in str(stopped.value)
+    stalling.close()
+    assert stalling.read <= ARRIVED_BYTES
+    leader.close()
+
+
+def test_a_process_that_is_killed_leaves_nothing_in_the_kernel(stalling):
+    """The worker dies in the middle of a request: what it had handed over does not go on its own."""
+    command = (sys.executable, "-c", _POSTING, stalling.url, str(_BODY_BYTES))
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as worker:
+        assert stalling.accepted.wait(60)
+        time.sleep(0.3)  # both kernels' buffers are full by now
+        assert worker.poll() is None
+        worker.kill()
+    stalling.close()
+    assert stalling.read <= ARRIVED_BYTES
+
+
+@pytest.mark.parametrize(("code", "said"), [(errno.EBADF, 0), (errno.ENOTCONN, 0), (errno.EPERM, 1)])
+def test_what_keeps_a_line_from_being_cut_is_said_unless_it_is_closed(code, said, caplog):
+    """A connection that has gone is nothing to report, also when it is cut once more; whatever else stops a cut is."""
 
     class Stubborn(socket.socket):
         def setsockopt(self, *_):
