@@ -144,12 +144,9 @@ class StoredVisitor:
         return self._bundle()
 
     def sent(self) -> Sequence[Sent]:
-        """What left, by purpose; nulls are among the reports and look the same."""
-        return [
-            Sent(purpose, counts.get("sent_reports", 0), counts.get("sent_bytes", 0))
-            for purpose, counts in self._store.tallies.all().items()
-            if counts.get("sent_reports")
-        ]
+        """What left for this person, by purpose; nulls are among the reports and look the same."""
+        found = self._store.contributions.sent_of(self._record.participant_id)
+        return [Sent(purpose, reports, size_bytes) for purpose, (reports, size_bytes) in found.items()]
 
     def budget(self) -> Budget | None:
         """What was spent of the person's contract; None before anything was asked."""
