@@ -202,6 +202,9 @@ class MemoryHousehold:
     def visitor(self, name):
         return None if name in self.children else self.visitors.get(name)
 
+    def person(self, name):
+        return MemoryVisitor() if self.visitor(name) is None else None
+
     def together(self):
         return contextlib.nullcontext()
 

@@ -388,14 +388,15 @@ def test_a_row_of_anything_else_holds_no_events():
 
 
 async def test_an_adult_without_a_profile_is_told_so_and_nothing_is_collected():
-    """Until they are enrolled there is nothing to choose on."""
+    """Until they are enrolled there is nothing to choose on; what is kept of their name is theirs to see."""
     home = Home()
     async with Browser(home) as web:
         await web.say("eva")
         told = await web.notice()
         assert (told["collect"], told["ask"]) == ([], False)
         assert "You have no profile yet" in (await web.page.get("/")).text
-        assert (await web.page.get("/export.json")).status_code == 401
+        assert (await web.page.get("/consent-record.json")).status_code == 401
+        assert (await web.page.get("/export.json")).status_code == 200
 
 
 @pytest.mark.parametrize("lang", ["en", "de"])
