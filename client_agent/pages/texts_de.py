@@ -127,14 +127,16 @@ PAGE: Final[Mapping[str, str]] = {
     # rights
     "rights": "Ihre Rechte",
     "right_access": "Alles ansehen",
-    "right_access_how": "Alles, was der Agent über Sie weiß, Tabelle für Tabelle.",
+    "right_access_how": "Was der Agent über Sie aufbewahrt, Tabelle für Tabelle; was fehlt, wird genannt.",
     "right_access_go": "Alles ansehen",
     "right_take": "Mitnehmen",
     "right_take_how": "Dasselbe als Dateien, auf diesem Gerät erzeugt.",
     "right_json": "Eine Datei (JSON)",
     "right_csv": "Tabellen (CSV)",
     "right_erase": "Alles über mich löschen",
-    "right_erase_how": "Nimmt jedes Ja zurück und löscht alles. Sie werden noch einmal gefragt.",
+    "right_erase_how": "Nimmt jedes Ja zurück und löscht, was hier über Sie steht. Sie erfahren, was bleibt, und "
+    "werden "
+    "noch einmal gefragt.",
     "right_erase_go": "Alles löschen …",
     "right_object": "Einer Nutzung widersprechen",
     "right_object_how": "Drücken Sie daneben auf Nein. Es wirkt sofort, braucht keinen Grund, und sonst ändert sich "
@@ -197,8 +199,11 @@ PAGE: Final[Mapping[str, str]] = {
     "versiegelten Schlüssel zur Maske und einer Signatur. Keiner der Dienste kann ihn lesen; lesen können sie die "
     "verrauschte Summe über viele Geräte. Viele Berichte sind leer, das entscheidet ein verborgener Münzwurf auf "
     "Ihrem Gerät; sie sehen genauso aus und sind hier mitgezählt.",
-    "left_beside": "Außer Berichten sendet Ihr Gerät dem Server der Website seinen öffentlichen Schlüssel und Ihre "
-    "signierten Entscheidungen und stellt ihm dieselbe Frage wie jedes andere Gerät: ob es etwas zu tun gibt.",
+    "left_beside": "Außer Berichten sendet Ihr Gerät dem Server der Website seinen öffentlichen Schlüssel, jedes Ja "
+    "und "
+    "jedes zurückgenommene Ja, signiert, und stellt ihm dieselbe Frage wie jedes andere Gerät: ob es etwas zu tun "
+    "gibt. Die Datenschutzstelle fragt es, ob eine Studie gestoppt ist, und sagt ihr, welche Berichte Sie "
+    "zurückgenommen haben.",
     # budget
     "budget": "Privatsphäre-Budget",
     "budget_spent": "Verbraucht, wenn die beiden Dienste getrennt bleiben",
@@ -252,18 +257,28 @@ PAGE: Final[Mapping[str, str]] = {
     "erase": "Alles über Sie löschen?",
     "erase_what": "Das nimmt jedes Ja auf jeder Website hinter diesem Agenten zurück und löscht von diesem Gerät:",
     "erase_events": "alles Gesammelte und was Ihr Gerät daraus geschlossen hat",
-    "erase_choices": "Ihre Entscheidungen, deren Signaturen und Ihre Schlüssel",
-    "erase_queue": "Berichte, die das Gerät noch nicht verlassen haben",
+    "erase_choices": "Ihre Entscheidungen, deren Signaturen und Ihre Schlüssel, Ihren Namen und die Browser, die Sie "
+    "als "
+    "Ihre bezeichnet haben",
+    "erase_queue": "Berichte, die das Gerät noch nicht verlassen haben, und die Liste der übrigen",
     "erase_not": "Was bleibt, und warum:",
-    "erase_spent": "wie viel von Ihrem Privatsphäre-Budget verbraucht ist, sonst nichts: Das schützt Sie weiter",
+    "erase_spent": "wie viel von Ihrem Privatsphäre-Budget verbraucht ist, unter einem Pseudonym und ohne Ende: Das "
+    "schützt "
+    "Sie weiter. Wer den Speicher dieses Geräts öffnet, könnte einen Namen, den er rät, daran prüfen",
+    "erase_told": "was Sie zurückgenommen haben, ohne Ihren Namen, bis die Dienste es bestätigt haben",
+    "erase_proof": "Ihre signierten Entscheidungen beim Betreiber der Website, als Nachweis, solange es deren "
+    "Datenschutzhinweise sagen",
     "erase_sums": "schon veröffentlichte Summen: Was in ihnen steckt, lässt sich nicht herausnehmen",
     "erase_first": "Vielleicht möchten Sie vorher eine Kopie mitnehmen.",
     "erase_final": "Es lässt sich nicht rückgängig machen.",
     "erase_yes": "Alles löschen",
     "erase_no": "Alles behalten",
-    "erased": "Alles über Sie ist gelöscht",
-    "erased_more": "Auf diesem Gerät steht über Sie nur noch, wie viel vom Privatsphäre-Budget verbraucht ist. Die "
-    "Dienste erfahren, was Sie zurückgenommen haben, sobald sie antworten.",
+    "erased": "Was dieses Gerät über Sie aufbewahrt hat, ist gelöscht",
+    "erased_more": "Hier bleibt: wie viel vom Privatsphäre-Budget verbraucht ist, unter einem Pseudonym, und was Sie "
+    "zurückgenommen haben, ohne Ihren Namen, bis die Dienste es bestätigt haben. Sie erfahren es, sobald sie "
+    "antworten. "
+    "Der Betreiber der Website behält Ihre signierten Entscheidungen als Nachweis, solange es deren "
+    "Datenschutzhinweise sagen.",
 }
 
 RULES: Final[Mapping[str, str]] = {

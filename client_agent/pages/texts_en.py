@@ -120,14 +120,16 @@ PAGE: Final[Mapping[str, str]] = {
     # rights
     "rights": "Your rights",
     "right_access": "See everything",
-    "right_access_how": "All that the agent knows about you, table by table.",
+    "right_access_how": "What the agent keeps about you, table by table; what is left out is named.",
     "right_access_go": "See everything",
     "right_take": "Take it with you",
     "right_take_how": "The same as files, made on this device.",
     "right_json": "One file (JSON)",
     "right_csv": "Tables (CSV)",
     "right_erase": "Erase everything about me",
-    "right_erase_how": "Takes back every yes and deletes all of it. You are asked once more.",
+    "right_erase_how": "Takes back every yes and deletes what is about you here. You are told what stays, and asked "
+    "once "
+    "more.",
     "right_erase_go": "Erase everything …",
     "right_object": "Object to one use",
     "right_object_how": "Press No beside it. It works at once, needs no reason, and nothing else changes.",
@@ -188,8 +190,9 @@ PAGE: Final[Mapping[str, str]] = {
     "left_what": "A report is numbers under a random mask, the key to the mask sealed for a second service, and a "
     "signature. Neither service can read it; what they can read is the noisy sum over many devices. Many reports are "
     "empty, decided by a hidden coin on your device; those look the same and are counted here too.",
-    "left_beside": "Beside reports, your device sends the site’s server its public key and your signed choices, and "
-    "asks it the same question as every other device: is there anything to do.",
+    "left_beside": "Beside reports, your device sends the site’s server its public key, each yes and each yes that you "
+    "take back, signed, and asks it the same question as every other device: is there anything to do. It asks the "
+    "privacy office whether a study was stopped, and tells it which reports you took back.",
     # budget
     "budget": "Privacy budget",
     "budget_spent": "Spent, if the two services stay apart",
@@ -241,18 +244,24 @@ PAGE: Final[Mapping[str, str]] = {
     "erase": "Erase everything about you?",
     "erase_what": "This takes back every yes on every site behind this agent, and deletes from this device:",
     "erase_events": "everything that was collected, and what your device made of it",
-    "erase_choices": "your choices, their signatures and your keys",
-    "erase_queue": "reports that have not left",
+    "erase_choices": "your choices, their signatures and your keys, your name and the browsers that you said are yours",
+    "erase_queue": "reports that have not left, and the list of those that have",
     "erase_not": "What stays, and why:",
-    "erase_spent": "how much of your privacy budget was spent, without anything else: it keeps you protected",
+    "erase_spent": "how much of your privacy budget was spent, under a pseudonym and without end: it keeps you "
+    "protected. "
+    "Whoever opens this device’s store could test a name that they guess against it",
+    "erase_told": "what you took back, without your name, until the services have confirmed it",
+    "erase_proof": "your signed choices at the site’s operator, as proof, for as long as the site’s privacy notice "
+    "says",
     "erase_sums": "sums that are already published: what is part of them cannot be taken out",
     "erase_first": "You may want to take a copy with you first.",
     "erase_final": "It cannot be undone.",
     "erase_yes": "Erase everything",
     "erase_no": "Keep everything",
-    "erased": "Everything about you is erased",
-    "erased_more": "Nothing about you is left on this device but how much of the privacy budget was spent. The "
-    "services are told what you took back as soon as they answer.",
+    "erased": "What this device kept about you is erased",
+    "erased_more": "What is left here: how much of the privacy budget was spent, under a pseudonym, and what you took "
+    "back, without your name, until the services have confirmed it. They are told as soon as they answer. The site’s "
+    "operator keeps your signed choices as proof, for as long as the site’s privacy notice says.",
 }
 
 RULES: Final[Mapping[str, str]] = {

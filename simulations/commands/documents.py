@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +63,8 @@ def documents(
     if not check:
         _write(out, made)
     if as_json:
+        import json
+
         print(json.dumps(_summary(made, drifted), indent=2))
     else:
         for line in _lines(out, made, drifted, check=check):
@@ -131,6 +131,8 @@ def _parts(out: Path, made: Mapping[str, str]) -> Iterator[dict[Path, Path]]:
 
 
 def _summary(made: Mapping[str, str], drifted: Mapping[str, str]) -> dict[str, object]:
+    from hashlib import sha256
+
     from consent import registry_hash
 
     return {

@@ -337,7 +337,7 @@ def test_every_right_is_one_click_away_and_works_on_the_real_store(chromium, tmp
         assert page.get_by_text("It cannot be undone.").is_visible()
         assert home.store.participants.of_person("me"), "asking erases nothing"
         page.get_by_role("button", name="Erase everything").click()
-        page.get_by_role("heading", name="Everything about you is erased").wait_for()
+        page.get_by_role("heading", name="What this device kept about you is erased").wait_for()
         assert not home.store.participants.of_person("me")
         context.close()
 
