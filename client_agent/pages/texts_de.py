@@ -135,8 +135,7 @@ PAGE: Final[Mapping[str, str]] = {
     "right_csv": "Tabellen (CSV)",
     "right_erase": "Alles über mich löschen",
     "right_erase_how": "Nimmt jedes Ja zurück und löscht, was hier über Sie steht. Sie erfahren, was bleibt, und "
-    "werden "
-    "noch einmal gefragt.",
+    "werden noch einmal gefragt.",
     "right_erase_go": "Alles löschen …",
     "right_object": "Einer Nutzung widersprechen",
     "right_object_how": "Drücken Sie daneben auf Nein. Es wirkt sofort, braucht keinen Grund, und sonst ändert sich "
@@ -200,8 +199,7 @@ PAGE: Final[Mapping[str, str]] = {
     "verrauschte Summe über viele Geräte. Viele Berichte sind leer, das entscheidet ein verborgener Münzwurf auf "
     "Ihrem Gerät; sie sehen genauso aus und sind hier mitgezählt.",
     "left_beside": "Außer Berichten sendet Ihr Gerät dem Server der Website seinen öffentlichen Schlüssel, jedes Ja "
-    "und "
-    "jedes zurückgenommene Ja, signiert, und stellt ihm dieselbe Frage wie jedes andere Gerät: ob es etwas zu tun "
+    "und jedes zurückgenommene Ja, signiert, und stellt ihm dieselbe Frage wie jedes andere Gerät: ob es etwas zu tun "
     "gibt. Die Datenschutzstelle fragt es, ob eine Studie gestoppt ist, und sagt ihr, welche Berichte Sie "
     "zurückgenommen haben.",
     # budget
@@ -230,8 +228,8 @@ PAGE: Final[Mapping[str, str]] = {
     # limits
     "limits": "Was nicht versprochen wird",
     "limit_here": "Der Server der Website läuft auf demselben Gerät wie dieser Agent. Wenn er will, kann er erfahren, "
-    "womit Ihr Browser sich ausweist, diese Seite lesen, auf ihr für Sie antworten und einen fremden "
-    "Browser für Ihren gelten lassen. Diese Betriebsart ist zum Ausprobieren da.",
+    "womit Ihr Browser sich ausweist, diese Seite lesen, auf ihr für Sie antworten und einen fremden Browser für "
+    "Ihren gelten lassen. Diese Betriebsart ist zum Ausprobieren da.",
     "limit_site": "Die Website sieht die Seiten, die Sie bei ihr abrufen, und ein eigenes Skript könnte beobachten, "
     "was Sie darauf tun. Dieser Agent hilft dabei nicht und verhindert es nicht.",
     "limit_page": "Was eine Seite Ihnen zeigt, das weiß diese Seite, und sie kann daraus schließen, welcher Gruppe "
@@ -258,13 +256,11 @@ PAGE: Final[Mapping[str, str]] = {
     "erase_what": "Das nimmt jedes Ja auf jeder Website hinter diesem Agenten zurück und löscht von diesem Gerät:",
     "erase_events": "alles Gesammelte und was Ihr Gerät daraus geschlossen hat",
     "erase_choices": "Ihre Entscheidungen, deren Signaturen und Ihre Schlüssel, Ihren Namen und die Browser, die Sie "
-    "als "
-    "Ihre bezeichnet haben",
+    "als Ihre bezeichnet haben",
     "erase_queue": "Berichte, die das Gerät noch nicht verlassen haben, und die Liste der übrigen",
     "erase_not": "Was bleibt, und warum:",
     "erase_spent": "wie viel von Ihrem Privatsphäre-Budget verbraucht ist, unter einem Pseudonym und ohne Ende: Das "
-    "schützt "
-    "Sie weiter. Wer den Speicher dieses Geräts öffnet, könnte einen Namen, den er rät, daran prüfen",
+    "schützt Sie weiter. Wer den Speicher dieses Geräts öffnet, könnte einen Namen, den er rät, daran prüfen",
     "erase_told": "was Sie zurückgenommen haben, ohne Ihren Namen, bis die Dienste es bestätigt haben",
     "erase_proof": "Ihre signierten Entscheidungen beim Betreiber der Website, als Nachweis, solange es deren "
     "Datenschutzhinweise sagen",
@@ -275,9 +271,8 @@ PAGE: Final[Mapping[str, str]] = {
     "erase_no": "Alles behalten",
     "erased": "Was dieses Gerät über Sie aufbewahrt hat, ist gelöscht",
     "erased_more": "Hier bleibt: wie viel vom Privatsphäre-Budget verbraucht ist, unter einem Pseudonym, und was Sie "
-    "zurückgenommen haben, ohne Ihren Namen, bis die Dienste es bestätigt haben. Sie erfahren es, sobald sie "
-    "antworten. "
-    "Der Betreiber der Website behält Ihre signierten Entscheidungen als Nachweis, solange es deren "
+    "zurückgenommen haben, ohne Ihren Namen, bis die Dienste es bestätigt haben. Die Dienste erfahren es, sobald sie "
+    "antworten. Der Betreiber der Website behält Ihre signierten Entscheidungen als Nachweis, solange es deren "
     "Datenschutzhinweise sagen.",
 }
 

@@ -128,8 +128,7 @@ PAGE: Final[Mapping[str, str]] = {
     "right_csv": "Tables (CSV)",
     "right_erase": "Erase everything about me",
     "right_erase_how": "Takes back every yes and deletes what is about you here. You are told what stays, and asked "
-    "once "
-    "more.",
+    "once more.",
     "right_erase_go": "Erase everything …",
     "right_object": "Object to one use",
     "right_object_how": "Press No beside it. It works at once, needs no reason, and nothing else changes.",
@@ -218,8 +217,8 @@ PAGE: Final[Mapping[str, str]] = {
     # limits
     "limits": "What is not promised",
     "limit_here": "The site’s own server runs on the same machine as this agent. If it wants to, it can come to know "
-    "what your browser proves itself with, read this page, answer on it for you, and make another browser "
-    "count as yours. This way of running is for trials.",
+    "what your browser proves itself with, read this page, answer on it for you, and make another browser count as "
+    "yours. This way of running is for trials.",
     "limit_site": "The site sees the pages that you ask it for, and a script of its own could watch what you do on "
     "them. This agent neither helps with that nor prevents it.",
     "limit_page": "What a page shows you, that page knows, and it can guess from it which group you were counted to.",
@@ -248,8 +247,7 @@ PAGE: Final[Mapping[str, str]] = {
     "erase_queue": "reports that have not left, and the list of those that have",
     "erase_not": "What stays, and why:",
     "erase_spent": "how much of your privacy budget was spent, under a pseudonym and without end: it keeps you "
-    "protected. "
-    "Whoever opens this device’s store could test a name that they guess against it",
+    "protected. Whoever opens this device’s store could test a name that they guess against it",
     "erase_told": "what you took back, without your name, until the services have confirmed it",
     "erase_proof": "your signed choices at the site’s operator, as proof, for as long as the site’s privacy notice "
     "says",
