@@ -1,8 +1,13 @@
-"""Who is missing from a result: the coverage that stands beside it, a pure function of what was released.
+"""Whom a result is about: the coverage that stands beside it, a pure function of what was released.
 
 A coverage study is a study like any other: charged, approved, released. What is said here of its release costs nothing
-more. Which release stands beside a result is fixed by release times alone, so it never changes under a reader: the
-last coverage that was complete when the result was first released, or else the first that came after it.
+more. Each round that is released adds to what is known, so a study of several rounds has been released as often; it is
+whole with the last round that it planned.
+
+Which release stands beside a result follows from release times and from the studies as approved, and from nothing that
+was not released: not from whether a study still runs, was stopped or failed. Beside a result stands the last whole
+release from before its first round was released; without one, the last of those from before that is there; without any,
+the first whole one since. So what stands there stays, whatever becomes of a study or is released later.
 """
 
 from __future__ import annotations
@@ -16,7 +21,6 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.leader.desk import Desk
-from aggregator.rounds import StudyState
 from aggregator.storage.leader import Record
 from consent.purposes import MEASUREMENT
 from models.queries.answers import coverage_question
@@ -27,11 +31,17 @@ from models.wire.studies import CoverageQuery, Study
 from privacy.accounting import Row
 
 UNKNOWN: Final = (
-    "People who refused measurement, and devices whose budget was spent: they are in no figure here, and no result "
-    "says how many they are or what they do."
+    "People who refused measurement, and devices that could not be counted, such as those whose budget was spent: they "
+    "are in no figure here. Devices that granted the use and are not in the result all the same: their quota or budget "
+    "was spent, they were too late, could not answer, or failed. They count as granted here. No result says how many "
+    "any of these are or what they do."
 )
 NONE_RELEASED: Final = "not estimated: no coverage study was released for this site"
 NOT_ASKED: Final = "not estimated: no released coverage study of this site asked about this purpose"
+NOT_WHOLE: Final = (
+    "not estimated: no coverage study that asked about this purpose was released before this result, and none since "
+    "to its last round"
+)
 NO_RESULT: Final = "not estimated: this study has released nothing yet"
 Timing: TypeAlias = Literal["before the result", "after the result", "the result itself", "latest"]
 Figure: TypeAlias = Literal["granted", "make-up"]
@@ -65,8 +75,9 @@ class CoverageEstimate(Message):
 
     ``figure`` is ``granted``: of the counted devices of each band, the share that granted the purpose; or ``make-up``:
     of all counted devices, the share in each band (for measurement itself, which everybody counted has granted).
-    ``missing_at_most``: the upper end for the share of counted devices that are not in a result of this purpose; a
-    share of people that is known among those who are in it can be wrong by so much, and no more, for all counted.
+    ``not_granted_at_most``: the upper end for the share of counted devices that did not grant the purpose. It is no
+    bound on who is missing from a result: of those who granted, some send an empty report (``unknown``).
+    ``rounds`` are those that the estimate is made of, out of ``planned_rounds``.
     ``epsilon`` is what the coverage study cost a device (device level, zero-out, the filter's figure at ``delta``).
     """
 
@@ -75,6 +86,7 @@ class CoverageEstimate(Message):
     figure: Figure
     study_id: str
     rounds: tuple[int, ...]
+    planned_rounds: int
     released_at_ms: int
     timing: Timing
     epsilon: float
@@ -83,7 +95,7 @@ class CoverageEstimate(Message):
     bands: tuple[BandPart, ...]
     overall: SharePart | None
     under_represented: tuple[str, ...]
-    missing_at_most: float | None
+    not_granted_at_most: float | None
     unknown: str = UNKNOWN
 
 
@@ -101,22 +113,26 @@ CoverageShown: TypeAlias = CoverageEstimate | CoverageAbsent
 
 @dataclass(frozen=True)
 class CoverageRelease:
-    """What a coverage study has released.
+    """What a coverage study had released at one moment: when one of its rounds was.
 
     Attributes:
         study: the study.
-        rounds: its released rounds, at least one.
+        rounds: the rounds that were released by then, at least one.
         released_at_ms: of the last of them.
-        complete: no further round will follow.
-        epsilon: what the study cost a device.
+        epsilon: what the study had cost a device with that round.
+        tally: what these rounds say together.
     """
 
     study: Study
     rounds: tuple[int, ...]
     released_at_ms: int
-    complete: bool
     epsilon: float
     tally: Tally
+
+    @property
+    def whole(self) -> bool:
+        """The last round that the study planned is among them."""
+        return self.rounds[-1] == self.study.rounds
 
     @property
     def purposes(self) -> tuple[str, ...]:
@@ -126,29 +142,26 @@ class CoverageRelease:
 
 
 async def coverage_releases(desk: Desk, connection: AsyncConnection) -> list[CoverageRelease]:
-    """Every coverage study that has released something, by the time of its last release."""
+    """What every coverage study had released with each of its rounds, by the time of release."""
     found = []
     for row in await desk.store.studies(connection):
         study = Study.model_validate_json(row.body)
         if isinstance(study.query, CoverageQuery):
             rounds = [item for item in await desk.store.rounds(connection, row.study_hash) if item.total is not None]
-            if rounds:
-                bodies = await desk.store.ledger.bodies(connection, row.study_hash)
-                found.append(_release(desk, study, rounds, bodies, complete=row.state != StudyState.RUNNING))
-    return sorted(found, key=lambda release: release.released_at_ms)
+            charges = [Row.parse(body) for body in await desk.store.ledger.bodies(connection, row.study_hash)]
+            found += [_release(desk, study, rounds[: last + 1], charges) for last in range(len(rounds))]
+    return sorted(found, key=lambda release: (release.released_at_ms, release.study.study_hash(), release.rounds))
 
 
-def _release(
-    desk: Desk, study: Study, rounds: Sequence[Record], bodies: Sequence[bytes], *, complete: bool
-) -> CoverageRelease:
+def _release(desk: Desk, study: Study, rounds: Sequence[Record], charges: Sequence[Row]) -> CoverageRelease:
     assert isinstance(study.query, CoverageQuery), "the caller looked"
+    last = rounds[-1].number  # rounds follow each other: no later charge of an earlier one is to come
     total = np.stack([np.frombuffer(item.total, dtype="<i8") for item in rounds]).sum(axis=0).astype(np.int64)
     return CoverageRelease(
         study=study,
         rounds=tuple(item.number for item in rounds),
         released_at_ms=max(item.released_at_ms for item in rounds),
-        complete=complete,
-        epsilon=desk.budget.epsilon_of([Row.parse(body) for body in bodies], study.delta),
+        epsilon=desk.budget.epsilon_of([row for row in charges if row.charge.round <= last], study.delta),
         tally=decode(
             coverage_question(study.query),
             total,
@@ -169,23 +182,33 @@ def beside(releases: Sequence[CoverageRelease], study: Study, first_release_ms: 
     """
     own = [release for release in releases if release.study.study_hash() == study.study_hash()]
     if own:
-        return estimate(own[0], study.purpose, "the result itself")
+        return estimate(own[-1], study.purpose, "the result itself")
     if first_release_ms is None:
         return CoverageAbsent(purpose=study.purpose, reason=NO_RESULT)
-    complete = [release for release in releases if release.complete]
-    asked = [release for release in complete if study.purpose in release.purposes]
-    if not asked:
-        return CoverageAbsent(purpose=study.purpose, reason=NOT_ASKED if complete else NONE_RELEASED)
-    before = [release for release in asked if release.released_at_ms <= first_release_ms]
+    asked = [release for release in releases if study.purpose in release.purposes]
+    # One of the same millisecond may have come after a reader looked, so it counts as one that came after.
+    before = [release for release in asked if release.released_at_ms < first_release_ms]
     if before:
-        return estimate(before[-1], study.purpose, "before the result")
-    return estimate(asked[0], study.purpose, "after the result")
+        return estimate(_best(before), study.purpose, "before the result")
+    after = next((release for release in asked if release.whole), None)
+    if after is not None:
+        return estimate(after, study.purpose, "after the result")
+    reason = NOT_WHOLE if asked else NOT_ASKED if releases else NONE_RELEASED
+    return CoverageAbsent(purpose=study.purpose, reason=reason)
 
 
 def latest(releases: Sequence[CoverageRelease]) -> list[CoverageEstimate]:
-    """For each purpose that any complete coverage says something about, the newest."""
-    newest = {purpose: release for release in releases if release.complete for purpose in release.purposes}
-    return [estimate(release, purpose, "latest") for purpose, release in newest.items()]
+    """For each purpose that any coverage says something about, the newest whole one, or else the newest."""
+    known: dict[str, list[CoverageRelease]] = {}
+    for release in releases:
+        for purpose in release.purposes:
+            known.setdefault(purpose, []).append(release)
+    return [estimate(_best(found), purpose, "latest") for purpose, found in known.items()]
+
+
+def _best(releases: Sequence[CoverageRelease]) -> CoverageRelease:
+    """The last whole one; without one, the last."""
+    return ([release for release in releases if release.whole] or releases)[-1]
 
 
 def estimate(release: CoverageRelease, purpose: str, timing: Timing) -> CoverageEstimate:
@@ -207,7 +230,7 @@ def estimate(release: CoverageRelease, purpose: str, timing: Timing) -> Coverage
         bands,
         overall=_share(found.overall),
         under_represented=tuple(names[index] for index in found.under_represented),
-        missing_at_most=1 - found.overall.interval.low,
+        not_granted_at_most=1 - found.overall.interval.low,
     )
 
 
@@ -220,13 +243,14 @@ def _estimate(
     *,
     overall: SharePart | None = None,
     under_represented: tuple[str, ...] = (),
-    missing_at_most: float | None = None,
+    not_granted_at_most: float | None = None,
 ) -> CoverageEstimate:
     return CoverageEstimate(
         purpose=purpose,
         figure=figure,
         study_id=release.study.study_id,
         rounds=release.rounds,
+        planned_rounds=release.study.rounds,
         released_at_ms=release.released_at_ms,
         timing=timing,
         epsilon=release.epsilon,
@@ -235,7 +259,7 @@ def _estimate(
         bands=tuple(bands),
         overall=overall,
         under_represented=under_represented,
-        missing_at_most=missing_at_most,
+        not_granted_at_most=not_granted_at_most,
     )
 
 

@@ -32,7 +32,7 @@ def covered(shown: Mapping[str, Any], study: Study | None, counted: Mapping[str,
         epsilon=shown["epsilon"],
         unknown=shown["unknown"],
         under_represented=tuple(shown["under_represented"]),
-        missing_at_most=shown["missing_at_most"],
+        not_granted_at_most=shown["not_granted_at_most"],
         bands=[
             BandOutcome(band["visits"], truth, band["share"], band["low"], band["high"])
             for band, truth in zip(bands, truths, strict=False)

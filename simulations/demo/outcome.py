@@ -35,7 +35,7 @@ class BandOutcome:
 
 @dataclass(frozen=True)
 class CoverageOutcome:
-    """Who is missing from a result, as the leader shows it, beside the truth that only a simulation knows.
+    """Which share granted the use of a result, as the leader shows it, beside the truth that only a simulation knows.
 
     The intervals hold together with 95 %. ``figure``: ``granted`` or ``make-up``; see ``aggregator.leader.coverage``.
     """
@@ -47,7 +47,7 @@ class CoverageOutcome:
     study: str = ""
     epsilon: float = 0.0
     under_represented: tuple[str, ...] = ()
-    missing_at_most: float | None = None
+    not_granted_at_most: float | None = None
     bands: list[BandOutcome] = field(default_factory=list)
 
 
@@ -184,7 +184,7 @@ def _traffic(outcome: Outcome) -> Table:
 
 def _coverage(outcome: Outcome) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left", caption=_COVERAGES)
-    table.add_column("who is in it", overflow="fold", max_width=_NAME_WIDTH)
+    table.add_column("who granted it", overflow="fold", max_width=_NAME_WIDTH)
     table.add_column("of people with", no_wrap=True)
     for heading in ("simulated\ntruth", "estimate", "95 % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -205,7 +205,8 @@ def _coverage(outcome: Outcome) -> Table:
 
 _COVERAGES = (
     "Share that granted the study's purpose, of those who count themselves (the coverage study, in the epsilon above); "
-    "a study's intervals hold together. Unknown: people who refused measurement, and devices with a spent budget."
+    "a study's intervals hold together. Unknown: people who refused measurement, devices that could not be counted, "
+    "and how many that granted it are not in the result all the same (quota or budget spent, late, failed)."
 )
 
 

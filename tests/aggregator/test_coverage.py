@@ -99,7 +99,8 @@ async def test_a_result_says_who_is_missing_from_it(world):
             assert part["low"] <= part["share"] <= part["high"]
             assert part["low"] - 0.2 <= truth <= part["high"] + 0.2  # many deviations of the noise: never by chance
         assert shown["under_represented"] == ["0 to 2 visits"]
-        assert shown["missing_at_most"] == pytest.approx(1 - shown["overall"]["low"])
+        assert shown["not_granted_at_most"] == pytest.approx(1 - shown["overall"]["low"])
+        assert "granted the use and are not in the result all the same" in shown["unknown"]
         assert "refused measurement" in shown["unknown"]
         light, heavy = (band["weight"] for band in shown["bands"])
         assert light["weight"] > heavy["weight"]
@@ -141,7 +142,7 @@ async def test_a_result_of_measurement_shows_the_make_up_of_those_counted(world)
         study = coverage_study(world)
         shown = (await released(world, study, devices, answers(study, LIGHT_REFUSE)))["coverage"]
         assert (shown["figure"], shown["purpose"], shown["timing"]) == ("make-up", "measurement", "the result itself")
-        assert (shown["overall"], shown["missing_at_most"]) == (None, None)
+        assert (shown["overall"], shown["not_granted_at_most"]) == (None, None)
         assert sum(band["share"] for band in shown["bands"]) == pytest.approx(1.0)
         assert all(band["weight"] is None for band in shown["bands"])
         assert "refused measurement" in shown["unknown"]

@@ -154,7 +154,7 @@ def test_the_table_names_epsilons_and_pages(finished):
         "shop,",
         "own page,",
         "officer's console",
-        "who is in it",
+        "who granted it",
         "simulated",
         "http://",
     ):
