@@ -7,22 +7,25 @@ death of the worker, time that passes while somebody does not read.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 
 from aggregator.clock import Clock
 from aggregator.helper.app import create_app
 from aggregator.key_files import create_key
 from aggregator.settings import HelperSettings
+from client_agent import connection
 from client_agent.connection import HelperConnection
 from client_agent.consenting import ConsentKeeper
 from client_agent.delivering import Courier
+from client_agent.enrolment import enrol
 from client_agent.federation.app import build_answering_app, participant_context, round_message
 from client_agent.federation.contribution import Reservation, Slots
 from client_agent.federation.federation import Federation
@@ -37,9 +40,10 @@ from models.wire.rounds import ANSWER_TYPE, Answer, OpeningRequest, RoundWork, S
 from privacy.crypto import sign_document, verify_document
 from privacy.crypto.requests import sign_request
 from simulations.transport import InProcessServices
-from tests.client_agent.world import CONTRACT, SITE, START_MS, World, _json, _problem, populate
+from tests.client_agent.world import CONTRACT, SITE, START_MS, World, _json, _problem
 from tests.frames import encode_seals
 from tests.withdrawal.lines import HelperLine, Killed, Points, Vectors, WatchedConnection
+from tests.withdrawal.wires import Stall, Wire
 
 PEOPLE = 4
 WINDOW_SECONDS = 10.0
@@ -50,9 +54,16 @@ refuses it. All but the first hand in whatever they ever received, be it a part 
 
 
 @dataclass
-class Handed:
-    """One slice of a body that the agent handed to the transport."""
+class Slice:
+    """One slice of a body that the agent handed over, or that the leader read.
 
+    Attributes:
+        order: its place among everything that happened.
+        at_ms: when.
+        report_ids: of whose reports it holds a part.
+    """
+
+    order: int
     at_ms: int
     report_ids: frozenset[bytes]
 
@@ -65,11 +76,14 @@ class Round:
     reports: dict[bytes, ReportFrame] = field(default_factory=dict)
     """What the leader would hand in, by report id."""
     kept_out: set[bytes] = field(default_factory=set)
-    handed: list[Handed] = field(default_factory=list)
+    handed: list[Slice] = field(default_factory=list)
+    arrived: list[Slice] = field(default_factory=list)
     sent: dict[bytes, set[bytes]] = field(default_factory=dict)
     """By device, the ids of whatever was sent for it, in whole or in part."""
     counted: set[bytes] | None = None
     """Reports in the helper's sum; None before the answer, or where there is none."""
+    cut: bool = False
+    """A request ended while the leader did not read."""
     answered: bool = False
     early: bool = False
     """The batch was handed in before everybody had sent."""
@@ -82,7 +96,10 @@ class Stage(World):
     def __init__(self, folder: Path, rounds: int) -> None:
         secrets = {name: create_key(_made(folder / name) / "service.key") for name in ("leader", "helper")}
         super().__init__(leader=secrets["leader"], helper=secrets["helper"])
-        self.folder, self.points, self.now = folder, Points(), Round()
+        self.folder, self.points, self.now = folder, Points(self.clock), Round()
+        self._random = random.Random("a stage")
+        self._stalls: list[Stall | None] = []
+        self._connected = 0
         self.helper_down, self.acknowledged = False, set[bytes]()
         self._batch: list[bytes] = []
         settings = HelperSettings.read(
@@ -109,14 +126,28 @@ class Stage(World):
             approval = self.work.rounds[0].approval
             answer = self._helper_request("POST", "/v1/decisions", json={"jws": approval})
             assert answer.status_code == 201, answer.text
-            self.people = populate(self, self.resident_store, PEOPLE)
-            self.devices_of = {who: self.resident_store.participants.get(who).device_id for who in self.people}
+            self._populate()
             self.start_worker()
-            yield self
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(connection, "watched", self.points.watched)
+                yield self
         self.worker_store.close()
         self.resident_store.close()
 
     # The agent
+
+    def entropy(self, count: int) -> bytes:
+        """Of everything that the agent and the leader draw: the seed decides it."""
+        return self._random.randbytes(count)
+
+    def _populate(self) -> None:
+        names, (leader, _) = [f"person-{i}" for i in range(PEOPLE)], World.connections(self)
+        store, clock = self.resident_store, self.clock
+        records = enrol(store, leader, self.pins, names, token="token", clock=clock, entropy=self.entropy)
+        self.people = [record.participant_id for record in records]
+        self.devices_of = {who: store.participants.get(who).device_id for who in self.people}
+        self.grant(*self.people)
+        self.courier.deliver(leader)
 
     def connections(self):
         return WatchedConnection(self), HelperConnection("http://helper.test", HelperLine(self))
@@ -125,7 +156,7 @@ class Stage(World):
         """A worker's process begins: nothing is left of the one before but the store."""
         leader, helper = self.connections()
         self.federation = Federation(
-            self.worker_store, leader, helper, self.pins, self.clock, os.urandom, CONTRACT, slots=Slots(0.1, 0.8)
+            self.worker_store, leader, helper, self.pins, self.clock, self.entropy, CONTRACT, slots=Slots(0.1, 0.8)
         )
         app = build_answering_app(self.federation, lambda *_: np.array([0.5, 0.25, 0.0, 0.5]))
 
@@ -144,10 +175,10 @@ class Stage(World):
         ):  # fmt: skip
             inner = getattr(type(owner), name)
 
-            def stepped(*arguments, _inner=inner, _owner=owner, **options):
-                self.points.reach()
+            def stepped(*arguments, _inner=inner, _owner=owner, _name=name, **options):
+                self.points.reach(f"before {_name}")
                 result = _inner(_owner, *arguments, **options)
-                self.points.reach()
+                self.points.reach(f"after {_name}")
                 return result
 
             setattr(owner, name, stepped)
@@ -161,7 +192,7 @@ class Stage(World):
     def idle(self) -> None:
         """A moment between two steps."""
         try:
-            self.points.reach()
+            self.points.reach("between two steps")
         except Killed:
             self.start_worker()
 
@@ -179,7 +210,7 @@ class Stage(World):
 
     def withdraw(self, who: str) -> None:
         for taken in self.keeper.withdraw(who, ["measurement"]):
-            self.taken_back[taken.report_id] = self.clock.ms
+            self.taken_back[taken.report_id] = self.points.next()
         self.withdrawn.add(who)
 
     def grant(self, *people: str) -> None:
@@ -187,14 +218,22 @@ class Stage(World):
 
     # One round
 
-    def begin(self, number: int, behaviour: str) -> None:
-        """Open a round at the real helper, and show it in the leader's work."""
+    def begin(self, number: int, seed: int, behaviour: str, stalls: Sequence[Stall | None] = ()) -> None:
+        """Open a round at the real helper, and show it in the leader's work.
+
+        Args:
+            number: the round's.
+            seed: of all that is drawn in it.
+            behaviour: what the leader does with a withdrawal.
+            stalls: where it stops reading, in the first requests with reports.
+        """
         self.now, self.helper_down = Round(behaviour), False
+        self._random, self._stalls = random.Random(f"round {seed}"), list(stalls)
         self.taken_back: dict[bytes, int] = {}
-        """When the withdrawal that took a report back was durable."""
+        """Where in the order of everything the withdrawal that took a report back was durable."""
         self.acknowledged = set()
         self.withdrawn: set[str] = set()
-        self.points.count, self.points.plan = 0, {}
+        self.points.begin()
         request = OpeningRequest(
             study_hash=self.study_.study_hash().hex(), round=number, model_hash=model_hash(b"").hex(),
             window_seconds=WINDOW_SECONDS, checkpoint=self.checkpoint(),
@@ -244,6 +283,12 @@ class Stage(World):
         self.clock.advance(3_700.0)
 
     # What the leader does
+
+    def connect(self, request: httpx.Request) -> Wire:
+        """A new connection for reports; every other one has TLS."""
+        self._connected += 1
+        stall = self._stalls.pop(0) if self._stalls else None
+        return Wire(self, request, stall, secured=self._connected % 2 == 0)
 
     def take_reports(self, body: bytes) -> httpx.Response:
         results = []
@@ -307,20 +352,31 @@ class Stage(World):
         self._batch = list(encoded)
 
     def note_handed(self, offset: int, piece: bytes) -> None:
+        parts = self._parts(offset, piece)
+        for device, name in parts:
+            self.now.sent.setdefault(device, set()).add(name)
+        found = frozenset(name for _, name in parts)
+        self.now.handed.append(Slice(self.points.next(), self.clock.ms, found))
+
+    def note_arrived(self, offset: int, piece: bytes, at_ms: int) -> None:
+        found = frozenset(name for _, name in self._parts(offset, piece))
+        self.now.arrived.append(Slice(self.points.next(), at_ms, found))
+
+    def _parts(self, offset: int, piece: bytes) -> list[tuple[bytes, bytes]]:
+        """(device, report) of whatever lies, in whole or in part, in a slice of the request."""
         start, found = len(join_reports([b""])), []
         for encoded in self._batch:
             if start < offset + len(piece) and offset < start + len(encoded):
                 (frame,) = decode_batch(join_reports([encoded]))
-                found.append(frame.report.report_id)
-                self.now.sent.setdefault(frame.device_id, set()).add(frame.report.report_id)
+                found.append((frame.device_id, frame.report.report_id))
             start += len(encoded)
-        self.now.handed.append(Handed(self.clock.ms, frozenset(found)))
+        return found
 
     # The leader's line to the helper
 
     def as_leader(self, path: str, body: bytes, media_type: str = "application/json") -> httpx.Response:
         headers = sign_request(
-            self.leader, "POST", path, body, self.clock.ms // 1_000, os.urandom(16),
+            self.leader, "POST", path, body, self.clock.ms // 1_000, self.entropy(16),
             audience=self.helper.verify_key.fingerprint,
         )  # fmt: skip
         return self._helper_request("POST", path, content=body, headers={**headers, "content-type": media_type})
