@@ -6,7 +6,8 @@ of the body and, while a slice or the answer is waited for, every twentieth of a
 back the connection is cut and what the kernel still holds is thrown away. The others are sent again, the same bytes.
 
 So after a withdrawal no byte of the report is handed to the kernel any more, and at most a twentieth of a second later
-the kernel holds none. What is on the wire by then, or in the leader's own buffers, is covered by the leader's deletion
+the kernel holds none. It keeps none either of a connection that ended before: not by a time-out, nor with the worker's
+process. What is on the wire by then, or in the leader's own buffers, is covered by the leader's deletion
 and, for a leader that does not delete, by the token that the helper is shown.
 """
 
