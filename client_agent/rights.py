@@ -24,9 +24,10 @@ from client_agent.enrolment import Pins
 from client_agent.errors import NotEnrolled
 from client_agent.export_columns import COLUMNS, SECTIONS, instant
 from client_agent.store import OUTCOMES, AgentStore, ParticipantRecord
+from client_agent.store.consents import row_body
 from client_agent.store.holdings import KEPT, PERSONAL
 from client_agent.summaries import summarise
-from consent import NO_SIGNALS, PERSONALISATION, PURPOSES, RULES, ConsentState, Row, Signals, decide
+from consent import NO_SIGNALS, PERSONALISATION, PURPOSES, RULES, ConsentError, ConsentState, Row, Signals, decide
 from models.personalisation import Decision, PreparedBundle
 from privacy.crypto import SigningKey, VerifyKey
 
@@ -175,8 +176,13 @@ class _Held:
 
     def choices(self) -> Rows:
         for stored in self._rows("consent_rows"):
-            row = Row.parse(stored["body"])
-            at_ms, named = row.at * 1_000, (stored["participant_id"], stored["position"])
+            body, named = row_body(stored["body"]), (stored["participant_id"], stored["position"])
+            try:
+                row = Row.parse(body)
+            except ConsentError:  # it counts for nothing, and is shown as it lies there
+                yield *named, None, None, None, _readable(body), None
+                continue
+            at_ms = row.at * 1_000
             yield *named, at_ms, instant(at_ms), row.kind, row.content or None, row.digest.hex()
 
     def receipts(self) -> Rows:
@@ -189,7 +195,7 @@ class _Held:
 
     def evidence(self) -> Rows:
         for row in self._rows("consent_evidence"):
-            yield row["participant_id"], row["position"], row["body"].decode("utf-8", "backslashreplace")
+            yield row["participant_id"], row["position"], _readable(row_body(row["body"]))
 
     def gpc(self) -> Rows:
         for row in self._rows("gpc_applications"):
@@ -269,3 +275,8 @@ class _Held:
         if self.bundle is None or record.site != self.bundle.bundle.site or not allowed:
             return None
         return summarise(self.store, record.participant_id, now_ms).decide(self.bundle, now_ms)
+
+
+def _readable(body: bytes) -> str:
+    """What is stored, as text, whatever it is."""
+    return body.decode("utf-8", "backslashreplace")

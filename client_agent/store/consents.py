@@ -201,7 +201,7 @@ class Consents:
     def rows_of(self, participant_id: str) -> list[bytes]:
         """A participant's ledger rows, in order."""
         statement = "SELECT body FROM consent_rows WHERE participant_id = ? ORDER BY position"
-        return [_bytes(row[0]) for row in self._database.fetch(statement, (participant_id,))]
+        return [row_body(row[0]) for row in self._database.fetch(statement, (participant_id,))]
 
     def ledger_of(self, participant_id: str) -> StoredLedger:
         """A participant's ledger, its head, and whether the mirror covers it, in one snapshot."""
@@ -212,7 +212,7 @@ class Consents:
     def evidence_of(self, participant_id: str) -> list[bytes]:
         """Rows that did not verify and were set aside when the ledger was restarted, in the order of restarts."""
         statement = "SELECT body FROM consent_evidence WHERE participant_id = ? ORDER BY sequence"
-        return [_bytes(row[0]) for row in self._database.fetch(statement, (participant_id,))]
+        return [row_body(row[0]) for row in self._database.fetch(statement, (participant_id,))]
 
     def add_receipts(self, receipts: Iterable[StoredReceipt], segment: int = 0) -> None:
         """Store receipts that were signed in a segment of time. Part of the caller's transaction.
@@ -345,6 +345,6 @@ class Consents:
         return [StoredReceipt(*row) for row in rows]
 
 
-def _bytes(stored: object) -> bytes:
-    """A row's body, whatever an editor may have put in its place: what is no body does not verify."""
+def row_body(stored: object) -> bytes:
+    """A stored row's body, whatever an editor may have put in its place: what is no body does not verify."""
     return stored if isinstance(stored, bytes) else repr(stored).encode()

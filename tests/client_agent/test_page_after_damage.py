@@ -61,6 +61,12 @@ async def record(web, world):
     return verify_record(answer.content, world.leader.verify_key.fingerprint)
 
 
+async def rights_work(web):
+    """Everything can be seen and taken along, in both forms."""
+    answers = [await web.get(path) for path in ("/everything", "/export.json", "/export.zip")]
+    return [answer.status_code for answer in answers] == [200] * 3 and answers[1].json()["format"]
+
+
 def confirmed_yes_and_no(world, folder):
     """A store in which somebody granted and withdrew, and the leader confirmed both."""
     store = make_store(folder)
@@ -87,8 +93,10 @@ async def test_a_person_can_choose_over_a_damaged_ledger_and_the_record_verifies
     async with browser(visitor) as web:
         before = await record(web, world)
         assert not before.standing
+        assert await rights_work(web)
         await choose(web, choice)
         after = await record(web, world)
+        assert await rights_work(web)
     assert after.holds, after.fault
     assert bool(visitor.consent().granted) is (choice == "grant")
     kinds = [item.receipt.kind for item in (*after.receipts, *after.found)]
