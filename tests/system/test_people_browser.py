@@ -1,10 +1,13 @@
 """Two people, a guest and a private window in one real browser: each their own, and of the others nothing is left."""
 
+import base64
 import contextlib
 import os
 
 import pytest
 
+from client_agent.gateway.application import GatewaySettings
+from client_agent.gateway.hosts import UpstreamHere
 from simulations.demo.processes import free_port
 from tests.system.accessible import faults, tab_until
 from tests.system.house import house, say_who
@@ -226,7 +229,7 @@ def test_the_cookies_stay_where_they_belong(profile, home):
     page.wait_for_timeout(500)
     to_site = {cookie for url, cookie in sent if "/.hearthside/" not in url}
     to_door = {cookie for url, cookie in sent if url.endswith("/notice?lang=en")}
-    assert to_site == {""}
+    assert to_site == {""}, "past the proxy the site sees none"
     assert all("hearthside-" in cookie and "page" not in cookie for cookie in to_door)
     assert to_door
     assert page.evaluate("document.cookie") == ""
@@ -240,6 +243,140 @@ def test_the_cookies_stay_where_they_belong(profile, home):
     page.evaluate("(cookie) => { document.cookie = cookie; }", planted)
     told = page.evaluate("fetch('/.hearthside/notice').then((a) => a.json())")
     assert told["token"] == "", "a site's script can only make the browser unknown"
+
+
+def test_a_site_whose_server_is_here_gets_the_cookies_and_is_refused_unless_asked_for(profile, home):
+    """What the settings refuse is real: under a name of ours, on its own port, the site's server is sent both cookies.
+
+    So the gateway does not start with such a site, and where that is asked for the person's page says it.
+    """
+    windows, _, _ = profile
+    page = windows.new_page()
+    say_who(page, home.settings.page_origin, "anna")
+    assert page.get_by_text("The site’s own server runs on the same machine").is_visible()
+    sent = {}
+    page.on("request", lambda request: sent.update({request.url: request.all_headers().get("cookie", "")}))
+    port = home.settings.upstream.rsplit(":", 1)[1]
+    page.goto(home.settings.origin + "/")
+    page.evaluate("(url) => { location.href = url; }", f"http://localhost:{port}/")
+    page.wait_for_url(f"http://localhost:{port}/")
+    assert "hearthside-page-" in sent[f"http://localhost:{port}/"]
+    page.goto(f"http://127.0.0.1:{port}/.hearthside/own")
+    assert "hearthside-" in sent[f"http://127.0.0.1:{port}/.hearthside/own"]
+    hosts = home.settings.upstream, home.settings.origin, home.settings.page_origin
+    with pytest.raises(UpstreamHere):
+        GatewaySettings(*hosts)
+
+
+CANARY = "canary9d41ec"
+"""Stands in events only: neither in an address nor in a page's title, which a browser keeps in its own history."""
+TRACK = """(name) => import('/.hearthside/collector.js').then((collector) => collector.track('click', { name }))"""
+IN_CLEAR = """(text) => new Promise((done) => {
+    sessionStorage.setItem('clear', text);
+    const request = indexedDB.open('clear', 1);
+    request.onupgradeneeded = () => request.result.createObjectStore('rows').put({ text }, 1);
+    request.onsuccess = () => { request.result.close(); done(); };
+})"""
+
+
+def in_base64(text):
+    """What each text that has this one in it has in it, written in base64: one of three, by where it stands."""
+    return [base64.urlsafe_b64encode(bytes(skip) + text.encode())[4 * (skip > 0) : -4] for skip in range(3)]
+
+
+def holds(folder, *texts):
+    """Which texts some file of a browser's profile holds, as a database there would write them, or in base64."""
+    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    spellings = {text: [text.encode(), text.encode("utf-16-le"), *in_base64(text)] for text in texts}
+    return {text for text, ways in spellings.items() if any(way in each for way in ways for each in files)}
+
+
+def test_what_waits_in_a_browser_is_sealed(playwright, home, tmp_path):
+    """Queued, parting, delivered, closed: the profile's files hold no event and no key at any time.
+
+    What the browser keeps by itself (its history has addresses and titles) is not the agent's.
+    """
+    folder, keys, held = tmp_path / "browser", [], set()
+
+    def note(answer):
+        if "/.hearthside/notice" in answer.url and answer.ok:
+            keys.append(answer.json()["key"])
+
+    def opened():
+        return playwright.chromium.launch_persistent_context(folder, executable_path=CHROMIUM, args=ARGUMENTS)
+
+    windows = opened()
+    page = windows.new_page()
+    page.on("response", note)
+    say_who(page, home.settings.page_origin, "anna", lasting=True)
+    allow_all(page)
+    windows.route("**/.hearthside/events*", lambda route: route.abort())
+    page.goto(home.settings.origin + "/c/sneakers")
+    page.wait_for_timeout(700)
+    page.evaluate(TRACK, CANARY)
+    page.wait_for_timeout(900)
+    held |= holds(folder, CANARY, *filter(None, keys))
+    page.evaluate("navigator.sendBeacon = () => false")
+    page.evaluate(f"addEventListener('pagehide', () => {{ ({TRACK})('{CANARY}'); }}, {{ capture: true }})")
+    page.goto(home.settings.origin + "/static/shop.css")
+    assert page.evaluate("sessionStorage.getItem('hearthside-queue')"), "the time spent waits for the next page"
+    page.wait_for_timeout(300)
+    held |= holds(folder, CANARY, *filter(None, keys))
+    windows.close()
+    held |= holds(folder, CANARY, *filter(None, keys))
+    assert list(home.household.visitor("anna").events()) == []
+
+    windows = opened()
+    page = windows.new_page()
+    page.on("response", note)
+    page.goto(home.settings.origin + "/")
+    page.wait_for_timeout(1_500)
+    assert CANARY in {event.name for event in home.household.visitor("anna").events()}, "the next page delivers it"
+    held |= holds(folder, CANARY, *filter(None, keys))
+    assert any(keys)
+    page.evaluate(IN_CLEAR, "in-clear-7b20")
+    page.evaluate("sessionStorage.setItem('coded', btoa('x: in-base64-3e11 and more'))")
+    page.wait_for_timeout(300)
+    windows.close()
+    held |= holds(folder, CANARY, *filter(None, keys))
+    assert held == set()
+    assert len(holds(folder, "in-clear-7b20", "in-base64-3e11")) == 2, "positive control: in clear they are found"
+
+
+@pytest.mark.parametrize("why", ["erased", "erased what was collected", "left", "new PIN"])
+def test_an_erasure_reaches_what_waits_in_a_browser(profile, home, why):
+    """The key of what a closed tab left goes with the browser's row: the same person's next page gets nothing of it."""
+    windows, _, _ = profile
+    page = windows.new_page()
+    say_who(page, home.settings.page_origin, "anna")
+    allow_all(page)
+    windows.route("**/.hearthside/events*", lambda route: route.abort())
+    page.goto(home.settings.origin + "/p/sneakers-6")
+    page.wait_for_timeout(900)
+    page.evaluate("navigator.sendBeacon = () => false")
+    page.goto(home.settings.page_origin + "/?lang=en")
+    if why == "erased what was collected":
+        home.household.visitor("anna").erase_events()
+    elif why == "left":
+        home.household.browsers.end([row.page for row in home.household.browsers.of("anna")])
+    elif why == "new PIN":
+        home.keeper.set_pin("anna", "1357")
+    else:
+        home.household.visitor("anna").erase_everything()
+        assert home.household.browsers.of("anna") == []
+    windows.unroute("**/.hearthside/events*")
+    if why == "erased":
+        assert home.household.visitor("anna") is None
+        page.goto(home.settings.origin + "/c/sale")
+        page.wait_for_timeout(900)
+        assert page.evaluate("indexedDB.databases().then((all) => all.length + sessionStorage.length)") == 0
+        return
+    if why != "erased what was collected":
+        say_who(page, home.settings.page_origin, "anna", "1357" if why == "new PIN" else "")
+    page.goto(home.settings.origin + "/c/sale")
+    page.wait_for_timeout(1_200)
+    assert "/c/sale" in paths_of(home, "anna")
+    assert "/p/sneakers-6" not in paths_of(home, "anna")
 
 
 def test_the_page_is_accessible_in_both_languages(profile, home):
@@ -270,5 +407,5 @@ def test_guest_and_person_weigh_the_same_and_the_keyboard_reaches_both(profile, 
     assert names == ["This is me: anna", "This is me: ben", "This is me: tim", "Just look around"]
     tab_until(page, "This is me: anna")
     page.keyboard.press("Enter")
-    page.wait_for_url(f"{home.settings.page_origin}/")
+    page.wait_for_url(f"{home.settings.page_origin}/?lang=en")
     assert page.get_by_role("button", name="Yes to all").is_visible()

@@ -25,19 +25,17 @@ KEPT = """() => new Promise(async (done) => {
     if (!(await indexedDB.databases()).length) return done([held, null]);
     const request = indexedDB.open('hearthside');
     request.onsuccess = () => {
-        const rows = request.result.transaction('events').objectStore('events').getAll();
+        const rows = request.result.transaction('sealed').objectStore('sealed').getAll();
         rows.onsuccess = () => { request.result.close(); done([held, rows.result.length]); };
     };
 })"""
-PLANT = """(epoch) => new Promise((done) => {
+OF_AN_OLDER_SCRIPT = """() => new Promise((done) => {
     const request = indexedDB.open('hearthside', 1);
     request.onupgradeneeded = () => request.result.createObjectStore('events', { keyPath: 'event_id' });
     request.onsuccess = () => {
         const write = request.result.transaction('events', 'readwrite');
         const seen = { kind: 'page_view', at_ms: Date.now() - 5000, site: 'x', path: '/old' };
-        const event = { version: 1, event_id: 'left-behind', ...seen };
-        write.objectStore('events').put({ event_id: 'left-behind', epoch, event });
-        write.objectStore('events').put({ ...event, event_id: 'of-an-older-script' });
+        write.objectStore('events').put({ version: 1, event_id: 'of-an-older-script', ...seen });
         write.oncomplete = () => { request.result.close(); done(); };
     };
 })"""
@@ -183,46 +181,82 @@ def test_a_withdrawal_puts_the_sites_own_content_back(chromium):
         assert page.get_by_text("Good things, made to be kept.").is_visible()
 
 
-def test_what_a_closed_tab_left_is_not_sent_under_a_later_yes(chromium):
-    """Rows of another epoch, of an older script, and of a time without consent are deleted and never handed over."""
+def leave_behind(page, home, path):
+    """A tab that is closed while the door is away: what it saw waits in the browser, sealed."""
+    page.route("**/.hearthside/events*", lambda route: route.abort())
+    page.goto(home.site + path)
+    page.wait_for_timeout(900)
+    assert page.evaluate(KEPT)[1] >= 1, "the events wait"
+    page.evaluate("navigator.sendBeacon = () => false")  # it would reach the agent past the route
+    page.goto(home.site + "/static/shop.css")
+    page.unroute("**/.hearthside/events*")
+
+
+def test_what_a_closed_tab_left_is_delivered_by_the_next_page(chromium):
+    """Under the same consent, with the time spent on it; as it lies there, for the page cannot read it."""
     visitor = person("sneakers")
     with household(visitor) as (home,), viewing(chromium, home.site + "/static/shop.css", home) as page:
         asked = listen(page)
-        page.evaluate(PLANT, "an epoch before this one")
+        leave_behind(page, home, "/p/kitchen-2")
         page.goto(home.site + "/")
-        page.wait_for_timeout(1_000)
-        assert {"left-behind", "of-an-older-script"}.isdisjoint({event["event_id"] for event in handed_over(asked)})
-        assert page.evaluate(KEPT)[1] == 0
-        page.goto(home.site + "/static/shop.css")
-        page.evaluate(PLANT, "")
-        visitor.choose((), EVERYTHING, notice(SITE, "en"))
-        page.goto(home.site + "/")
-        is_ready(page)
-        page.wait_for_timeout(300)
-        assert page.evaluate(KEPT)[1] is None
+        page.wait_for_timeout(1_200)
+        left = [event for event in visitor.events() if event.path == "/p/kitchen-2"]
+        assert {event.kind for event in left} >= {"page_view", "dwell"}
+        assert [row for row in handed_over(asked) if "sealed" in row]
+        assert page.evaluate(KEPT) == ["{}", 0]
+
+
+@pytest.mark.parametrize("why", ["chosen anew", "withdrawn", "an older script"])
+def test_what_a_closed_tab_left_is_not_delivered_under_another_consent(chromium, why):
+    """Rows of another consent are the agent's to open, and it does not; an older script's go unread; none stays."""
+    visitor = person("sneakers")
+    with household(visitor) as (home,), viewing(chromium, home.site + "/static/shop.css", home) as page:
+        if why == "an older script":
+            page.evaluate(OF_AN_OLDER_SCRIPT)
+        else:
+            leave_behind(page, home, "/p/kitchen-2")
+        if why == "chosen anew":
+            visitor.choose((), {"persona"}, notice(SITE, "en"))
+        if why == "withdrawn":
+            visitor.choose((), EVERYTHING, notice(SITE, "en"))
+            page.goto(home.site + "/")
+            is_ready(page)
+            page.wait_for_timeout(300)
+            assert page.evaluate(KEPT) == ["{}", None], "no store is left in this browser"
         visitor.choose(EVERYTHING, (), notice(SITE, "en"))
+        asked = listen(page)
         page.goto(home.site + "/")
-        page.wait_for_timeout(1_000)
-        assert "left-behind" not in {event["event_id"] for event in handed_over(asked)}
-        assert "left-behind" not in {event.event_id for event in visitor.events()}
+        page.wait_for_timeout(1_200)
+        assert "/" in {event.path for event in visitor.events()}
+        assert {"/p/kitchen-2", "/old"}.isdisjoint({event.path for event in visitor.events()})
+        assert "of-an-older-script" not in {event.get("event_id") for event in handed_over(asked)}
+        assert page.evaluate(KEPT)[1] == 0
 
 
-def test_what_one_person_left_is_not_sent_as_anothers(chromium):
-    """The agent was away when the first person's events were queued; the second person's page drops them."""
+def test_what_one_person_left_is_not_delivered_as_anothers(chromium):
+    """The agent was away when the first person's events were queued; under the second person they do not open."""
     first, second = person("sneakers"), person("sale")
     with household(first) as (home,), viewing(chromium, home.site + "/static/shop.css", home) as page:
         home.sessions.household.visitors["second"] = second
-        page.route("**/.hearthside/events*", lambda route: route.abort())
-        page.goto(home.site + "/p/sneakers-6")
-        page.wait_for_timeout(900)
-        assert page.evaluate(KEPT)[1] >= 1, "the events wait"
-        page.unroute("**/.hearthside/events*")
+        leave_behind(page, home, "/p/sneakers-6")
         page.context.clear_cookies()
         page.context.add_cookies(list(at_home(home.sessions, home.settings, "second")))
         page.goto(home.site + "/c/sale")
         page.wait_for_timeout(1_000)
         assert {event.path for event in second.events() if event.path} == {"/c/sale"}
         assert all(event.path is None for event in first.events())
+        assert page.evaluate(KEPT)[1] == 0
+
+
+def test_without_webcrypto_nothing_is_kept_in_the_browser(chromium):
+    """As on plain http off loopback: events are handed over from memory, and no store is made."""
+    visitor = person("sneakers")
+    with household(visitor) as (home,), viewing(chromium, home.site + "/static/shop.css", home) as page:
+        page.add_init_script("Object.defineProperty(crypto, 'subtle', { value: undefined })")
+        page.goto(home.site + "/c/sale")
+        page.wait_for_timeout(1_200)
+        assert "/c/sale" in {event.path for event in visitor.events()}
+        assert page.evaluate("(async () => [(await indexedDB.databases()).length, sessionStorage.length])()") == [0, 0]
 
 
 def test_time_on_a_page_is_not_lost_when_it_ends(chromium):

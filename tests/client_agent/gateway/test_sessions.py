@@ -13,16 +13,20 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client_agent.errors import PersonRefused
 from client_agent.gateway import seals
 from client_agent.gateway import sessions as limits
 from client_agent.gateway.application import GatewaySettings, gateway_app, page_app
 from client_agent.gateway.cookies import cookie_name, plants_ours, presented, set_cookie, without_ours
 from client_agent.gateway.hosts import UpstreamHere, is_of_this_machine
 from client_agent.gateway.sessions import Sessions
+from client_agent.household import StoredHousehold
+from client_agent.people import PeopleKeeper
 from client_agent.serving import Addresses
 from consent import PURPOSES, notice
 from models.events import Event
 from tests.client_agent.gateway.people import NOW_MS, SITE, MemoryHousehold, MemoryVisitor, demo_bundle, known
+from tests.client_agent.world import populate
 
 ORIGIN, PAGE = "http://127.0.0.1:8300", "http://localhost:8301"
 SETTINGS = GatewaySettings("http://shop.internal:80", ORIGIN, PAGE)
@@ -38,6 +42,11 @@ def anyio_backend():
 async def streamed():
     """A body that has not been read yet, as from a network."""
     yield b"shop"
+
+
+@pytest.fixture
+def keeper(world, store):
+    return PeopleKeeper(store, world.pins, world.clock, secrets.token_bytes)
 
 
 class Clock:
@@ -723,6 +732,52 @@ async def test_the_page_of_somebody_with_a_pin_asks_for_it_and_asks_again():
         await web.choose("anna", pin="2468")
         assert (await web.page.get("/export.json")).status_code == 200
         assert (await web.notice(told["token"]))["same"], "and the site's door stayed open, for open tabs too"
+
+
+@pytest.mark.parametrize("change", ["new PIN", "no PIN", "removed", "a child", "nothing"])
+def test_a_browser_is_not_known_past_a_change_while_the_pin_was_looked_at(world, store, keeper, change):
+    """A digest takes a third of a second: who has another PIN, is gone or a child when it is done has no browser."""
+    populate(world, store, 1)
+    keeper.set_pin("person-0", "2468")
+    household = StoredHousehold(store, world.pins, world.clock, lambda: None, lambda: None)
+    looked_at, sessions = household.check_pin, Sessions(household, secrets.token_bytes)
+
+    def meanwhile(name, pin):
+        checked = looked_at(name, pin)
+        if change in {"new PIN", "no PIN"}:
+            keeper.set_pin(name, "1357" if change == "new PIN" else None)
+        elif change == "removed":
+            keeper.remove(name)
+        elif change == "a child":
+            keeper.set_kind(name, "child")
+        return checked
+
+    household.check_pin = meanwhile
+    if change == "nothing":
+        assert sessions.at_page([sessions.begin([], "person-0", "2468", lasting=True)]).member.name == "person-0"
+        return
+    with pytest.raises(PersonRefused):
+        sessions.begin([], "person-0", "2468", lasting=True)
+    assert store.browsers.of("person-0") == []
+
+
+def test_each_browser_has_a_secret_of_its_own_that_stays_with_it(world, store, keeper):
+    """The same person again keeps it, so that open tabs go on; erasing the events takes a new one."""
+    populate(world, store, 1)
+    household = StoredHousehold(store, world.pins, world.clock, lambda: None, lambda: None)
+    sessions = Sessions(household, secrets.token_bytes)
+    first = sessions.begin([], "person-0", "", lasting=True)
+    again = sessions.begin([first], "person-0", "", lasting=True)
+    other = sessions.begin([], "person-0", "", lasting=True)
+    before = sessions.at_page([again]).secret
+    assert len({sessions.at_page([token]).secret for token in (again, other)}) == 2
+    assert sessions.at_page([first]).subject == "unknown"
+    household.visitor("person-0").erase_events()
+    after = [sessions.at_page([token]).secret for token in (again, other)]
+    assert len({before, *after}) == 3
+    assert {len(secret) for secret in after} == {32}
+    keeper.remove("person-0")
+    assert not sessions.at_page([again]).secret
 
 
 async def test_a_name_that_nobody_has_is_refused():
