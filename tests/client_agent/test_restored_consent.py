@@ -221,6 +221,17 @@ def test_a_mirror_that_is_missing_or_damaged_beside_a_ledger_is_a_loss(tmp_path,
     assert opened(world, store, who)
 
 
+SINCE = (
+    "browsers DROP COLUMN secret",
+    "contributions DROP COLUMN size_bytes",
+    "receipts DROP COLUMN refusals",
+    "receipts DROP COLUMN due_at",
+    "outbox DROP COLUMN refusals",
+    "outbox DROP COLUMN due_at",
+)
+"""What later versions added to a store, to be taken away again."""
+
+
 def test_a_store_from_before_the_mirror_is_not_adopted(tmp_path, world):
     """Nothing says that it is the newest copy: everybody is asked once more, and the old rows stay."""
     folder = tmp_path / "agent"
@@ -229,13 +240,14 @@ def test_a_store_from_before_the_mirror_is_not_adopted(tmp_path, world):
     rows = store.consents.rows_of(who)
     for table in ("consent_heads", "consent_buckets", "consent_evidence", "clock_marks", "gpc_applications"):
         store._database.run(f"DROP TABLE {table}")
-    store._database.run("ALTER TABLE receipts DROP COLUMN clock_segment")
+    for column in ("receipts DROP COLUMN clock_segment", *SINCE):
+        store._database.run(f"ALTER TABLE {column}")
     mirrored = next(i for i, block in enumerate(MIGRATIONS) if "consent_heads" in block)
     store._database.run(f"PRAGMA user_version = {mirrored}")
     store.close()
     keys = (folder / KEY_FILE).read_text("ascii").replace(CONSENT_MIRROR, "unknown")
     (folder / KEY_FILE).write_text(keys, "ascii")
-    if len(MIGRATIONS) > mirrored + 1:
+    if len(MIGRATIONS) > mirrored + 4:
         pytest.skip("later migrations cannot be undone here")
     store = make_store(folder)
     assert not opened(world, store, who)

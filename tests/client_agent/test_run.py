@@ -12,7 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from client_agent import cli
 from client_agent.agent import Addresses, set_up
 from client_agent.enrolment import Pins
 from client_agent.keys import open_keyring
@@ -41,7 +43,8 @@ def test_a_polite_stop_ends_serving_and_worker_and_exits_0(folder: Path) -> None
     """Without any leader the visitor's page is served; SIGTERM stops both servers and the resident loop."""
     port, page_port = free_port(), free_port()
     command = [sys.executable, "-m", "client_agent.cli", "run", "--dir", str(folder), "--poll", "0.1"]
-    command += ["--upstream", "http://127.0.0.1:9", "--upstream-here", "--port", str(port), "--page-port", str(page_port)]
+    command += ["--upstream", "http://127.0.0.1:9", "--upstream-here"]
+    command += ["--port", str(port), "--page-port", str(page_port)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     try:
@@ -62,3 +65,11 @@ def test_a_polite_stop_ends_serving_and_worker_and_exits_0(folder: Path) -> None
             process.kill()
         process.stderr.close()
         process.wait()
+
+
+@pytest.mark.parametrize("upstream", ["http://127.0.0.1:9", "http://localhost:9", "http://shop.localhost"])
+def test_a_site_whose_server_is_here_does_not_start(folder: Path, upstream: str) -> None:
+    """Nothing listens; the message says why, and what to say where it is meant."""
+    refused = CliRunner().invoke(cli.app, ["run", "--dir", str(folder), "--upstream", upstream])
+    assert refused.exit_code == 2
+    assert "--upstream-here" in refused.output
