@@ -79,14 +79,14 @@ class Visitor:
 
         A persona without a rule keeps the page's default content; few devices and much noise can find such a one.
         """
-        token = self._token()
         deadline = time.monotonic() + _BUNDLE_SECONDS
         while time.monotonic() < deadline:
             self.process.check()
             concluded = self.browser.get(f"{self.page}/export.json").json()["decisions"]
             persona = next((row["value"] for row in concluded if row["name"] == "persona"), None)
             if persona is not None:
-                slots = self._post("decide", {"slots": [slot], "category": "home", "path": "/"}, token)["slots"]
+                asked = {"slots": [slot], "category": "home", "path": "/"}
+                slots = self._post("decide", asked, self._token())["slots"]
                 return str(persona), str(slots[slot]["module"]) if slot in slots else DEFAULT_CONTENT
             time.sleep(_POLL_SECONDS)
         raise ProcessFailed(f"{self.process.name} got no bundle within {_BUNDLE_SECONDS:.0f} s")
