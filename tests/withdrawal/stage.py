@@ -265,9 +265,14 @@ class Stage(World):
             assert not self.now.counted & before, "the helper had acknowledged this withdrawal"
 
     def overslept(self) -> bool:
-        """The worker first looked, or looked again, when the window was past."""
-        mine = (self.study_.study_hash(), self.number)
-        return mine not in {key for key, *_ in self.worker_store.reports.open_rounds()}
+        """The worker first looked, or looked again, when the window was past, or died before it had reserved anything.
+
+        A round is known before anybody has a report of it. Whoever dies in between, and is started again when the
+        window is past, has nothing to send; it may not have noticed yet that the round is over.
+        """
+        mine, reports = (self.study_.study_hash(), self.number), self.worker_store.reports
+        died = any("the worker dies" in names for _, _, names in self.points.log)
+        return mine not in {key for key, *_ in reports.open_rounds()} or (died and not reports.answered(mine))
 
     def drain(self) -> None:
         """The window is over: what the worker still has ready goes out."""
