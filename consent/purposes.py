@@ -185,8 +185,8 @@ PURPOSES: Final = Registry(
             version=2,
             en=PurposeText(
                 "Count how the site is used",
-                "Helps to count how visitors move between kinds of pages, how long they stay, and who is missing from "
-                "the results.",
+                "Helps to count how visitors move between kinds of pages, how long they stay, and which share of them "
+                "said yes to each use.",
                 "The kinds of pages you viewed, in which order, and the time spent on each; how much you use this "
                 "site; and which of the uses on this page you said yes to.",
                 "Your part of the counts (also of which of these uses people say yes to, by how much they use the "
@@ -195,8 +195,8 @@ PURPOSES: Final = Registry(
             ),
             de=PurposeText(
                 "Zählen, wie die Website genutzt wird",
-                "Hilft zu zählen, wie Besucher zwischen Arten von Seiten wechseln, wie lange sie bleiben und wer in "
-                "den Ergebnissen fehlt.",
+                "Hilft zu zählen, wie Besucher zwischen Arten von Seiten wechseln, wie lange sie bleiben und welcher "
+                "Anteil von ihnen zu welcher Nutzung Ja gesagt hat.",
                 "Die Arten von Seiten, die Sie ansahen, deren Reihenfolge und die jeweilige Verweildauer; wie viel "
                 "Sie diese Website nutzen; und zu welchen der Nutzungen auf dieser Seite Sie Ja gesagt haben.",
                 "Ihr Anteil an den Zählungen (auch daran, zu welchen dieser Nutzungen Menschen Ja sagen, je nachdem "

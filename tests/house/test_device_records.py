@@ -16,7 +16,8 @@ from tests.conftest import ROOT
 DAY_MS = 86_400_000
 TABLES = [table for record in DEVICE_RECORDS for table in record.tables]
 STARTS_ANEW = {"tallies"}
-"""Tables of everybody together, which an erasure of anybody empties: ``test_erasing`` holds that."""
+"""Tables of everybody together, which an erasure of anybody empties: ``test_no_count_of_the_device_outlives_an_erasure``
+in ``tests/client_agent/test_rights_of_two.py`` holds that."""
 
 
 def test_every_table_of_the_agent_is_told_of_once():
@@ -29,13 +30,6 @@ def test_what_is_said_of_an_erasure_is_what_it_does():
     emptied = {holding.table for holding in PERSONAL} | STARTS_ANEW
     for record in DEVICE_RECORDS:
         assert {table in emptied for table in record.tables} == {record.erased}, record.id
-
-
-def test_an_entry_of_everybody_together_starts_anew():
-    """The counts by use, which are nobody's alone, are emptied by the erasure of anybody."""
-    source = (ROOT / "client_agent" / "store" / "__init__.py").read_text(encoding="utf-8")
-    erase = source[source.index("    def erase(") : source.index("    @property\n    def traces")]
-    assert "self.tallies.clear()" in erase
 
 
 def test_the_figures_are_those_of_the_agent():
