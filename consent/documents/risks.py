@@ -248,9 +248,7 @@ RISKS: Final = (
         "Results are read as if everybody had taken part, and those who said no are forgotten.",
         "Decisions that fit some groups and not others.",
         "medium",
-        (
-            "Each result says which share of the counted devices allowed its use, within the same budget, with an interval.",
-        ),
+        ("Each result says which share of the counted devices allowed its use: same budget, with an interval.",),
         (
             "tests/statistics/test_coverage.py::test_bands_and_total_hold_together_as_promised",
             "tests/models/queries/test_coverage.py::test_who_is_missing_is_named_beyond_chance_only",

@@ -16,8 +16,7 @@ from tests.conftest import ROOT
 DAY_MS = 86_400_000
 TABLES = [table for record in DEVICE_RECORDS for table in record.tables]
 STARTS_ANEW = {"tallies"}
-"""Tables of everybody together, which an erasure of anybody empties: ``test_no_count_of_the_device_outlives_an_erasure``
-in ``tests/client_agent/test_rights_of_two.py`` holds that."""
+"""Tables of everybody together, which an erasure of anybody empties: ``test_rights_of_two`` holds that."""
 
 
 def test_every_table_of_the_agent_is_told_of_once():
