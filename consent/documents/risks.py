@@ -277,6 +277,10 @@ LIMITS: Final = (
     ("Sybils defeat the minimum cohort.", "Then the helper's noise alone protects."),
     ("What a page shows is disclosed to that page,", "and to every request or click that it causes."),
     ("A gateway run by the site.", "In site-edge mode the visitor trusts that box."),
+    (
+        "A server under the agent's own host name.",
+        "On the agent's machine, where the operator allows it, it can learn the agent's cookies.",
+    ),
     ("A device that is not the visitor's.", "Whoever controls it can read its store and change its agent."),
     ("Correctness.", "A lying helper can spoil a result. It cannot unmask one."),
     ("Audits prove nothing.", "A bound below the claim is no evidence beyond the attacks that were tried."),

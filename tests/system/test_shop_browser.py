@@ -168,10 +168,10 @@ def test_everything_can_be_taken_along(chromium, home):
     visit_sneakers(page, home)
     page.goto(home.settings.page_origin)
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download everything").click()
+        page.get_by_role("link", name="One file (JSON)").click()
     document = json.loads(download.value.path().read_text())
-    assert len(document["consent_receipts"]) == 1
-    assert document["persona"] == "sneaker lover"
+    assert len(document["receipts"]) == 1
+    assert {row["name"]: row["value"] for row in document["decisions"]}["persona"] == "sneaker lover"
     assert len(document["events"]) == len(home.visitor.events())
     assert "null_reports" not in json.dumps(document)
     page.close()
