@@ -236,7 +236,8 @@ def _full(*_) -> None:
 class Failing(keyring.backend.KeyringBackend):
     """A system's keyring in memory; it fails, or its process dies, before the write of a number."""
 
-    priority = 1
+    priority = -2
+    """Below every other: whoever asks for the system's keyring in the same process is never given this one."""
 
     def __init__(self):
         super().__init__()

@@ -43,6 +43,7 @@ PUBLIC = {
     "key.fingerprint != fingerprint": "fingerprints of public keys",
     "key.fingerprint == found['keyid']": "fingerprints of public keys, to choose which to verify with",
     "key.fingerprint == header['kid']": "fingerprints of public keys, to choose which to verify with",
+    "names == (parties.leader_key.fingerprint, parties.site, parties.person)": "names of a ledger's parties",
     "key.fingerprint == head.keyid": "fingerprints of public keys, to choose which to verify with",
 }
 """Comparisons that name something like a secret and compare what everybody may know."""
