@@ -13,8 +13,9 @@ the first whole one since. So what stands there stays, whatever becomes of a stu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -112,6 +113,19 @@ CoverageShown: TypeAlias = CoverageEstimate | CoverageAbsent
 
 
 @dataclass(frozen=True)
+class Figures:
+    """What a coverage study had said at one moment.
+
+    Attributes:
+        epsilon: what the study had cost a device with the last round.
+        tally: what the rounds released by then say together.
+    """
+
+    epsilon: float
+    tally: Tally
+
+
+@dataclass(frozen=True)
 class CoverageRelease:
     """What a coverage study had released at one moment: when one of its rounds was.
 
@@ -119,15 +133,13 @@ class CoverageRelease:
         study: the study.
         rounds: the rounds that were released by then, at least one.
         released_at_ms: of the last of them.
-        epsilon: what the study had cost a device with that round.
-        tally: what these rounds say together.
+        figures: reads what they say; a study has as many releases as rounds, and few of them are ever shown.
     """
 
     study: Study
     rounds: tuple[int, ...]
     released_at_ms: int
-    epsilon: float
-    tally: Tally
+    figures: Callable[[], Figures]
 
     @property
     def whole(self) -> bool:
@@ -154,13 +166,19 @@ async def coverage_releases(desk: Desk, connection: AsyncConnection) -> list[Cov
 
 
 def _release(desk: Desk, study: Study, rounds: Sequence[Record], charges: Sequence[Row]) -> CoverageRelease:
-    assert isinstance(study.query, CoverageQuery), "the caller looked"
-    last = rounds[-1].number  # rounds follow each other: no later charge of an earlier one is to come
-    total = np.stack([np.frombuffer(item.total, dtype="<i8") for item in rounds]).sum(axis=0).astype(np.int64)
     return CoverageRelease(
         study=study,
         rounds=tuple(item.number for item in rounds),
         released_at_ms=max(item.released_at_ms for item in rounds),
+        figures=cache(partial(_figures, desk, study, rounds, charges)),
+    )
+
+
+def _figures(desk: Desk, study: Study, rounds: Sequence[Record], charges: Sequence[Row]) -> Figures:
+    assert isinstance(study.query, CoverageQuery), "only coverage studies are read"
+    last = rounds[-1].number  # rounds follow each other: no later charge of an earlier one is to come
+    total = np.stack([np.frombuffer(item.total, dtype="<i8") for item in rounds]).sum(axis=0).astype(np.int64)
+    return Figures(
         epsilon=desk.budget.epsilon_of([row for row in charges if row.charge.round <= last], study.delta),
         tally=decode(
             coverage_question(study.query),
@@ -215,11 +233,11 @@ def estimate(release: CoverageRelease, purpose: str, timing: Timing) -> Coverage
     """What a release says about one purpose: post-processing, no charge."""
     query = release.study.query
     assert isinstance(query, CoverageQuery), "only coverage studies are read"
-    names = coverage_question(query).band_names()
+    names, tally = coverage_question(query).band_names(), release.figures().tally
     if purpose == MEASUREMENT:
-        bands = [_band(name, share, None) for name, share in zip(names, composition_of(release.tally), strict=True)]
+        bands = [_band(name, share, None) for name, share in zip(names, composition_of(tally), strict=True)]
         return _estimate(release, purpose, timing, "make-up", bands)
-    found = coverage_of(release.tally, query.purposes.index(purpose))
+    found = coverage_of(tally, query.purposes.index(purpose))
     rows = zip(names, found.bands, found.weights(), strict=True)
     bands = [_band(name, share, _weight(weight)) for name, share, weight in rows]
     return _estimate(
@@ -253,7 +271,7 @@ def _estimate(
         planned_rounds=release.study.rounds,
         released_at_ms=release.released_at_ms,
         timing=timing,
-        epsilon=release.epsilon,
+        epsilon=release.figures().epsilon,
         delta=release.study.delta,
         confidence=CONFIDENCE,
         bands=tuple(bands),

@@ -11,7 +11,9 @@ from privacy.accounting import Row
 from .world import World, code, in_world
 
 PURPOSES = ("persona", "intent")
-PEOPLE = 80
+LIGHT_REFUSE = {(1, (True, True)): 5, (1, (False, True)): 35, (9, (True, True)): 39, (9, (True, False)): 1}
+"""Devices by visits and grants: of 40 light users 5 grant persona, of 40 heavy users all do."""
+PEOPLE = sum(LIGHT_REFUSE.values())
 RICH = {"budget_epsilon": 30.0}
 """A budget for so little noise that truth and estimate can be held against each other with 80 devices."""
 
@@ -68,15 +70,6 @@ def answers(study: Study, counts: dict[tuple[int, tuple[bool, bool]], int]) -> l
     """Devices by (visits, grants)."""
     question = coverage_question(study.query)
     return [coverage.encode(question, *key) for key, count in counts.items() for _ in range(count)]
-
-
-LIGHT_REFUSE = {(1, (True, True)): 5, (1, (False, True)): 35, (9, (True, True)): 39, (9, (True, False)): 1}
-"""Of 40 light users 5 grant persona, of 40 heavy users all do."""
-
-
-def test_the_crowd_is_as_large_as_it_says():
-    """The planted answers are one a device."""
-    assert sum(LIGHT_REFUSE.values()) == PEOPLE
 
 
 @in_world(leader_options=RICH, helper_options=RICH)

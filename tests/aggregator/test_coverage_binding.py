@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.leader.coverage import CoverageAbsent, CoverageRelease, beside, latest
+from aggregator.leader.coverage import CoverageAbsent, CoverageRelease, Figures, beside, latest
 from models.queries.coverage import Tally
 from models.wire.rounds import OPENING_TYPE, Opening, Work
 from models.wire.studies import Study
@@ -30,7 +30,7 @@ def world(tmp_path_factory) -> World:
 
 def release(study: Study, rounds: tuple[int, ...], at_ms: int) -> CoverageRelease:
     """What a coverage study had released at a time."""
-    return CoverageRelease(study, rounds, at_ms, 1.0, TALLY)
+    return CoverageRelease(study, rounds, at_ms, lambda: Figures(1.0, TALLY))
 
 
 def shown(releases: list[CoverageRelease], result: Study) -> tuple:
