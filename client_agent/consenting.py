@@ -1,6 +1,7 @@
 """Keeping consent: choices become signed receipts, in force here when the call returns. Nothing waits for the network.
 
-A withdrawal stores the receipt and the ledger row and deletes every report that has not been sent, in one transaction;
+A withdrawal stores the receipt and the ledger row, deletes every report that has not been sent and takes the person's
+browsers to their next secret, so that what was sealed in them opens nowhere, in one transaction;
 ``client_agent.delivering`` then tells both services.
 
 A ledger that is faulty (``client_agent.standing`` says when) is restarted by the next choice, in the transaction that
@@ -172,6 +173,8 @@ class ConsentKeeper:
                 purposes = [purpose.id for purpose in PURPOSES if not _despite(state, purpose.id)]
                 self._store.reports.take_back(participant_id, purposes)
                 forget_unread(self._store, participant_id, state, self._now())
+                if any(not held.despite_gpc for held in before.granted):
+                    self._store.browsers.renew(self._store.participants.get(participant_id).person)
 
     def _keep(self, choices: Mapping[str, Callable[[ConsentState], Receipt]], at: int) -> TakenBack:
         taken: TakenBack = []
@@ -207,6 +210,7 @@ class ConsentKeeper:
         ended = {held.purpose for held in state.granted} - {held.purpose for held in after.granted}
         if receipt.kind == "withdrawal":
             ended |= set(receipt.chosen)
+            self._store.browsers.renew(self._store.participants.get(participant_id).person)
         return self._store.reports.take_back(participant_id, ended)
 
     def _granted(self, participant_id: str) -> set[str]:

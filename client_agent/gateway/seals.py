@@ -9,7 +9,7 @@
 A page's script learns nothing from a pass: two of one person have nothing in common, and nothing in them can be
 compared. It stores rows that it cannot read itself once its page is gone: the key is in the page's memory only. When
 the browser's row goes (leaving, somebody else, a new PIN, removal, erasure) its secret goes with it, and whatever is
-left in the browser's files opens nowhere any more.
+left in the browser's files opens nowhere any more. A withdrawal and an erasure of the events replace the secret.
 """
 
 from __future__ import annotations

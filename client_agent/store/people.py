@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from client_agent.store.database import Database
 from client_agent.store.facts import Facts
+from client_agent.store.traces import note_deletion
 
 Kind = Literal["adult", "child"]
 _CHANGE = "people-change"
@@ -179,10 +180,16 @@ class Browsers:
             )
 
     def renew(self, person: str) -> None:
-        """Take each of a person's browsers to its next secret: what was sealed under the former opens nowhere."""
+        """Take each of a person's browsers to its next secret: what was sealed under the former opens nowhere.
+
+        Run by a withdrawal and by an erasure, within their transaction. The former secret is overwritten in the files,
+        too, and does not follow from its successor: who takes store and browser later opens nothing with them.
+        """
         with self._database.transaction():
             rows = [(hashlib.sha256(_NEXT + row.secret).digest(), row.page) for row in self.of(person)]
             self._database.run_many("UPDATE browsers SET secret = ? WHERE page = ?", rows)
+            if rows:
+                note_deletion(self._database)
 
     def end(self, pages: Sequence[bytes]) -> None:
         """Delete browsers: their tokens are nobody's from here on."""

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client_agent.consenting import ConsentKeeper
 from client_agent.errors import PersonRefused
 from client_agent.gateway import seals
 from client_agent.gateway import sessions as limits
@@ -778,6 +779,47 @@ def test_each_browser_has_a_secret_of_its_own_that_stays_with_it(world, store, k
     assert {len(secret) for secret in after} == {32}
     keeper.remove("person-0")
     assert not sessions.at_page([again]).secret
+
+
+@pytest.mark.parametrize("how", ["page", "command", "GPC"])
+def test_a_withdrawal_takes_the_browsers_to_their_next_secret(world, store, how):
+    """Whichever way it comes: what a browser holds was sealed for a yes that ended, and opens nowhere any more."""
+    populate(world, store, 1)
+    household = StoredHousehold(store, world.pins, world.clock, lambda: None, lambda: None)
+    sessions, visitor = Sessions(household, secrets.token_bytes), household.visitor("person-0")
+    visitor.choose({"measurement", "persona"}, (), notice(SITE, "en"))
+    assert store.remove_traces() is None
+    tokens = [sessions.begin([], "person-0", "", lasting=True) for _ in range(2)]
+    before = [sessions.at_page([token]) for token in tokens]
+    key, sealed = seals.issue_key(before[0].secret, before[0].epoch, NOW_MS, secrets.token_bytes)
+    told = {"key": key, "sealed": sealed}
+    assert seals.open_row(row_of(told, 1), before[0].secret, before[0].epoch, NOW_MS) == [1]
+    if how == "GPC":
+        visitor.observe_gpc()
+    elif how == "page":
+        visitor.choose((), {"persona"}, notice(SITE, "en"))
+    else:
+        record = store.participants.of_person("person-0")[0]
+        ConsentKeeper(store, world.pins, world.clock).withdraw(record.participant_id, ["persona"])
+    after = [sessions.at_page([token]) for token in tokens]
+    assert len({here.secret for here in (*before, *after)}) == 4
+    for epoch in range(before[0].epoch, after[0].epoch + 1):
+        assert seals.open_row(row_of(told, 1), after[0].secret, epoch, NOW_MS) == []
+    assert store.traces == "pages", "the former secret is overwritten in the files"
+
+
+def test_what_takes_nothing_back_leaves_a_browser_its_secret(world, store):
+    """A yes, a no to what was never granted, a signal that a yes already knew of: nothing was sealed in vain."""
+    populate(world, store, 1)
+    household = StoredHousehold(store, world.pins, world.clock, lambda: None, lambda: None)
+    sessions, visitor = Sessions(household, secrets.token_bytes), household.visitor("person-0")
+    token = sessions.begin([], "person-0", "", lasting=True)
+    visitor.choose((), {"measurement"}, notice(SITE, "en"))
+    before = sessions.at_page([token]).secret
+    visitor.choose({"measurement"}, (), notice(SITE, "en", gpc=True))
+    visitor.choose((), {"persona"}, notice(SITE, "en"))
+    visitor.observe_gpc()
+    assert sessions.at_page([token]).secret == before
 
 
 async def test_a_name_that_nobody_has_is_refused():
