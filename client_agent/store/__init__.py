@@ -29,8 +29,8 @@ from client_agent.store.traces import (
     remove_traces,
     settle_key,
 )
-from consent import verify_receipt
-from privacy.crypto import SigningKey
+from consent import ConsentError, verify_receipt
+from privacy.crypto import SigningKey, VerifyKey
 
 __all__ = [
     "CONTRACT",
@@ -165,7 +165,7 @@ class AgentStore:
             return
         record = self.participants.get(participant_id)
         key = SigningKey(record.seed).verify_key
-        signed = [item.jws for item in waiting if verify_receipt(item.jws, key).kind == "withdrawal"]
+        signed = [item.jws for item in waiting if _is_withdrawal(item, key)]
         if signed and record.device_id is not None:
             self.outbox.add(record.leader, record.device_id, signed[-1])
 
@@ -177,6 +177,14 @@ class AgentStore:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+
+def _is_withdrawal(item: StoredReceipt, key: VerifyKey) -> bool:
+    """Whether a stored receipt takes something back; one that was edited here says nothing, and no leader takes it."""
+    try:
+        return verify_receipt(item.jws, key).kind == "withdrawal"
+    except ConsentError:
+        return False
 
 
 def open_store(folder: Path, keyring: Keyring | None = None) -> AgentStore:

@@ -7,6 +7,7 @@ import pytest
 
 from client_agent.consenting import ConsentKeeper
 from client_agent.delivering import Courier
+from client_agent.erasing import erase_person
 from client_agent.gateway.application import GatewaySettings, page_app
 from client_agent.visitor import StoredVisitor
 from consent import MEASUREMENT, verify_record
@@ -127,3 +128,19 @@ async def test_a_person_can_choose_over_a_restored_store(tmp_path, world, choice
     assert [restart.row for restart in after.restarts] == [2]
     assert after.unseen_epochs == ((2, 2),)
     assert bool(visitor.consent().granted) is (choice == "grant")
+
+
+@pytest.mark.parametrize("state", ["waiting", "refused"])
+async def test_a_damaged_receipt_on_its_way_holds_no_erasure_up(tmp_path, world, state):
+    """A receipt that was edited while it waited says nothing any more; the person's last withdrawal still goes out."""
+    folder = tmp_path / "agent"
+    who = confirmed_yes_and_no(world, folder)
+    tamper(folder, f"UPDATE receipts SET jws = 'rotten', state = '{state}', due_at = 0 WHERE participant_id = ?", who)  # noqa: S608
+    store = make_store(folder)
+    person = store.participants.get(who).person
+    erase_person(store, world.pins, person, world.clock)
+    assert store.people.get(person) is None
+    assert len(store.outbox) == 1
+    Courier(store, world.pins, world.clock).deliver(world.connections()[0])
+    assert not len(store.outbox)
+    store.close()
