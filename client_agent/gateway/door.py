@@ -89,7 +89,7 @@ class Door:
         language = negotiate(request.query_params.get("lang"), request.headers.get("accept-language", ""))
         text = notice(self._household.site, language, gpc=signals.gpc)
         told = await run_in_threadpool(self._told, here, signals, request.headers.get(TOKEN_HEADER, ""))
-        lapsed = told.pop("lapsed", 0)
+        lapsed = told.pop("lapsed")
         body = {
             "version": 1,
             **told,
@@ -109,31 +109,25 @@ class Door:
         Whoever has nothing to collect, to choose or to record is given no pass: there is nothing to compare, then, in
         two answers for the same person.
         """
-        said = self._allowed(here, signals)
+        said, asked = _allowed(here, signals), self._asked(here)
         given: dict[str, Any] = {"token": "", "same": False, "key": "", "sealed": ""}
-        if here.visitor is None or not _is_any(said):
-            return {**said, **given}
+        if here.visitor is None or not any(said.values()):
+            return {**said, **asked, **given}
         now_ms, entropy = here.visitor.now_ms(), self._sessions.entropy
         age_ms = age_of(former, here.secret, here.epoch, now_ms)
         given["same"] = age_ms is not None and age_ms <= FORMER_MS
         given["token"] = issue_pass(here.secret, here.epoch, now_ms, entropy)
         if said["collect"]:
             given["key"], given["sealed"] = issue_key(here.secret, here.epoch, now_ms, entropy)
-        return {**said, **given}
+        return {**said, **asked, **given}
 
-    def _allowed(self, here: Here, signals: Signals) -> dict[str, Any]:
-        nothing = {"collect": [], "personalise": False, "opt_out": False}
+    def _asked(self, here: Here) -> dict[str, Any]:
+        """Whether the site's banner asks, and for how many answers that have lapsed."""
         if here.visitor is None:
-            return {**nothing, "ask": here.subject == "unknown"}
-        state, now_ms = here.visitor.consent(), here.visitor.now_ms()
-        lapsed = self._questions.due(state, now_ms)
-        return {
-            "collect": sorted(collectable_kinds(state, signals, now_ms)),
-            "personalise": may_personalise(state, signals, now_ms),
-            "opt_out": _is_news(signals, state),
-            "ask": state.length == 0 or lapsed > 0,
-            "lapsed": lapsed,
-        }
+            return {"ask": here.subject == "unknown", "lapsed": 0}
+        state = here.visitor.consent()
+        lapsed = self._questions.due(state, here.visitor.now_ms())
+        return {"ask": state.length == 0 or lapsed > 0, "lapsed": lapsed}
 
     async def _events(self, request: Request) -> Response:
         body, here, signals = await self._checked_body(request)
@@ -261,7 +255,7 @@ class Door:
 
         Whoever nothing is collected about gets one and the same answer: a guest, a child, an adult who said no.
         """
-        if here.visitor is None or not _is_any(self._allowed(here, signals)):
+        if here.visitor is None or not any(_allowed(here, signals).values()):
             raise _nothing_here()
         if not token:
             raise ProblemError("unauthenticated", "expected the token from the notice")
@@ -278,9 +272,16 @@ def _nothing_here() -> ProblemError:
     return ProblemError("no-consent", "nothing is collected or chosen here without consent")
 
 
-def _is_any(said: dict[str, Any]) -> bool:
-    """Whether there is anything to collect, to choose or to record."""
-    return bool(said["collect"] or said["personalise"] or said["opt_out"])
+def _allowed(here: Here, signals: Signals) -> dict[str, Any]:
+    """What there is to collect, to choose and to record."""
+    if here.visitor is None:
+        return {"collect": [], "personalise": False, "opt_out": False}
+    state, now_ms = here.visitor.consent(), here.visitor.now_ms()
+    return {
+        "collect": sorted(collectable_kinds(state, signals, now_ms)),
+        "personalise": may_personalise(state, signals, now_ms),
+        "opt_out": _is_news(signals, state),
+    }
 
 
 def _asked_language(request: Request) -> Language | None:

@@ -104,9 +104,7 @@ async function stands() {
   return true;
 }
 
-function headers() {
-  return { 'Content-Type': 'application/json', 'X-Hearthside-Token': agent.token };
-}
+const headers = ({ token }) => ({ 'Content-Type': 'application/json', 'X-Hearthside-Token': token });
 
 /** As much as one request may carry: names in the queue, and what they stand for. */
 function batchOf(queued) {
@@ -125,7 +123,7 @@ async function flush() {
 
 async function handOver(names, body) {
   try {
-    const answer = await fetch(`${DOOR}/events`, { method: 'POST', headers: headers(), body, keepalive: document.visibilityState === 'hidden' });
+    const answer = await fetch(`${DOOR}/events`, { method: 'POST', headers: headers(agent), body, keepalive: document.visibilityState === 'hidden' });
     if (answer.status === 403) return await reset(); // consent was taken back
     if (answer.ok || answer.status === 400) await queue.remove(names);
     else heardAt = -Infinity; // such as a token that has become too old: the next batch asks for another
@@ -243,7 +241,7 @@ export async function fill() {
   try {
     const { category } = declared(document.body);
     const body = JSON.stringify({ slots: slots.map((slot) => slot.dataset.hsSlot), path: location.pathname, ...(category ? { category } : {}) });
-    const answer = await fetch(`${DOOR}/decide`, { method: 'POST', headers: headers(), body, signal: abort.signal });
+    const answer = await fetch(`${DOOR}/decide`, { method: 'POST', headers: headers(agent), body, signal: abort.signal });
     if (!answer.ok) return;
     const chosen = (await answer.json()).slots;
     if (twin.shown) return; // asked for meanwhile
@@ -298,7 +296,7 @@ export async function start() {
   if (!notice || notice.version !== 1) return; // no agent here
   introduce(notice);
   // A GET records nothing, so an opt-out that the agent has not heard of yet goes out with an empty batch.
-  if (notice.opt_out) await fetch(`${DOOR}/events`, { method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Hearthside-Token': notice.token }, body: '[]' }).catch(() => {});
+  if (notice.opt_out) await fetch(`${DOOR}/events`, { method: 'POST', headers: headers(notice), body: '[]' }).catch(() => {});
   if (!notice.collect.length) return Queue.forget();
   if (navigator.webdriver === undefined && /bot|crawl|spider/i.test(navigator.userAgent)) return;
   agent = notice;
