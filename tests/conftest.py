@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+pytest_plugins = ("tests.postgres",)
+
 settings.register_profile(
     "house", deadline=None, derandomize=True, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
 )
