@@ -1,13 +1,12 @@
-"""Taking part for everyone behind this agent: the durable shell around ``trust`` and ``contribution``.
+"""Taking part for everyone behind this agent: the durable shell around ``rounds`` and ``contribution``.
 
-One round, in order: ``open_rounds`` (poll, verify once), ``reserve_all`` (charges and nulls of everybody in one
-transaction), at each slot ``answer`` for heads and tails alike and ``finalise``, which flips the coin (one
+One round, in order: ``open_rounds`` (poll; ``rounds`` verifies once), ``reserve_all`` (charges and nulls of everybody
+in one transaction), at each slot ``answer`` for heads and tails alike and ``finalise``, which flips the coin (one
 transaction), ``send_due`` until the end. A simulation may use ``flip_all`` first, and answer for the heads only.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterable, Sequence
 
@@ -17,10 +16,9 @@ from numpy.typing import NDArray
 from client_agent.clocks import Clock
 from client_agent.connection import HelperConnection, LeaderConnection
 from client_agent.enrolment import Entropy, Pins
-from client_agent.errors import RefusalCode, ReportFixed, RoundRefused
+from client_agent.errors import RefusalCode, ReportFixed
 from client_agent.federation.budgets import Budgets
 from client_agent.federation.contribution import (
-    SEAL_GRACE_SECONDS,
     Participant,
     Reservation,
     Slots,
@@ -32,21 +30,17 @@ from client_agent.federation.contribution import (
     reserve,
     settle,
 )
-from client_agent.federation.prices import RoundPrice, check_cap, price_round
 from client_agent.federation.roster import Roster
+from client_agent.federation.rounds import Rounds
 from client_agent.federation.sending import Delivery, send
 from client_agent.federation.stops import Stops
-from client_agent.federation.trust import VerifiedRound, claimed_model, verify_round
+from client_agent.federation.trust import VerifiedRound
 from client_agent.store import AgentStore, RoundKey
 from consent import NO_SIGNALS
 from consent.policy import withheld_by_gpc
 from models.learning.plans import LOCAL_EPSILON_CAP
-from models.wire.rounds import RoundWork, Work, model_hash
 from privacy.accounting import NO_QUOTAS, Contract, LedgerState, Quotas, Times
 from privacy.secure_sum import SecureSumError, encode
-
-_log = logging.getLogger(__name__)
-_REMEMBERED_MODELS = 8
 
 
 class Federation:
@@ -68,7 +62,6 @@ class Federation:
         budgets: everybody's budgets.
         roster: who takes part.
         stops: which studies the privacy office has stopped.
-        refused: by study, the rounds of the last poll that did not verify, with the code of the failed check.
     """
 
     def __init__(
@@ -88,24 +81,24 @@ class Federation:
         self.store = store
         self.leader = leader
         self.helper = helper
-        self.pins = pins
         self.budgets = Budgets(store, contract, clock, quotas)
         self.roster = Roster(store, pins, self.budgets)
         self.stops = Stops(store, helper, pins, clock)
-        self.refused: dict[bytes, RefusalCode] = {}
+        self._rounds = Rounds(store, leader, pins, self.stops, clock, contract, local_epsilon_cap)
         self._clock = clock
         self._entropy = entropy
         self._slots = slots or Slots()
-        self._local_epsilon_cap = local_epsilon_cap
-        self._rounds: dict[RoundKey, VerifiedRound] = {}
-        self._prices: dict[RoundKey, RoundPrice] = {}
         self._reservations: dict[RoundKey, dict[str, Reservation]] = {}
         self._answered: dict[RoundKey, set[str]] = {}
         self._withheld: dict[RoundKey, set[str]] = {}
-        self._models: dict[str, bytes] = {}
         self._fixing = threading.Lock()
         with store.transaction():
             store.reports.fix_all()  # what a crash left reserved is sent as its null: no coin, no seed is drawn again
+
+    @property
+    def refused(self) -> dict[bytes, RefusalCode]:
+        """By study, the rounds of the last poll that were not admitted, with the code of the failed check."""
+        return self._rounds.refused
 
     def open_rounds(self) -> list[VerifiedRound]:
         """Poll the leader; the rounds that verify and that this device has not closed. Also tidies closed ones.
@@ -117,17 +110,11 @@ class Federation:
         self.store.consents.look(self.now_seconds(), self._clock.monotonic_seconds())
         self.roster.refresh()
         self.stops.hear(work.stopped)
-        found, refused = [], dict[bytes, RefusalCode]()
-        for item in work.rounds:
-            try:
-                found.append(self._admit(item, work))
-            except RoundRefused as refusal:
-                key = item.study.study_hash()
-                refused[key] = refusal.code
-                if self.refused.get(key) != refusal.code:
-                    _log.warning("round of %s refused: %s", item.study.study_id, refusal)
-        self.refused = refused
-        self._tidy({verified.key for verified in found})
+        found = self._rounds.admit(work)
+        for key in self._rounds.close({verified.key for verified in found}):
+            self._reservations.pop(key, None)
+            self._answered.pop(key, None)
+            self._withheld.pop(key, None)
         return found
 
     def now_seconds(self) -> int:
@@ -159,7 +146,9 @@ class Federation:
         waiting = [member for member in asked if may_contribute(member, found, gate_seconds)]
         self._note_withheld(found, asked, gate_seconds)
         if not waiting:
-            return []  # before the signed time is kept: a lie beyond the end of every grant leaves no trace
+            # Nor is the opening's signed time kept, by which charges age: a lie beyond the end of every grant moves no
+            # budget's time. That the round was seen stays on record.
+            return []
         with self.store.transaction():
             times = self.budgets.read_times(found.opening.issued_at_ms // 1_000)
         made = self._reserve(found, waiting, times)
@@ -271,61 +260,8 @@ class Federation:
         """Counts by purpose. Null counts tell about coins and budgets: they stay on the device."""
         return self.store.tallies.all()
 
-    def _admit(self, item: RoundWork, work: Work) -> VerifiedRound:
-        verified = self._verified(item, work)
-        if self.stops.is_stopped(verified.study_hash):
-            raise RoundRefused("stopped", "the privacy office has stopped the study")
-        if not self._remember(verified):
-            raise RoundRefused("equivocation", "this round was seen with another opening, or is closed here")
-        return verified
-
-    def _verified(self, item: RoundWork, work: Work) -> VerifiedRound:
-        now_ms = self._clock.now_ms()
-        for known in self._rounds.values():
-            if known.source == (item.opening, item.approval) and known.study == item.study:
-                if now_ms >= known.opening.closes_at_ms:
-                    raise RoundRefused("window", "the window is past")
-                if now_ms >= known.study.expires_at_ms:
-                    raise RoundRefused("expired", "the study has expired")
-                return known
-        return verify_round(item, work.checkpoint, self.pins, now_ms, self._model(item))
-
-    def _model(self, item: RoundWork) -> bytes:
-        """The round's model, fetched once; its digest is checked with the opening."""
-        wanted = claimed_model(item, self.pins)
-        if wanted == model_hash(b"").hex():
-            return b""
-        if wanted not in self._models:
-            self._models[wanted] = self.leader.model(wanted)
-            while len(self._models) > _REMEMBERED_MODELS:
-                del self._models[next(iter(self._models))]
-        return self._models[wanted]
-
-    def _remember(self, verified: VerifiedRound) -> bool:
-        if verified.key in self._rounds:
-            return self._rounds[verified.key].opening_digest == verified.opening_digest
-        if verified.supported:
-            check_cap(verified)
-        price = self._price(verified)
-        with self.store.transaction():
-            fresh = self.store.reports.open_round(
-                verified.key,
-                verified.opening_digest,
-                verified.study.purpose,
-                verified.opening.closes_at_ms,
-                verified.study.study_id,
-                verified.study.title,
-            )
-        if fresh:
-            self._rounds[verified.key], self._prices[verified.key] = verified, price
-        return fresh
-
-    def _price(self, found: VerifiedRound) -> RoundPrice:
-        known = self._prices.get(found.key)
-        return known or price_round(found, self.budgets.contract, self._local_epsilon_cap)
-
     def _reserve(self, found: VerifiedRound, waiting: Sequence[Participant], times: Times) -> list[Reservation]:
-        price, now_ms = self._price(found), self._clock.now_ms()
+        price, now_ms = self._rounds.price(found), self._clock.now_ms()
         made = []
         for member in waiting:
             local: LedgerState | None = None
@@ -385,23 +321,3 @@ class Federation:
         now_seconds = self.now_seconds()
         here = [r for r in made if self.roster.get(r.participant.participant_id) is r.participant]
         return [r for r in here if may_contribute(r.participant, found, now_seconds)]
-
-    def _tidy(self, listed: set[RoundKey]) -> None:
-        """Forget rounds that are over: past their window, stopped, or gone from the work with nothing left to send."""
-        now_ms = self._clock.now_ms()
-        over = [
-            key
-            for key, closes_at_ms, unsent in self.store.reports.open_rounds()
-            if now_ms >= closes_at_ms or (key not in listed and not unsent) or self.stops.is_stopped(key[0])
-        ]
-        with self.store.transaction():
-            for key in over:
-                self.store.reports.close_round(key)
-            self.store.reports.forget_tokens(now_ms - 1_000 * SEAL_GRACE_SECONDS)
-        for key in over:
-            self._rounds.pop(key, None)
-            self._prices.pop(key, None)
-            self._reservations.pop(key, None)
-            self._answered.pop(key, None)
-            self._withheld.pop(key, None)
-            _log.debug("round %d of study %s is over", key[1], key[0].hex()[:12])
