@@ -8,7 +8,6 @@ account, for they have the store and its key.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -16,14 +15,11 @@ from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from client_agent.clocks import Clock
-from client_agent.enrolment import Pins
+from client_agent.enrolment import Entropy, Pins
 from client_agent.erasing import erase_person
 from client_agent.errors import PersonRefused, PinRefused
 from client_agent.store import AgentStore, PersonRecord
 from client_agent.store.people import Kind
-
-Entropy = Callable[[int], bytes]
-"""Returns that many bytes from a CSPRNG, such as ``os.urandom``."""
 
 NAME_CHARACTERS: Final = 64
 PIN_CHARACTERS: Final = range(4, 65)

@@ -14,15 +14,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from client_agent.agent import Addresses
 from client_agent.clocks import Clock
-from client_agent.consenting import ConsentKeeper
 from client_agent.enrolment import Pins
 from client_agent.errors import NotEnrolled
 from client_agent.export_columns import COLUMNS, SECTIONS, instant
+from client_agent.standing import consent_of
 from client_agent.store import OUTCOMES, AgentStore, ParticipantRecord
 from client_agent.store.consents import row_body
 from client_agent.store.holdings import KEPT, PERSONAL
@@ -266,8 +266,7 @@ class _Held:
         return self.store.personal.rows(table, whose)
 
     def _consent(self, record: ParticipantRecord) -> ConsentState:
-        theirs = replace(self.pins, leader_key=VerifyKey(record.leader), site=record.site)
-        return ConsentKeeper(self.store, theirs, self.clock).state_of(record.participant_id)
+        return consent_of(self.store, VerifyKey(record.leader), record, SigningKey(record.seed))
 
     def _decision(self, record: ParticipantRecord) -> Decision | None:
         now_ms = self.clock.now_ms()

@@ -131,7 +131,7 @@ class Budgets:
         with self._store.transaction():
             budget.contract = self._carried(budget.contract, self.contract, (budget.owner, CONTRACT), "erased")
             for study, contract in _local_contracts(self._store).items():
-                if (budget.owner, study) in self._store.ledgers.names():
+                if self._store.ledgers.head_of(budget.owner, study) is not None:
                     state = self.local(budget, study, contract)
                     budget.local[study] = self._carried(state, contract, (budget.owner, study), "erased")
 

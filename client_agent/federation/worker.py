@@ -103,10 +103,13 @@ class Worker:
         if change == self._consent_change:
             return
         federation.roster.refresh_consent()
+        standing = []
         for reservation in self._waiting:
-            if not federation.stands(reservation):
+            if federation.stands(reservation):
+                standing.append(reservation)
+            else:
                 self._computing.forget(reservation.found.key, reservation.participant.participant_id)
-        self._waiting = [reservation for reservation in self._waiting if federation.stands(reservation)]
+        self._waiting = standing
         self._consent_change = change
 
     def _settle(self, now_ms: int) -> None:

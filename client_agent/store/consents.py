@@ -171,20 +171,13 @@ class Consents:
     def look(self, now_seconds: int, running_seconds: float) -> None:
         """What each poll looks at, in the resident and in the worker: the mirror, and the clocks.
 
+        Where the clock was turned back, every process is let to read consent again.
+
         Args:
             now_seconds: Unix seconds by the machine's clock.
             running_seconds: the monotonic clock.
         """
         self.guard()
-        self.note_time(now_seconds, running_seconds)
-
-    def note_time(self, now_seconds: int, running_seconds: float) -> None:
-        """Remember the latest time; where the clock was turned back, let every process read consent again.
-
-        Args:
-            now_seconds: Unix seconds by the machine's clock.
-            running_seconds: the monotonic clock.
-        """
         if self.moments.note(now_seconds, running_seconds):
             with self._database.transaction():
                 self._mark([row[0] for row in self._database.fetch("SELECT participant_id FROM consent_heads")])

@@ -20,6 +20,7 @@ never passes again, and the next choice is signed beyond it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,21 +107,15 @@ class Heads:
             return "present"
         return "ahead" if mirrored and mirrored == self._facts.get(_BEFORE) else "lost"
 
-    def intact(self) -> bool:
-        """Whether the store is the one that the mirror remembers, or one transaction ahead of it."""
-        return self.standing() != "lost"
-
     def catch_up(self) -> None:
         """Tell the keyring what was committed before somebody died or failed to. Part of a transaction: under the lock.
 
         Its floors too: the transaction that nobody told of may have reached further than any before.
         """
-        mirror, reached = self._mirror(), self._reached()
-        floors = {key: max(mirror.floors.get(key, 0), reached.get(key, 0)) for key in mirror.floors | reached}
-        self._keyring.write(CONSENT_MIRROR, StoredMirror(self._root(), floors).to_bytes())
+        self._keyring.write(CONSENT_MIRROR, self._present(self._reached()))
 
     def begin(self, *, after_loss: bool = False) -> None:
-        """Heads are about to move. Part of the caller's transaction, in which ``intact`` was asked."""
+        """Heads are about to move. Part of the caller's transaction, in which ``standing`` was asked."""
         if self._found is not None:
             return
         root = self._root()
@@ -192,10 +187,9 @@ class Heads:
 
     def settled(self) -> dict[str, bytes]:
         """The keyring's entry for what is committed. Asked under the store's lock, so that none comes after it."""
-        mirror = self._mirror()
-        floors = {key: max(mirror.floors.get(key, 0), self._floors.get(key, 0)) for key in mirror.floors | self._floors}
+        present = self._present(self._floors)
         self.after_rollback()
-        return {CONSENT_MIRROR: StoredMirror(self._root(), floors).to_bytes()}
+        return {CONSENT_MIRROR: present}
 
     def after_rollback(self) -> None:
         """Forget what was about to move."""
@@ -223,6 +217,12 @@ class Heads:
             " WHERE typeof(h.epoch) = 'integer' AND h.epoch >= 0 GROUP BY p.leader"
         )
         return {bytes(leader): int(epoch) for leader, epoch in found}
+
+    def _present(self, reached: Mapping[bytes, int]) -> bytes:
+        """The keyring's entry for what is in the store now; a floor is never lowered."""
+        known = self._mirror().floors
+        floors = {key: max(known.get(key, 0), reached.get(key, 0)) for key in known.keys() | reached.keys()}
+        return StoredMirror(self._root(), floors).to_bytes()
 
     def _mirror(self) -> StoredMirror:
         return StoredMirror.from_bytes(self._keyring.read(CONSENT_MIRROR) or b"")

@@ -80,10 +80,6 @@ class Ledgers:
         self._facts.put(OWNERS, secret)
         return {owner: _pseudonym(secret, owner) for owner, _ in self.heads()}
 
-    def names(self) -> list[tuple[str, str]]:
-        """(owner, filter) of every ledger that has a row."""
-        return sorted(self.heads())
-
     def append(self, rows: Iterable[LedgerRow]) -> None:
         """Append rows and move the heads. Part of the caller's transaction."""
         rows = list(rows)

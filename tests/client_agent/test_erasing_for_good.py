@@ -329,7 +329,7 @@ def test_who_comes_back_finds_the_spend_under_no_name(world, store):
     assert inspect(store, NAME, world.clock).spent_epsilon == pytest.approx(spent)
     assert inspect(store, NAME, world.clock).intact
     assert inspect(store, "person-00", world.clock).spent_epsilon == 0
-    owners = {owner for owner, _ in store.ledgers.names()}
+    owners = {owner for owner, _ in store.ledgers.heads()}
     assert owners == {store.ledgers.owner_of(f"person-{number}") for number in range(3)}
     assert all(len(bytes.fromhex(owner)) == 16 for owner in owners), "pseudonyms, not names"
 
@@ -344,11 +344,11 @@ def test_ledgers_of_an_older_agent_are_carried_over_to_pseudonyms(world, store):
         world.open_round(study, model=model)
         federation.finalise(verified := only_round(federation), federation.reserve_all(verified))
         before = inspect(store, NAME, world.clock)
-        assert {owner for owner, _ in store.ledgers.names()} == {NAME}
+        assert {owner for owner, _ in store.ledgers.heads()} == {NAME}
     world.clock.advance(11)
     again = federate(world, store)
     after = inspect(store, NAME, world.clock)
-    assert NAME not in {owner for owner, _ in store.ledgers.names()}
+    assert NAME not in {owner for owner, _ in store.ledgers.heads()}
     assert after.spent_epsilon == pytest.approx(before.spent_epsilon)
     assert after.local_epsilon == pytest.approx(before.local_epsilon)
     assert after.local_epsilon > 0
@@ -369,6 +369,6 @@ def test_local_ledgers_of_unknown_terms_count_as_spent(world, store):
     store.facts.remove("local-contracts")
     world.clock.advance(11)
     again = federate(world, store)
-    assert NAME not in {owner for owner, _ in store.ledgers.names()}
+    assert NAME not in {owner for owner, _ in store.ledgers.heads()}
     world.open_round(study, 2, model)
     assert {r.payment for r in again.reserve_all(only_round(again))} == {"over_local_budget"}

@@ -135,7 +135,7 @@ async def test_a_damaged_receipt_on_its_way_holds_no_erasure_up(tmp_path, world,
     """A receipt that was edited while it waited says nothing any more; the person's last withdrawal still goes out."""
     folder = tmp_path / "agent"
     who = confirmed_yes_and_no(world, folder)
-    tamper(folder, f"UPDATE receipts SET jws = 'rotten', state = '{state}', due_at = 0 WHERE participant_id = ?", who)  # noqa: S608
+    tamper(folder, f"UPDATE receipts SET jws = 'rotten', state = '{state}', due_at = 0 WHERE participant_id = ?", who)
     store = make_store(folder)
     person = store.participants.get(who).person
     erase_person(store, world.pins, person, world.clock)
