@@ -4,8 +4,8 @@ A registry of purposes; notices and documents generated from it; receipts signed
 the leader; a hash-chained ledger; and one policy function that every gate asks. Nothing here performs I/O or reads a
 clock.
 
-Read in this order: ``registry``, ``purposes``, ``notices``, ``receipts``, ``choices``, ``countersignatures``,
-``state``, ``rows``, ``ledger``, ``policy``, ``acceptance``, ``records``.
+Read in this order: ``registry``, ``purposes``, ``device_records``, ``notices``, ``receipts``, ``choices``,
+``countersignatures``, ``state``, ``rows``, ``ledger``, ``policy``, ``acceptance``, ``records``.
 """
 
 from consent.acceptance import Accepted, Refused, accept

@@ -72,7 +72,7 @@ class StudyResults(StudyState):
     rounds: tuple[RoundResult, ...]
     model: Base64 | None
     coverage: CoverageShown
-    """Who is missing from this result, as estimated under differential privacy; or why that is not known."""
+    """Which share granted the use, as estimated under differential privacy; or why that is not known."""
 
 
 async def account(desk: Desk, study_id: str) -> StudyAccount:

@@ -89,7 +89,7 @@ MOST_COVERAGE_CELLS = 256
 
 
 class CoverageQuery(Message):
-    """By how much a device is used, and which purposes it granted: who is missing from the studies of each purpose.
+    """By how much a device is used, and which purposes it granted: the share that allowed the studies of each.
 
     A device that takes part in measurement counts itself once, in the band of its visits in the last 30 days. Each
     band has ``len(purposes) + 1`` entries. The norm is the same for every device: ``sqrt(P + sqrt(P))``.

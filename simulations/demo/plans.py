@@ -100,7 +100,7 @@ class Draft:
 
 
 def coverage() -> Draft:
-    """Who is missing from the studies: by number of visits, which share granted their purposes."""
+    """Whom the studies could ask: by number of visits, which share granted their purposes."""
     return Draft(
         study_id="coverage",
         title="Who takes part",

@@ -28,7 +28,7 @@ def study_outcome(
         after: the fleet after it.
         quality: of its release.
         seconds: it took.
-        coverage: who is missing from it.
+        coverage: which share of the devices granted its purpose.
     """
     purpose, nothing = study.purpose, (0.0,) * len(contract.caps)
 

@@ -1,4 +1,4 @@
-"""Coverage end to end: devices count themselves, both servers add noise, and every result says who is missing."""
+"""Coverage end to end: devices count themselves, both servers add noise, every result says which share granted it."""
 
 import numpy as np
 import pytest

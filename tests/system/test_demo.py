@@ -91,7 +91,7 @@ def test_null_reports_are_what_coins_and_budgets_leave(report, name, rate):
 
 
 def check_coverage(report: dict) -> None:
-    """Beside every result stands who is missing from it, from the coverage study, with truth and interval."""
+    """Beside every result stands which share granted its use, from the coverage study, with truth and interval."""
     cost = next(study["epsilon_user"] for study in report["studies"] if study["name"] == "coverage")
     for study in report["studies"]:
         coverage = study["coverage"]
@@ -143,7 +143,7 @@ def test_bytes_that_left_are_told_by_purpose(report):
 
 
 def test_the_table_names_epsilons_and_pages(finished):
-    """A person reads both epsilons, what the data are, who is missing, and the addresses of three kinds of pages."""
+    """A person reads both epsilons, what the data are, which share granted, and three kinds of pages' addresses."""
     report, printed, _ = finished
     assert "synthetic" in report["data"]
     for word in (
