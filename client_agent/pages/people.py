@@ -22,8 +22,9 @@ from client_agent.gateway.door import PREFIX, problem_response
 from client_agent.gateway.ports import Visitor
 from client_agent.gateway.sessions import Here, Sessions
 from client_agent.pages.languages import NAMES, negotiate
-from client_agent.pages.people_texts import TEXTS
+from client_agent.pages.people_texts import PEOPLE_TEXTS
 from client_agent.pages.rights import RIGHTS, RightsPage
+from client_agent.pages.texts import TEXTS
 from client_agent.pages.visitor import FORM_SCOPE, VisitorPage
 from consent import POLICY_UPDATED, well_known_gpc
 from consent.registry import Language
@@ -194,7 +195,8 @@ class PeoplePage:
     def _facts(self, here: Here, language: Language, refused: PersonRefused | None, name: str) -> dict[str, Any]:
         members = self._household.members()
         return {
-            "text": TEXTS[language],
+            "t": TEXTS[language].page,
+            "text": PEOPLE_TEXTS[language],
             "language": language,
             "languages": NAMES,
             "site": self._household.site,

@@ -10,11 +10,9 @@ from consent.registry import Language
 
 @dataclass(frozen=True, slots=True)
 class PeopleText:
-    """The words of one language; ``{name}``, ``{site}`` and ``{seconds}`` are put in."""
+    """The words of one language, beside those of every page; ``{name}``, ``{site}`` and ``{seconds}`` are put in."""
 
     title: str
-    skip: str
-    back: str
     lead: str
     nothing_yet: str
     here_as: str
@@ -45,14 +43,11 @@ class PeopleText:
     refused: str
     limits_title: str
     limits: tuple[str, ...]
-    limit_here: str
 
 
-TEXTS: Final[dict[Language, PeopleText]] = {
+PEOPLE_TEXTS: Final[dict[Language, PeopleText]] = {
     "en": PeopleText(
         title="Who is here?",
-        skip="Skip to content",
-        back="Back to {site}",
         lead="Everybody behind this agent has a profile of their own on {site}: what one person allows, collects or "
         "deletes is nobody else’s.",
         nothing_yet="Until you say who you are, nothing of your visit is kept, here or in this browser.",
@@ -91,14 +86,9 @@ TEXTS: Final[dict[Language, PeopleText]] = {
             "Whoever uses your account on this device, or runs this box, can read everything on it.",
             "The names above are shown to everybody who can open this page.",
         ),
-        limit_here="The site’s own server runs on the same machine as this agent. If it wants to, it can come to "
-        "know what your browser proves itself with, read this page, answer on it for you, and make "
-        "another browser count as yours. This way of running is for trials.",
     ),
     "de": PeopleText(
         title="Wer ist hier?",
-        skip="Zum Inhalt",
-        back="Zurück zu {site}",
         lead="Alle, die diesen Agenten nutzen, haben auf {site} ein eigenes Profil: Was eine Person erlaubt, sammelt "
         "oder löscht, betrifft niemanden sonst.",
         nothing_yet="Bis Sie sagen, wer Sie sind, wird von Ihrem Besuch nichts aufbewahrt, weder hier noch im Browser.",
@@ -141,8 +131,5 @@ TEXTS: Final[dict[Language, PeopleText]] = {
             "Wer Ihr Benutzerkonto auf diesem Gerät nutzt oder diese Box betreibt, kann alles darauf lesen.",
             "Die Namen oben sieht jede Person, die diese Seite öffnen kann.",
         ),
-        limit_here="Der Server der Website läuft auf demselben Gerät wie dieser Agent. Wenn er will, kann er "
-        "erfahren, womit Ihr Browser sich ausweist, diese Seite lesen, auf ihr für Sie antworten und "
-        "einen fremden Browser für Ihren gelten lassen. Diese Betriebsart ist zum Ausprobieren da.",
     ),
 }

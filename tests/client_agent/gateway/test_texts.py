@@ -15,11 +15,7 @@ from consent import RULES
 from consent.registry import LANGUAGES
 from models.events.limits import KINDS
 
-TEMPLATES = "".join(
-    file.read_text()
-    for file in resources.files("client_agent.pages").joinpath("templates").iterdir()
-    if file.name.startswith("visitor")
-)
+TEMPLATES = "".join(file.read_text() for file in resources.files("client_agent.pages").joinpath("templates").iterdir())
 
 
 def fields(text):
