@@ -27,7 +27,7 @@ from client_agent.store.reports import TakenReport
 from consent import ConsentError, confirm, receipt_digest, verify_countersignature, verify_receipt
 from models.wire.enrolment import BATCH_MAXIMUM, ReceiptResult, SubmittedReceipt
 from models.wire.message import to_base64
-from models.wire.problems import PROBLEM_TYPES, ProblemError, problem_code
+from models.wire.problems import ProblemError, problem_code
 from models.wire.rounds import SealedWithdrawal, WithdrawalAnswer, WithdrawalNotice
 from privacy.crypto import SigningKey
 
@@ -178,8 +178,8 @@ class Courier:
             if result.countersignature is not None:
                 self._check(item.jws, result.countersignature)
                 done.append(item.sequence)
-            elif result.problem is not None and PROBLEM_TYPES[problem_code(result.problem)].retry:
-                problem = ProblemError(problem_code(result.problem), result.problem.detail)
+            elif (passing := _passing(result)) is not None:
+                problem = passing
             else:
                 refused.append((item.sequence, due_after(item.refusals, self._now())))
         with self._store.transaction():
@@ -208,8 +208,8 @@ class Courier:
                         problem = bad
                         continue
                     settled.append((item.participant_id, item.digest, result.countersignature, "confirmed"))
-                elif result.problem is not None and PROBLEM_TYPES[problem_code(result.problem)].retry:
-                    problem = ProblemError(problem_code(result.problem), result.problem.detail)
+                elif (passing := _passing(result)) is not None:
+                    problem = passing
                 elif self._stays_refused(item, result.last_epoch):
                     settled.append((item.participant_id, item.digest, None, "refused"))
                 else:
@@ -233,10 +233,9 @@ class Courier:
         except ConsentError:  # it was edited here: nobody will ever take it, and it holds nobody else's up
             return True
         self._again[item.participant_id] += 1
-        told = last_epoch is not None and self._again[item.participant_id] <= _AGAIN
-        if told and self._keeper.sign_again(item, last_epoch or 0):
-            return True
-        return kind != "withdrawal"
+        if self._again[item.participant_id] > _AGAIN or last_epoch is None:
+            return kind != "withdrawal"
+        return self._keeper.sign_again(item, last_epoch) or kind != "withdrawal"
 
     def _confirm(self, item: StoredReceipt, countersignature: str) -> None:
         """Append the row that keeps a countersignature, unless a later choice, or an erasure, has overtaken it.
@@ -273,6 +272,14 @@ def _notice(taken: TakenReport) -> SealedWithdrawal | WithdrawalNotice:
     return SealedWithdrawal(
         study_hash=taken.study_hash.hex(), round=taken.round, seal=to_base64(taken.seal), token=taken.token.hex()
     )
+
+
+def _passing(result: ReceiptResult) -> ProblemError | None:
+    """What kept the leader from answering for good: another attempt may overcome it. None for an answer."""
+    if result.problem is None:
+        return None
+    problem = ProblemError(problem_code(result.problem), result.problem.detail)
+    return problem if problem.problem_type.retry else None
 
 
 def _submit(leader: LeaderConnection, receipts: Sequence[tuple[bytes, str]]) -> Sequence[ReceiptResult]:
