@@ -13,6 +13,7 @@ from client_agent.overview import rule_words
 from client_agent.pages.languages import moment, number
 from client_agent.pages.texts import TEXTS
 from client_agent.pages.texts_tables import column_label, table_about, table_title, waiting_words
+from client_agent.pages.texts_withheld import withheld_reason
 from client_agent.rights import Export, Section, Value
 from consent import PURPOSES, RULES
 from consent.registry import Language
@@ -102,6 +103,9 @@ def _said(section: str, names: Sequence[str], row: Sequence[Value], language: La
         found["outcome_text"] = TEXTS[language].page[f"outcome_{found['outcome']}"]
     elif section == "waiting":
         found["what"] = waiting_words(str(found["what"]), language)
+    elif section == "withheld":
+        column = None if found["column"] is None else str(found["column"])
+        found["reason"] = withheld_reason(str(found["table"]), column, str(found["reason"]), language)
     return tuple(found.values())
 
 

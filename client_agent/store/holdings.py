@@ -104,7 +104,7 @@ KEPT: Final[Mapping[str, str]] = MappingProxyType(
         " are confirmed",
         "consent_buckets": "digests over the ends of consent ledgers, which say nothing without them",
         "clock_marks": "the latest time that this device has seen",
-        "facts": "named values; see FACTS",
+        "facts": "named values of the agent, none of them about a person",
         "sqlite_sequence": "SQLite's own",
     }
 )

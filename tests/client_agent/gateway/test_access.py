@@ -5,6 +5,7 @@ import pytest
 from client_agent.overview import rule_words
 from client_agent.pages.access import table, tables
 from client_agent.pages.texts import TEXTS
+from client_agent.pages.texts_withheld import REASONS_DE
 from client_agent.rights import Column, Export, Section, gather
 from client_agent.store import OUTCOMES
 from consent import LANGUAGES, PERSONA, PURPOSES, RULES
@@ -52,3 +53,17 @@ def test_no_sentence_of_the_export_is_left_in_english_on_the_german_page(world, 
     english |= {sentence for row in sections["purposes"].rows() for sentence in (row[2], row[4])}
     assert cells & english == set()
     assert {table.name for table in tables(export, "de")} == set(sections)
+
+
+def test_why_something_is_left_out_is_said_in_the_language_of_the_page(world, store):
+    """Each reason of a real export, in English as the export has it and in German in other words."""
+    populate(world, store, 1)
+    export = gather(store, world.pins, "person-0", world.clock)
+    given = [row for section in export.sections if section.name == "withheld" for row in section.rows()]
+    assert len(given) > 20
+    said = {language: table(export, "withheld", 1, language).rows for language in LANGUAGES}
+    assert [row[2].text for row in said["en"]] == [reason for _, _, reason in given]
+    for german, (name, column, reason) in zip(said["de"], given, strict=True):
+        assert [cell.text for cell in german[:2]] == [name, column or ""]
+        assert german[2].text not in {"", reason}, (name, column)
+    assert set(REASONS_DE) == {(name, column) for name, column, _ in given}, "none is of the past"
