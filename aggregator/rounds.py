@@ -1,6 +1,6 @@
-"""Studies and rounds as state machines: tables as data, no I/O.
+"""A round as a state machine: a table as data, no I/O. A study's own life is in ``aggregator.studies``.
 
-A *study* is proposed, decided by the privacy office and run once. A *round* of it walks straight down its table:
+A round walks straight down its table:
 
     awaited -> open -> closed -> charged -> answered -> released
 
@@ -17,29 +17,6 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from aggregator.errors import StepForbidden
-
-
-class StudyState(StrEnum):
-    """Where a study stands."""
-
-    PROPOSED = "proposed"
-    APPROVED = "approved"
-    REFUSED = "refused"
-    RUNNING = "running"
-    FINISHED = "finished"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-
-class StudyEvent(StrEnum):
-    """What can happen to a study."""
-
-    APPROVE = "approve"
-    REFUSE = "refuse"
-    STOP = "stop"
-    START = "start"
-    FINISH = "finish"
-    FAIL = "fail"
 
 
 class RoundState(StrEnum):
@@ -118,17 +95,6 @@ ROUND_TABLE: Final[Mapping[tuple[RoundState, RoundEvent], Step]] = {
 
 FINAL_ROUND_STATES: Final = frozenset({RoundState.RELEASED, RoundState.ABANDONED})
 
-STUDY_TABLE: Final[Mapping[tuple[StudyState, StudyEvent], StudyState]] = {
-    (StudyState.PROPOSED, StudyEvent.APPROVE): StudyState.APPROVED,
-    (StudyState.PROPOSED, StudyEvent.REFUSE): StudyState.REFUSED,
-    (StudyState.APPROVED, StudyEvent.START): StudyState.RUNNING,
-    (StudyState.RUNNING, StudyEvent.FINISH): StudyState.FINISHED,
-    (StudyState.RUNNING, StudyEvent.FAIL): StudyState.FAILED,
-    (StudyState.PROPOSED, StudyEvent.STOP): StudyState.STOPPED,
-    (StudyState.APPROVED, StudyEvent.STOP): StudyState.STOPPED,
-    (StudyState.RUNNING, StudyEvent.STOP): StudyState.STOPPED,
-}
-
 
 def step_round(state: RoundState, event: RoundEvent) -> Step:
     """The round's next state and effects.
@@ -138,17 +104,5 @@ def step_round(state: RoundState, event: RoundEvent) -> Step:
     """
     try:
         return ROUND_TABLE[state, event]
-    except KeyError:
-        raise StepForbidden(state, event) from None
-
-
-def step_study(state: StudyState, event: StudyEvent) -> StudyState:
-    """The study's next state.
-
-    Raises:
-        StepForbidden: the table has no such step.
-    """
-    try:
-        return STUDY_TABLE[state, event]
     except KeyError:
         raise StepForbidden(state, event) from None

@@ -14,8 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from aggregator.helper.office import Office
 from aggregator.helper.wording import Words, local_layer, words
-from aggregator.rounds import StudyState
 from aggregator.storage.helper import Record
+from aggregator.studies import StudyState
 from models.wire.limits import WAY_ALLOWANCE_SECONDS
 from models.wire.studies import APPROVAL_TYPE, Decision, Study, TrainQuery
 from privacy.accounting import DAY_SECONDS, LocalEvent, epsilon

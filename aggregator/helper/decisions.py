@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.helper.office import Office
-from aggregator.rounds import StudyEvent, StudyState, step_study
 from aggregator.storage.database import Change
 from aggregator.storage.helper import Record
+from aggregator.studies import StudyEvent, StudyState, step_study
 from consent.purposes import registry_hash
 from models.wire.frames import seals_size
 from models.wire.problems import ProblemError

@@ -11,9 +11,9 @@ import numpy as np
 from aggregator.leader.desk import Desk
 from aggregator.leader.distribution import Distribution
 from aggregator.leader.studies import require_study
-from aggregator.rounds import StudyState
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
+from aggregator.studies import StudyState
 from models.personalisation.errors import PersonalisationError
 from models.personalisation.publishing import publishable_bundle
 from models.queries import measurement

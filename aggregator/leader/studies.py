@@ -16,9 +16,10 @@ from aggregator.leader.course import Course, is_stop
 from aggregator.leader.desk import Desk
 from aggregator.leader.round_driver import Released, drive, give_up
 from aggregator.logs import failure
-from aggregator.rounds import RoundEvent, StudyEvent, StudyState, step_study
+from aggregator.rounds import RoundEvent
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
+from aggregator.studies import StudyEvent, StudyState, step_study
 from consent.purposes import registry_hash
 from models.learning.steps import check_study
 from models.queries.answers import to_model_bytes
