@@ -1,0 +1,110 @@
+"""``hearthside-aggregator init`` and ``configure``: a party's folder, its key and its settings."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aggregator.commands.options import NAME, Folder, group
+from aggregator.errors import SettingsInvalid
+
+init = group("Make a party's folder and keys.", "init officer --dir officer")
+
+
+@init.command("leader", epilog=f"Example: {NAME} init leader --dir leader --site shop")
+def init_leader(
+    directory: Folder,
+    site: Annotated[str, typer.Option(help="Name of the site.")] = "site",
+    helper_url: Annotated[str, typer.Option(help="Where the helper answers.")] = "",
+    helper_key: Annotated[str, typer.Option(help="The helper's public key, hex.")] = "",
+    officer_key: Annotated[
+        list[str] | None, typer.Option(help="An officer's public key, hex; repeat for more.")
+    ] = None,
+) -> None:
+    """Make the leader's key and settings."""
+    settings = {"site": site, "helper_url": helper_url, "helper_key": helper_key, "officers": officer_key}
+    _make_party(directory, "service.key", settings)
+
+
+@init.command(
+    "helper", epilog=f"Example: {NAME} init helper --dir helper --site shop --leader-key KEY --officer-key KEY"
+)
+def init_helper(
+    directory: Folder,
+    site: Annotated[str, typer.Option(help="Name of the site.")] = "site",
+    leader_key: Annotated[str, typer.Option(help="The leader's public key, hex.")] = "",
+    officer_key: Annotated[
+        list[str] | None, typer.Option(help="An officer's public key, hex; repeat for more.")
+    ] = None,
+) -> None:
+    """Make the helper's key and settings."""
+    _make_party(directory, "service.key", {"site": site, "leader_key": leader_key, "officers": officer_key})
+
+
+@init.command("officer", epilog=f"Example: {NAME} init officer --dir officer")
+def init_officer(directory: Folder) -> None:
+    """Make an officer's key. It stays with the officer."""
+    _make_party(directory, "officer.key", None)
+
+
+@init.command("repository", epilog=f"Example: {NAME} init repository --dir leader --officer-dir officer")
+def init_repository(
+    directory: Folder, officer_dir: Annotated[Path, typer.Option(help="The officer's folder: it signs the root.")]
+) -> None:
+    """Make the leader's empty bundle repository (TUF); the officer signs its root."""
+    from aggregator.key_files import load_key
+    from aggregator.leader.distribution import Distribution
+    from aggregator.settings import LeaderSettings
+
+    settings = LeaderSettings.read(directory)
+    distribution = Distribution(directory / "tuf", settings.site)
+    now = dt.datetime.now(dt.UTC)
+    distribution.initialise(load_key(officer_dir / "officer.key"), settings.signing_key(), now)
+    print(distribution.metadata_dir / "1.root.json")
+
+
+def configure(
+    directory: Folder, pairs: Annotated[list[str], typer.Argument(help="name=value; a list is separated by commas.")]
+) -> None:
+    """Change settings in a party's folder, such as the other parties' keys once they are known."""
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"expected name=value, got {pair!r}")
+        changes[name] = (
+            [item for item in value.split(",") if item] if name in {"officers", "hosts", "origins"} else value
+        )
+    _write_settings(directory, changes)
+
+
+def _make_party(directory: Path, key_file: str, settings: dict[str, Any] | None) -> None:
+    from aggregator.key_files import create_key
+
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key = create_key(directory / key_file)
+    if settings is not None:
+        _write_settings(directory, {name: value for name, value in settings.items() if value})
+    print(f"key         {key.verify_key.raw.hex()}")
+    print(f"fingerprint {key.verify_key.fingerprint}")
+
+
+def _write_settings(directory: Path, changes: dict[str, Any]) -> None:
+    """Merge settings into the folder's file; what does not fit leaves the file as it was."""
+    from aggregator.settings import SETTINGS_FILE, HelperSettings, LeaderSettings
+
+    if not directory.is_dir():
+        raise SettingsInvalid(f"expected a folder at {directory}; make one with '{NAME} init'")
+    path = directory / SETTINGS_FILE
+    before = path.read_text() if path.exists() else "{}"
+    merged = {**json.loads(before), **changes}
+    path.write_text(json.dumps(merged, indent=2, sort_keys=True) + "\n")
+    try:
+        (HelperSettings if "leader_key" in merged else LeaderSettings).read(directory)
+    except SettingsInvalid:
+        path.write_text(before)
+        raise
