@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import resources
 from typing import Any, Final
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 import jinja2
 from starlette.applications import Starlette
@@ -21,6 +21,7 @@ from client_agent.gateway.cookies import presented, set_cookie
 from client_agent.gateway.door import PREFIX, problem_response
 from client_agent.gateway.ports import Visitor
 from client_agent.gateway.sessions import Here, Sessions
+from client_agent.pages.forms import read_form
 from client_agent.pages.languages import NAMES, negotiate
 from client_agent.pages.people_texts import PEOPLE_TEXTS
 from client_agent.pages.rights import RIGHTS, RightsPage
@@ -33,7 +34,6 @@ from models.wire.guards import CONTENT_SECURITY_POLICY, App, Receive, Scope, Sen
 from models.wire.problems import ProblemError
 
 _FILES: Final = resources.files("client_agent.pages")
-_FIELDS_MAXIMUM: Final = 8
 _OWN: Final = ("/people", "/back/", "/static/", "/.well-known/")
 _SAID: Final = frozenset({"late", "left", "stale"})
 
@@ -134,7 +134,7 @@ class PeoplePage:
 
     async def _choose(self, request: Request) -> Response:
         """Somebody says who they are, or that they only look around; the site's door is told on the way."""
-        form = await self._form(request)
+        form = await read_form(request, self._page_origin)
         tokens, name = self._presented(request), form.get("name", "")
         if "guest" in form:
             await run_in_threadpool(self._sessions.end, tokens)
@@ -153,7 +153,7 @@ class PeoplePage:
         return response
 
     async def _leave(self, request: Request) -> Response:
-        await self._form(request)
+        await read_form(request, self._page_origin)
         await run_in_threadpool(self._sessions.end, self._presented(request))
         lang = request.query_params.get("lang", "")
         left = urlencode({"said": "left", "lang": lang} if lang else {"said": "left"})
@@ -209,18 +209,6 @@ class PeoplePage:
             "refused": refused is not None,
             "wait_seconds": refused.wait_seconds if isinstance(refused, PinRefused) else 0,
         }
-
-    async def _form(self, request: Request) -> dict[str, str]:
-        """The fields of a form that this origin itself sent."""
-        if request.headers.get("origin") != self._page_origin:
-            raise ProblemError("wrong-origin", f"expected forms from {self._page_origin}")
-        if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
-            raise ProblemError("unsupported-media-type", "expected a form")
-        try:
-            fields = parse_qs((await request.body()).decode("ascii"), max_num_fields=_FIELDS_MAXIMUM)
-        except ValueError:
-            raise ProblemError("malformed", "expected a form") from None
-        return {name: values[0] for name, values in fields.items()}
 
     def _presented(self, request: Request) -> list[str]:
         return presented(request.headers.getlist("cookie"), self._page_origin, "page")

@@ -14,6 +14,7 @@ from client_agent.history import Recorded
 from client_agent.pages.answers import answers, shortened, taken_back
 from client_agent.pages.languages import NAMES, general, moment, number, percent, size
 from client_agent.pages.texts import TEXTS
+from client_agent.store.contributions import Contribution
 from consent import PURPOSES, Signals, notice_for
 from consent.registry import Language
 from consent.wording import WORDING, Mode
@@ -72,10 +73,15 @@ class Shown:
 
 def facts(visitor: Visitor, signals: Signals, shown: Shown) -> dict[str, Any]:
     """Everything on the visitor's own page."""
-    return {**_choices(visitor, signals, shown), **_concluded(visitor, signals), **_left(visitor, shown)}
+    contributions = visitor.contributions()
+    return {
+        **_choices(visitor, signals, shown, contributions),
+        **_concluded(visitor, signals),
+        **_left(visitor, shown, contributions),
+    }
 
 
-def _choices(visitor: Visitor, signals: Signals, shown: Shown) -> dict[str, Any]:
+def _choices(visitor: Visitor, signals: Signals, shown: Shown, contributions: Sequence[Contribution]) -> dict[str, Any]:
     state, history = visitor.consent(), visitor.history()
     lines = answers(state, signals, visitor.now_ms() // 1_000, shown.language)
     return {
@@ -90,7 +96,7 @@ def _choices(visitor: Visitor, signals: Signals, shown: Shown) -> dict[str, Any]
         "history": history[:RECENT_CHOICES],
         "history_more": len(history) > RECENT_CHOICES,
         "uses_of": lambda line: _uses(line, shown.language),
-        "back": taken_back(history, visitor.contributions()),
+        "back": taken_back(history, contributions),
         "any_granted": bool(state.granted),
     }
 
@@ -117,8 +123,8 @@ def _concluded(visitor: Visitor, signals: Signals) -> dict[str, Any]:
     }
 
 
-def _left(visitor: Visitor, shown: Shown) -> dict[str, Any]:
-    sent, contributions = visitor.sent(), visitor.contributions()
+def _left(visitor: Visitor, shown: Shown, contributions: Sequence[Contribution]) -> dict[str, Any]:
+    sent = visitor.sent()
     return {
         "sent": sent,
         "sent_total": sum(row.size_bytes for row in sent),

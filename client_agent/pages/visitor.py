@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any, Final
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 import jinja2
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from client_agent.exporting import csv_zip_pieces, json_pieces
 from client_agent.gateway.door import problem_response, signals_of
 from client_agent.gateway.ports import Visitor
 from client_agent.pages.access import table, tables
+from client_agent.pages.forms import read_form
 from client_agent.pages.languages import negotiate
 from client_agent.pages.view import Shown, facts
-from consent import POLICY_UPDATED, PURPOSES, ConsentState, notice_for, well_known_gpc
+from consent import PURPOSES, ConsentState, notice_for
 from consent.registry import Language
 from consent.wording import Mode
 from models.wire.problems import ProblemError
@@ -35,7 +35,6 @@ _HEADERS: Final = {"cache-control": "no-store", "referrer-policy": "origin"}
 """``origin`` and not the guards' ``no-referrer``: under the latter browsers send ``Origin: null`` with forms."""
 _DONE: Final = frozenset({"granted", "declined", "changed", "erased"})
 _PAGES_MAXIMUM: Final = 1_000_000
-_FILES: Final = resources.files("client_agent.pages")
 
 
 class VisitorPage:
@@ -64,7 +63,6 @@ class VisitorPage:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._style = _FILES.joinpath("static", "page.css").read_bytes()
 
     def application(self) -> Starlette:
         """The routes as an ASGI application, without the outer guards."""
@@ -79,8 +77,6 @@ class VisitorPage:
                 Route("/export.json", self._export, methods=["GET"]),
                 Route("/export.zip", self._export_tables, methods=["GET"]),
                 Route("/consent-record.json", self._record, methods=["GET"]),
-                Route("/.well-known/gpc.json", self._gpc, methods=["GET"]),
-                Route("/static/page.css", self._css, methods=["GET"]),
             ],
             exception_handlers={ProblemError: problem_response, _Stale: _look_again},
         )
@@ -160,25 +156,9 @@ class VisitorPage:
         record = await run_in_threadpool(self._visitor.consent_record)
         return Response(record, media_type="application/json", headers=self._download("json", "consent-"))
 
-    async def _gpc(self, request: Request) -> Response:
-        del request
-        return JSONResponse(well_known_gpc(POLICY_UPDATED))
-
-    async def _css(self, request: Request) -> Response:
-        del request
-        return Response(self._style, media_type="text/css", headers={"cache-control": "max-age=300"})
-
     async def _form(self, request: Request) -> dict[str, str]:
         """The fields of a form that this page itself sent, while the same person was here."""
-        if request.headers.get("origin") != self._origin:
-            raise ProblemError("wrong-origin", f"expected forms from {self._origin}")
-        if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
-            raise ProblemError("unsupported-media-type", "expected a form")
-        try:
-            fields = parse_qs((await request.body()).decode("ascii"), max_num_fields=8)
-        except ValueError:
-            raise ProblemError("malformed", "expected a form") from None
-        form = {name: values[0] for name, values in fields.items()}
+        form = await read_form(request, self._origin)
         if not hmac.compare_digest(form.get("person", "").encode(), _form_text(request).encode()):
             raise _Stale
         return form
