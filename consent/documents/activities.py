@@ -16,8 +16,7 @@ from consent.device_records import BROWSER_RECORDS, DEVICE_RECORDS
 from consent.documents.activity_words import ACTIVITY_WORDS, ActivityWords
 from consent.documents.facts import Facts
 from consent.documents.pages import Block, Heading, Page, Paragraph, Table
-from consent.documents.words import NOTICE_WORDS, references
-from consent.explanations import EXPLANATIONS
+from consent.documents.words import NOTICE_WORDS, data_of, recipients_of, references, server_records
 from consent.purposes import PURPOSES
 from consent.registry import Language, Purpose, Registry
 from consent.wording import WORDING
@@ -95,7 +94,7 @@ def office_csv(facts: Facts, language: Language, registry: Registry = PURPOSES) 
 def _of_purpose(purpose: Purpose, facts: Facts, language: Language) -> Activity:
     words, text = ACTIVITY_WORDS[language], purpose.text(language)
     basis = words.on_basis.format(basis=references(language, purpose.legal_references))
-    data = "; ".join(category.text(language) for category in purpose.categories)
+    data = data_of(purpose, language)
     return Activity(
         text.title,
         (
@@ -164,8 +163,8 @@ def _office(facts: Facts, words: ActivityWords) -> str:
 
 
 def _recipients(purpose: Purpose, facts: Facts, language: Language) -> Iterable[str]:
-    words, names = ACTIVITY_WORDS[language], dict(EXPLANATIONS[language].recipients)
-    yield words.recipients.format(recipients=", ".join(names[each] for each in purpose.recipients))
+    words = ACTIVITY_WORDS[language]
+    yield words.recipients.format(recipients=recipients_of(purpose, language))
     if "helper" in purpose.recipients and facts.helper_role == "processor":
         yield _office(facts, words)
     yield from _hosting(facts, words)
@@ -174,8 +173,8 @@ def _recipients(purpose: Purpose, facts: Facts, language: Language) -> Iterable[
 
 
 def _records(purpose: Purpose, facts: Facts, language: Language) -> Iterable[str]:
-    told = dict(EXPLANATIONS[language].records)
-    return (told[record].format(receipts_days=facts.receipts_days) for record in purpose.records)
+    told = server_records(facts, language)
+    return (told[record] for record in purpose.records)
 
 
 def _leaving(purpose: Purpose, language: Language) -> str:

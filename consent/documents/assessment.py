@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from consent.documents.facts import Facts
 from consent.documents.pages import Block, Bullets, Heading, Page, Paragraph, Table
-from consent.documents.risks import LIMITS, QUESTIONS, RISKS, Risk
-from consent.documents.words import budget_sentences, references
+from consent.documents.risks import LIMITS, NECESSITY, QUESTIONS, RISKS, Risk
+from consent.documents.words import budget_sentences, data_of, recipients_of, references, server_records
 from consent.explanations import EXPLANATIONS, sights
 from consent.purposes import PURPOSES
 from consent.registry import Registry
@@ -49,7 +49,6 @@ def _opening(facts: Facts, _: Registry) -> Iterator[Block]:
 
 
 def _description(facts: Facts, registry: Registry) -> Iterator[Block]:
-    told = EXPLANATIONS["en"]
     yield Heading("1. The processing, described (Art. 35(7)(a))")
     yield Paragraph(
         "An agent records what happens on the site's pages, on the visitor's side. With consent it personalises pages "
@@ -64,9 +63,9 @@ def _description(facts: Facts, registry: Registry) -> Iterator[Block]:
             (
                 text.title,
                 text.explanation,
-                "; ".join(category.text("en") for category in purpose.categories),
+                data_of(purpose, "en"),
                 text.leaves,
-                ", ".join(dict(told.recipients)[each] for each in purpose.recipients),
+                recipients_of(purpose, "en"),
                 f"{purpose.retention_days} days",
             )
             for purpose in registry
@@ -76,7 +75,7 @@ def _description(facts: Facts, registry: Registry) -> Iterator[Block]:
     yield Heading("Who can see what", 3)
     yield Table(("who", "what"), tuple((sight.name, sight.sees) for sight in sights("en", facts.mode)))
     yield Heading("What the servers keep", 3)
-    yield Bullets(tuple(words.format(receipts_days=facts.receipts_days) for _, words in told.records))
+    yield Bullets(tuple(server_records(facts, "en").values()))
     yield Heading("What the results can say about one person", 3)
     yield Bullets(budget_sentences(facts, "en"))
 
@@ -92,7 +91,7 @@ def _necessity(facts: Facts, registry: Registry) -> Iterator[Block]:
         ("right", "law", "how it is used"),
         tuple((right.title, right.article, right.how) for right in EXPLANATIONS["en"].rights),
     )
-    yield _asked(QUESTIONS[2].asks)
+    yield _asked(NECESSITY.asks)
 
 
 def _risks(facts: Facts, _: Registry) -> Iterator[Block]:

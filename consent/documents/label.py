@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from consent.device_records import BROWSER_RECORDS, DEVICE_RECORDS
 from consent.documents.facts import Facts
-from consent.documents.pages import COLOURS
-from consent.documents.words import number, small
+from consent.documents.pages import COLOURS, html_file
+from consent.documents.words import number, server_records, small
 from consent.explanations import EXPLANATIONS, sights
 from consent.purposes import PURPOSES
 from consent.registry import Language, Leaves, Purpose, Registry
@@ -127,7 +127,7 @@ def label_document(facts: Facts, language: Language, registry: Registry = PURPOS
         "device": {record.id: record.text(language) for record in DEVICE_RECORDS},
         "left_after_erasure": [record.id for record in DEVICE_RECORDS if not record.erased],
         "browser": {item.id: item.text(language) for item in BROWSER_RECORDS},
-        "servers": {name: words.format(receipts_days=facts.receipts_days) for name, words in told.records},
+        "servers": server_records(facts, language),
         "sights": {sight.viewer: {"name": sight.name, "sees": sight.sees} for sight in sights(language, facts.mode)},
         "automated_decisions": told.automated,
         "policy_hash": registry.hash.hex(),
@@ -142,25 +142,36 @@ def label_json(facts: Facts, language: Language, registry: Registry = PURPOSES) 
 def label_html(facts: Facts, language: Language, registry: Registry = PURPOSES) -> str:
     """The label as one HTML file: no script, nothing loaded."""
     words, told = WORDS[language], EXPLANATIONS[language]
-    servers = [text.format(receipts_days=facts.receipts_days) for _, text in told.records]
     authority = f"{facts.authority_name}, {facts.authority_contact}"
-    return _DOCUMENT.format(
-        language=language,
-        title=escape(words.title),
-        page_title=escape(f"{words.title}: {facts.site}"),
-        site=escape(facts.site.partition("://")[2] or facts.site),
-        description=escape(words.description),
-        mode="" if facts.mode == "device" else f'<p class="mode">{escape(_mode(facts, language))}</p>',
+    asked = words.asked.format(contact=facts.controller_contact, authority=authority)
+    source = words.source.format(origin=facts.origin, hash=registry.hash.hex()[:12])
+    return html_file(
+        language,
+        f"{words.title}: {facts.site}",
+        description=words.description,
         style=COLOURS + _STYLE,
-        figures="\n".join(_figure(big, more) for big, more in _figures(facts, language, registry)),
-        uses=_uses(language, registry),
-        recorded=_section(words.recorded, _list(_recorded(language, registry)) + f"<p>{escape(words.beside)}</p>"),
-        sights=_section(words.sights, _sights(language, facts.mode)),
-        servers=_section(words.servers, _list(servers)),
-        decided=_section(words.decided, f"<p>{escape(told.automated)}</p>"),
-        asked=escape(words.asked.format(contact=facts.controller_contact, authority=authority)),
-        source=escape(words.source.format(origin=facts.origin, hash=registry.hash.hex()[:12])),
+        header=_header(facts, language),
+        main="\n".join(
+            (
+                '<ul class="figures">',
+                *(_figure(big, more) for big, more in _figures(facts, language, registry)),
+                "</ul>",
+                _uses(language, registry),
+                _section(words.recorded, _list(_recorded(language, registry)) + f"<p>{escape(words.beside)}</p>"),
+                _section(words.sights, _sights(language, facts.mode)),
+                _section(words.servers, _list(list(server_records(facts, language).values()))),
+                _section(words.decided, f"<p>{escape(told.automated)}</p>"),
+            )
+        ),
+        footer="\n".join(f"<p>{escape(line)}</p>" for line in (asked, source)),
     )
+
+
+def _header(facts: Facts, language: Language) -> str:
+    words, site = WORDS[language], facts.site.partition("://")[2] or facts.site
+    lines = (f"<h1>{escape(words.title)}</h1>", f"<p><b>{escape(site)}</b> · {escape(words.description)}</p>")
+    mode = () if facts.mode == "device" else (f'<p class="mode">{escape(_mode(facts, language))}</p>',)
+    return "\n".join((*lines, *mode))
 
 
 def _mode(facts: Facts, language: Language) -> str:
@@ -274,36 +285,3 @@ footer { font-size: .82rem; color: var(--quiet); padding-top: .7rem; } footer p 
   .figures li:nth-child(n + 3) { border-top: 1px solid var(--line); }
   td { white-space: normal; } dl div { grid-template-columns: 1fr; padding: .35rem 0; } }
 @media print { html { padding: 0; } }"""
-_DOCUMENT: Final = """<!doctype html>
-<html lang="{language}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{page_title}</title>
-<meta name="description" content="{description}">
-<style>
-{style}
-</style>
-</head>
-<body>
-<header>
-<h1>{title}</h1>
-<p><b>{site}</b> · {description}</p>
-{mode}</header>
-<main>
-<ul class="figures">
-{figures}
-</ul>
-{uses}
-{recorded}
-{sights}
-{servers}
-{decided}
-</main>
-<footer>
-<p>{asked}</p>
-<p>{source}</p>
-</footer>
-</body>
-</html>
-"""

@@ -74,12 +74,39 @@ def html(page: Page) -> str:
     for block in page.blocks:
         under = block.text if isinstance(block, Heading) else under
         parts += _html(block, under)
-    return _DOCUMENT.format(
-        language=page.language,
-        title=escape(page.title),
+    return html_file(
+        page.language,
+        page.title,
         style=STYLE,
-        body="\n".join(parts),
-        origin=escape(page.origin),
+        header=f"<h1>{escape(page.title)}</h1>",
+        main="\n".join(parts),
+        footer=f"<p>{escape(page.origin)}</p>",
+    )
+
+
+def html_file(
+    language: Language, title: str, *, description: str = "", style: str, header: str, main: str, footer: str
+) -> str:
+    """One HTML file: no script, nothing loaded.
+
+    Args:
+        language: of its text.
+        title: plain text, for the browser's tab.
+        description: plain text; none where it is empty.
+        style: a style sheet.
+        header: markup.
+        main: markup.
+        footer: markup.
+    """
+    described = f'\n<meta name="description" content="{escape(description)}">' if description else ""
+    return _DOCUMENT.format(
+        language=language,
+        title=escape(title),
+        described=described,
+        style=style,
+        header=header,
+        main=main,
+        footer=footer,
     )
 
 
@@ -180,20 +207,20 @@ _DOCUMENT: Final = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
+<title>{title}</title>{described}
 <style>
 {style}
 </style>
 </head>
 <body>
 <header>
-<h1>{title}</h1>
+{header}
 </header>
 <main>
-{body}
+{main}
 </main>
 <footer>
-<p>{origin}</p>
+{footer}
 </footer>
 </body>
 </html>

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from consent.device_records import BROWSER_RECORDS, DEVICE_RECORDS
 from consent.documents.facts import Facts
 from consent.documents.pages import Block, Bullets, Heading, Page, Paragraph, Table
-from consent.documents.words import NOTICE_WORDS, NoticeWords, budget_sentences, references
+from consent.documents.words import (
+    NOTICE_WORDS,
+    NoticeWords,
+    budget_sentences,
+    data_of,
+    recipients_of,
+    references,
+    server_records,
+)
 from consent.explanations import EXPLANATIONS, sights
 from consent.purposes import PURPOSES
 from consent.receipts import DEFAULT_VALID_DAYS
@@ -54,13 +62,13 @@ def _purposes(facts: Facts, language: Language, registry: Registry) -> Iterator[
 
 
 def _lines(purpose: Purpose, language: Language, words: NoticeWords) -> tuple[str, ...]:
-    text, names = purpose.text(language), dict(EXPLANATIONS[language].recipients)
+    text = purpose.text(language)
     return (
-        words.data.format(data="; ".join(category.text(language) for category in purpose.categories)),
+        words.data.format(data=data_of(purpose, language)),
         words.reads.format(reads=text.reads),
         words.leaves.format(leaves=text.leaves),
         words.basis.format(basis=references(language, purpose.legal_references)),
-        words.recipients.format(recipients=", ".join(names[each] for each in purpose.recipients)),
+        words.recipients.format(recipients=recipients_of(purpose, language)),
         words.kept.format(days=purpose.retention_days),
         words.refusal.format(refusal=text.refusal),
     )
@@ -82,7 +90,7 @@ def _sights(facts: Facts, language: Language, _: Registry) -> Iterator[Block]:
 
 
 def _retention(facts: Facts, language: Language, registry: Registry) -> Iterator[Block]:
-    words, records = NOTICE_WORDS[language], dict(EXPLANATIONS[language].records)
+    words, records = NOTICE_WORDS[language], server_records(facts, language)
     held = tuple(record for record in records if any(record in purpose.records for purpose in registry))
     yield Heading(words.retention)
     yield Bullets(
@@ -92,7 +100,7 @@ def _retention(facts: Facts, language: Language, registry: Registry) -> Iterator
                 for purpose in registry
             ),
             words.retention_receipt.format(valid_days=DEFAULT_VALID_DAYS),
-            *(records[record].format(receipts_days=facts.receipts_days) for record in held),
+            *(records[record] for record in held),
         )
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consent.explanations import EXPLANATIONS
+from consent.documents.words import data_of, recipients_of
 from consent.purposes import PURPOSES
 from consent.registry import DPV, DPV_PERSONAL_DATA, LANGUAGES, Language, Purpose, Registry
 from consent.wording import WORDING
@@ -55,14 +55,14 @@ def _overview(registry: Registry) -> list[str]:
 
 
 def _section(purpose: Purpose, language: Language) -> str:
-    text, names = purpose.text(language), dict(EXPLANATIONS[language].recipients)
+    text = purpose.text(language)
     data, recipients, refusal = _LABELS[language]
     lines = (
         text.explanation,
-        data + "; ".join(category.text(language) for category in purpose.categories) + ".",
+        data + data_of(purpose, language) + ".",
         text.reads,
         text.leaves,
-        recipients + ", ".join(names[each] for each in purpose.recipients) + ".",
+        recipients + recipients_of(purpose, language) + ".",
         WORDING[language].retention.format(days=purpose.retention_days),
         refusal + text.refusal,
     )

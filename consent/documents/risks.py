@@ -287,6 +287,10 @@ LIMITS: Final = (
 )
 """What is not promised: the points of ``docs/privacy.md``, in a sentence each."""
 
+NECESSITY: Final = Question(
+    "Are these studies needed for this site, and would a milder means do?",
+    "necessity depends on what the site is for; the software knows only how little a study can be made to ask",
+)
 QUESTIONS: Final = (
     Question(
         "Who else decides on means and purposes: the maker of the agent, the household behind a gateway, a group?",
@@ -296,10 +300,7 @@ QUESTIONS: Final = (
         "Is the privacy office independent of the operator in staff, instructions and systems?",
         "the separation of leader and helper is what keeps reports unreadable, and it is an organisation's",
     ),
-    Question(
-        "Are these studies needed for this site, and would a milder means do?",
-        "necessity depends on what the site is for; the software knows only how little a study can be made to ask",
-    ),
+    NECESSITY,
     Question(
         "Do the contract's epsilon and delta fit the sensitivity of this site's subject?",
         "the same figures mean more on a site about health than on one about shoes",

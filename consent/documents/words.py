@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from consent.documents.facts import Facts
-from consent.registry import Language, LegalReference
+from consent.explanations import EXPLANATIONS
+from consent.registry import Language, LegalReference, Purpose, ServerRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +237,22 @@ _RAISED: Final = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2
 def references(language: Language, given: tuple[LegalReference, ...]) -> str:
     """The legal references as a lawyer of that language writes them."""
     return "; ".join(_REFERENCES[language][each] for each in given)
+
+
+def data_of(purpose: Purpose, language: Language) -> str:
+    """The kinds of personal data that a purpose uses, in a row."""
+    return "; ".join(category.text(language) for category in purpose.categories)
+
+
+def recipients_of(purpose: Purpose, language: Language) -> str:
+    """Who receives anything for a purpose, in a row."""
+    names = dict(EXPLANATIONS[language].recipients)
+    return ", ".join(names[each] for each in purpose.recipients)
+
+
+def server_records(facts: Facts, language: Language) -> dict[ServerRecord, str]:
+    """What the servers keep and for how long, by record, with the operator's figure."""
+    return {record: words.format(receipts_days=facts.receipts_days) for record, words in EXPLANATIONS[language].records}
 
 
 def budget_sentences(facts: Facts, language: Language) -> tuple[str, ...]:
