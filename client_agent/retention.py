@@ -4,7 +4,12 @@ Saying no to a purpose, here and now or by Global Privacy Control, ends what was
 no other purpose in force declares are deleted in the transaction that records the choice, whichever page, command or
 signal it came from. A grant that has expired ends it likewise, at the next look. Where the person has not said no (the
 purpose has a new text, the ledger does not verify, the clock stands before the grant), events wait, unread, for the
-answer or the end of their retention: a wrong clock or a damaged file alone deletes nothing.
+answer or the end of their retention.
+
+A clock that is behind deletes nothing. One that is ahead ends retention and grants before their time, and the events of
+until then are deleted: it looks like that of a device that was off for as long, where keeping them would break what
+was promised. Events are all that a clock deletes for good here. What the person chose, the ledgers and the list of
+releases have no end by the clock and outlive any fault of it.
 """
 
 from __future__ import annotations

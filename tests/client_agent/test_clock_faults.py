@@ -9,10 +9,13 @@ import pytest
 from client_agent.consenting import ConsentKeeper
 from client_agent.federation.trust import CLOCK_SKEW_MS
 from client_agent.pages.answers import answers
+from client_agent.retention import retire
+from client_agent.visitor import StoredVisitor
 from consent import NO_SIGNALS, ask_again
 from models.wire.rounds import OPENING_TYPE, Opening
 from privacy.accounting import spent_epsilon
 from privacy.crypto import sign_document, verify_document
+from tests.client_agent.test_retention import collect, kept, read_by
 from tests.client_agent.world import federate, populate
 
 DAY_SECONDS = 86_400
@@ -214,3 +217,34 @@ def test_the_latest_signed_time_does_not_shut_the_gate(world, store):
         federation.budgets.read_times((world.clock.ms + 50 * YEAR_MS) // 1_000)
     open_next(world, 0)
     assert payments(federation) == ["paid"]
+
+
+@pytest.mark.parametrize("years", [1, 50])
+def test_a_clock_years_ahead_deletes_events_and_nothing_of_the_record(world, store, years):
+    """It ends retention and every yes, so events go early; choices, receipts, ledgers and releases are all still there.
+
+    Put right, the clock brings none of the events back and takes nothing more; a fresh yes collects anew.
+    """
+    (who,) = populate(world, store, 1)
+    federation = federate(world, store)
+    fill_the_budget(world, federation)
+    sent_of(world, federation)
+    tables = ("consent_rows", "receipts", "consent_heads", "contributions", "ledger_rows", "participants", "people")
+
+    def record():
+        return {table: store._database.fetch(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in tables}
+
+    before = record()
+    assert all(before[table] for table in tables if table != "people")
+    collect(store, who, world.clock.ms)
+    for offset_ms in (years * YEAR_MS, -years * YEAR_MS):
+        world.clock.ms += offset_ms
+        StoredVisitor(store, world.pins, who, world.clock, lambda: None, lambda: None)
+        payments(federation)
+        retire(store, world.clock)
+        assert kept(store, who) == set()
+        assert record() == before
+    choose_again(world, store, federation)
+    collect(store, who, world.clock.ms)
+    retire(store, world.clock)
+    assert kept(store, who) == read_by("measurement")

@@ -1,4 +1,4 @@
-"""A no ends what was collected for it, whichever way it came; no clock or damaged file alone does."""
+"""A no ends what was collected for it, whichever way it came; no clock that is behind and no damaged file does."""
 
 import json
 from datetime import timedelta
@@ -99,7 +99,7 @@ def test_old_events_go_whoever_reads_them(world, store):
 
 
 def test_a_clock_that_stands_before_the_grant_deletes_nothing(world, store):
-    """A wrong clock shuts the gates; it does not delete what a right one would have kept."""
+    """A clock that is behind shuts the gates; it does not delete what a right one would have kept."""
     (who,) = populate(world, store, 1, purposes=("measurement",))
     collect(store, who)
     world.clock.ms -= 3 * 365 * DAY_MS
