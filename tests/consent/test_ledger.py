@@ -46,7 +46,9 @@ def a_history():
 
 
 def _edited(content):
-    """Another character in the middle of the signature: one whose bits all count."""
+    """Another character in the middle of the signature: one whose bits all count. Any text where there was none."""
+    if not content:
+        return "A"
     return f"{content[:-40]}{'B' if content[-40] == 'A' else 'A'}{content[-39:]}"
 
 
