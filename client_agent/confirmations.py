@@ -1,13 +1,29 @@
-"""What the services sign about a withdrawal, checked. A word that does not verify is no confirmation."""
+"""What the services sign about a choice, checked. A word that does not verify is no confirmation."""
 
 from __future__ import annotations
 
 from pydantic import ValidationError
 
+from consent import ConsentError, verify_countersignature
 from models.wire.enrolment import REMOVAL_TYPE, Removal
 from models.wire.problems import ProblemError
 from models.wire.rounds import WITHDRAWN_TYPE, Withdrawn
 from privacy.crypto import CryptoError, VerifyKey, verify_document
+
+
+def confirmed_at(countersignature: str | None, receipt: bytes, leader_key: VerifyKey) -> int | None:
+    """When the leader confirmed a receipt, Unix seconds by its clock; None where no word of it says so.
+
+    Args:
+        countersignature: as stored beside the receipt, whatever became of it there.
+        receipt: the receipt's digest (32 bytes).
+        leader_key: the leader's.
+    """
+    try:
+        word = verify_countersignature(countersignature or "", leader_key)
+    except ConsentError:
+        return None
+    return word.accepted_at if word.receipt == receipt else None
 
 
 def read_withdrawn(jws: str, helper_key: VerifyKey, study_hash: bytes, number: int, report_id: bytes) -> Withdrawn:

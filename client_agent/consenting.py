@@ -40,7 +40,7 @@ from consent import (
     sign_receipt,
     verify_receipt,
 )
-from consent.choices import EPOCHS_AHEAD, beyond, notice_for
+from consent.choices import EPOCHS_AHEAD, beyond, everything, notice_for
 from consent.registry import Language
 from consent.signals.facts import NO_SIGNALS, Signals
 from consent.wording import Mode
@@ -111,13 +111,12 @@ class ConsentKeeper:
         Returns:
             Reports that were deleted here; ``Courier.tell_helper`` shows their tokens to the helper.
         """
-        chosen = set(purposes) if purposes is not None else {p.id for p in PURPOSES} | self._granted(participant_id)
-        return self.decline_many({participant_id: chosen}, shown)
+        return self.decline_many({participant_id: purposes}, shown)
 
     withdraw = decline  # taking consent back is the same act as refusing it, and as easy
 
-    def decline_many(self, choices: Mapping[str, Collection[str]], shown: Notice | None = None) -> TakenBack:
-        """Refuse or withdraw purposes by participant, in one transaction."""
+    def decline_many(self, choices: Mapping[str, Collection[str] | None], shown: Notice | None = None) -> TakenBack:
+        """Refuse or withdraw purposes by participant, everything of whom none are given, in one transaction."""
         at = self._now()
         return self._keep({who: partial(_decline, purposes, shown, at, 0) for who, purposes in choices.items()}, at)
 
@@ -126,8 +125,8 @@ class ConsentKeeper:
 
         So it is signed far beyond what the leader can hold, be this store an older copy of itself.
         """
-        chosen, at = {p.id for p in PURPOSES} | self._granted(participant_id), self._now()
-        return self._keep({participant_id: partial(_decline, chosen, None, at, EPOCHS_AHEAD)}, at)
+        at = self._now()
+        return self._keep({participant_id: partial(_decline, None, None, at, EPOCHS_AHEAD)}, at)
 
     def sign_again(self, item: StoredReceipt, last_epoch: int) -> bool:
         """Sign a choice again that the leader refused because it knows a later epoch. Part of a transaction.
@@ -213,9 +212,6 @@ class ConsentKeeper:
             self._store.browsers.renew(self._store.participants.get(participant_id).person)
         return self._store.reports.take_back(participant_id, ended)
 
-    def _granted(self, participant_id: str) -> set[str]:
-        return {held.purpose for held in self.state_of(participant_id).granted}
-
     def _keyed(self, participant_id: str) -> tuple[ParticipantRecord, SigningKey]:
         participant = self._store.participants.get(participant_id)
         return participant, SigningKey(participant.seed)
@@ -231,9 +227,11 @@ def _grant(purposes: Collection[str], shown: Notice | None, at: int, state: Cons
     return grant(state, purposes, notice=shown or notice_for(state), issued_at=at)
 
 
-def _decline(purposes: Collection[str], shown: Notice | None, at: int, ahead: int, state: ConsentState) -> Receipt:
-    shown = shown or notice_for(state)
-    return decline(state, purposes, notice=shown, issued_at=at, epoch_after=state.epoch + ahead)
+def _decline(
+    purposes: Collection[str] | None, shown: Notice | None, at: int, ahead: int, state: ConsentState
+) -> Receipt:
+    shown, chosen = shown or notice_for(state), everything(state) if purposes is None else purposes
+    return decline(state, chosen, notice=shown, issued_at=at, epoch_after=state.epoch + ahead)
 
 
 def _first_state(receipt: Receipt) -> ReceiptState:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from client_agent.store import AgentStore, ParticipantRecord, StoredReceipt
-from consent import ConsentError, Parties, make_record, receipt_digest, verify_countersignature
+from client_agent.confirmations import confirmed_at
+from client_agent.store import AgentStore, ParticipantRecord
+from consent import Parties, make_record, receipt_digest
 from consent.record_files import carried, content_of
 from privacy.crypto import SigningKey, VerifyKey
 
@@ -33,14 +34,9 @@ def consent_record(store: AgentStore, leader: VerifyKey, participant: Participan
     confirmations = [
         item.countersignature
         for item in receipts
-        if item.countersignature is not None and item.countersignature not in contents and _confirms(item, leader)
+        if item.countersignature is not None
+        and item.countersignature not in contents
+        # A damaged one proves nothing, and would spoil the file.
+        and confirmed_at(item.countersignature, receipt_digest(item.jws), leader) is not None
     ]
     return make_record(key, parties, rows, confirmations, at, set_aside=[*aside, *alone])
-
-
-def _confirms(item: StoredReceipt, leader: VerifyKey) -> bool:
-    """Whether a stored confirmation still verifies: a damaged one proves nothing, and would spoil the file."""
-    try:
-        return verify_countersignature(item.countersignature or "", leader).receipt == receipt_digest(item.jws)
-    except ConsentError:
-        return False

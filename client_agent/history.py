@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from client_agent.confirmations import confirmed_at
 from client_agent.store.consents import ReceiptState, StoredReceipt
-from consent import ConsentError, Row, receipt_digest, verify_countersignature, verify_receipt
+from consent import ConsentError, Row, receipt_digest, verify_receipt
 from consent.registry import Language
 from privacy.crypto import VerifyKey
 
@@ -64,15 +65,5 @@ def _recorded(body: bytes, known: dict[bytes, StoredReceipt], device: VerifyKey,
         return None
     stored = known.get(receipt_digest(row.content))
     state: ReceiptState = stored.state if stored else "waiting"
-    confirmed_at = _confirmed_at(stored, leader)
-    return Recorded(row.at, receipt.kind, receipt.chosen, receipt.language, state, confirmed_at)
-
-
-def _confirmed_at(stored: StoredReceipt | None, leader: VerifyKey) -> int | None:
-    if stored is None or stored.countersignature is None:
-        return None
-    try:
-        found = verify_countersignature(stored.countersignature, leader)
-    except ConsentError:
-        return None
-    return found.accepted_at if found.receipt == stored.digest else None
+    confirmed = confirmed_at(stored.countersignature, stored.digest, leader) if stored else None
+    return Recorded(row.at, receipt.kind, receipt.chosen, receipt.language, state, confirmed)

@@ -6,19 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from client_agent.confirmations import confirmed_at
 from client_agent.store import StoredReceipt
 from consent import (
     GATES,
     PURPOSES,
     RULES,
-    ConsentError,
     ConsentState,
     Decision,
     Registry,
     Rule,
     Signals,
     decide,
-    verify_countersignature,
 )
 from consent.registry import Language
 from privacy.crypto import VerifyKey
@@ -98,22 +97,16 @@ def overview(
             held.issued_at if held else None,
             held.expires_at if held else None,
             confirmed.get(answer.receipt) if answer.receipt else None,
-            tuple(decide(gate, purpose.id, state, signals, now, registry) for gate in GATES),
+            tuple(answers.values()),
         )
         for purpose in registry
         for held in (state.grant_of(purpose.id),)
-        for answer in (decide("use", purpose.id, state, signals, now, registry),)
+        for answers in ({gate: decide(gate, purpose.id, state, signals, now, registry) for gate in GATES},)
+        for answer in (answers["use"],)
     )
 
 
 def confirmations(receipts: Iterable[StoredReceipt], leader: VerifyKey) -> dict[bytes, int]:
     """When the leader confirmed which receipt (by digest), for every word of it that verifies."""
-    found: dict[bytes, int] = {}
-    for receipt in receipts:
-        try:
-            word = verify_countersignature(receipt.countersignature or "", leader)
-        except ConsentError:
-            continue
-        if word.receipt == receipt.digest:
-            found[receipt.digest] = word.accepted_at
-    return found
+    told = ((receipt.digest, confirmed_at(receipt.countersignature, receipt.digest, leader)) for receipt in receipts)
+    return {digest: at for digest, at in told if at is not None}

@@ -64,7 +64,7 @@ class StoredVisitor:
         self._chosen = chosen
         self._lock = threading.RLock()
         self._consent_change = -1
-        self._consent = self._keeper.state_of(participant_id)
+        self._consent: ConsentState  # read when it is first asked for
         self._events = self._load()
 
     @property

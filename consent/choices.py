@@ -108,8 +108,12 @@ def decline(
 
 def withdraw_all(state: ConsentState, *, notice: Notice, issued_at: int, registry: Registry = PURPOSES) -> Receipt:
     """The receipt of taking everything back in one act; refuses every other purpose as well."""
-    everything = {purpose.id for purpose in registry} | {held.purpose for held in state.granted}
-    return decline(state, everything, notice=notice, issued_at=issued_at, registry=registry)
+    return decline(state, everything(state, registry), notice=notice, issued_at=issued_at, registry=registry)
+
+
+def everything(state: ConsentState, registry: Registry = PURPOSES) -> set[str]:
+    """All that can be declined: every declared purpose, and what stands granted though nobody declares it any more."""
+    return {purpose.id for purpose in registry} | {held.purpose for held in state.granted}
 
 
 def beyond(receipt: Receipt, last_epoch: int) -> Receipt | None:
