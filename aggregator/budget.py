@@ -30,6 +30,7 @@ from privacy.accounting import (
     can_pay,
     charge,
     explain,
+    follow,
     forfeit,
     lifetime_epsilon,
     price,
@@ -158,8 +159,28 @@ class Budget:
 
     def settle(self, charged: Charged) -> None:
         """The row is durable."""
-        self.state = charged.state
-        self._elapsed = charged.elapsed
+        if charged.row.index >= self.state.length:  # else a reader has followed it already, and maybe more
+            self.state = charged.state
+        self._elapsed = self._later(charged.elapsed)
+
+    def follow(self, rows: Sequence[tuple[int, bytes]], elapsed: Elapsed | None) -> None:
+        """Take in what other processes have charged to the same ledger.
+
+        Args:
+            rows: (index, body) of stored rows, in order; those that are known already are passed over.
+            elapsed: the stored monotonic count.
+
+        Raises:
+            StoreCorrupt: they do not follow the rows that are known.
+        """
+        fresh = [body for index, body in rows if index >= self.state.length]
+        if fresh:
+            try:
+                self.state = follow(self.state, fresh)
+            except LedgerCorrupt as error:
+                raise _corrupt(error) from error
+        if elapsed is not None:
+            self._elapsed = self._later(elapsed)
 
     def spent_epsilon(self) -> float:
         """The filter's figure for everything that counts now (device level, zero-out)."""
@@ -168,6 +189,11 @@ class Budget:
     def lifetime_epsilon(self) -> float:
         """The odometer (device level, zero-out)."""
         return lifetime_epsilon(self.state)
+
+    def _later(self, other: Elapsed) -> Elapsed:
+        """The larger of two counts: neither is ever more than the time that passed, so the larger is not either."""
+        own, theirs = (count.advance(self._clock.boot, self._clock.monotonic()) for count in (self._elapsed, other))
+        return theirs if theirs.total_seconds > own.total_seconds else own
 
     def _of_plan(self, study: Study) -> Costs:
         return tuple(study.rounds * cost for cost in self.price(study))

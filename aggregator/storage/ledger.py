@@ -12,7 +12,7 @@ from aggregator.clock import Clock
 from aggregator.errors import StoreCorrupt
 from aggregator.storage.database import Change
 from aggregator.storage.mirror import HeadMirror
-from privacy.accounting import NO_QUOTAS, Contract, Elapsed, Quotas, open_ledger
+from privacy.accounting import NO_QUOTAS, Contract, Elapsed, Quotas, open_ledger, row_digest
 
 _CONTRACT, _ELAPSED = "contract", "elapsed"
 
@@ -63,19 +63,36 @@ class LedgerStore:
             lost = budget.forfeit("ledger lost")
             # Not announced: until the loss is durable the mirror must not name the head that shows it.
             await self._insert(change, lost, bytes(32))
+            head = lost.row.digest
+            change.then(lambda: mirror.begin_again(head))
             budget.settle(lost)
         return budget
+
+    async def catch_up(self, connection: AsyncConnection, budget: Budget) -> None:
+        """Bring a budget up to date with what other processes have charged; inside a change before it charges.
+
+        In a change nothing can be added behind its back. In a reading it serves figures that are shown.
+
+        Raises:
+            StoreCorrupt: the store is not the one that this process has been working with.
+        """
+        known, head = budget.state.length, budget.state.head
+        query = select(self._rows.c.row_index, self._rows.c.body).where(self._rows.c.row_index >= known - 1)
+        rows = [(row.row_index, row.body) for row in await connection.execute(query.order_by(self._rows.c.row_index))]
+        if known and (not rows or rows[0][0] != known - 1 or row_digest(rows[0][1]) != head):
+            raise StoreCorrupt("the store was replaced under a running service; start the service again")
+        budget.follow(rows, _elapsed(await self.fact(connection, _ELAPSED)))
 
     async def append(self, change: Change, charged: Charged, study_hash: bytes) -> None:
         """Store a charge, before anything that it pays for leaves."""
         assert self.mirror is not None, "a ledger is loaded before it is charged"
-        self.mirror.announce(charged.row.previous, charged.row.digest)
+        row, mirror = charged.row, self.mirror
+        mirror.announce(row.previous, row.digest)
+        change.then(lambda: mirror.settle(row.digest))
         await self._insert(change, charged, study_hash)
 
     async def _insert(self, change: Change, charged: Charged, study_hash: bytes) -> None:
-        assert self.mirror is not None, "a ledger is loaded before it is charged"
-        row, mirror, connection = charged.row, self.mirror, change.connection
-        change.then(lambda: mirror.settle(row.digest))
+        row, connection = charged.row, change.connection
         await connection.execute(
             self._rows.insert().values(row_index=row.index, study_hash=study_hash, body=row.body())
         )

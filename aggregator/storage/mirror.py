@@ -2,11 +2,17 @@
 
 Before a commit the file names the present head and the next one, after it the next one alone. A crash in between is
 recognised by either; a store that was restored from a back-up, or emptied, has a head that the file does not name.
+
+Processes that share a store share the file. Changes are made one at a time, so what they announce comes in the order
+of their commits; a process that settles late, after another one has announced its own change, leaves that in place.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from aggregator.errors import StoreCorrupt
@@ -18,7 +24,7 @@ class HeadMirror:
     """The file.
 
     Args:
-        path: made with mode 0600 at the first write.
+        path: made with mode 0600 at the first write; a file beside it, ``.lock``, keeps writers apart.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,11 +45,29 @@ class HeadMirror:
 
     def announce(self, present: bytes, following: bytes) -> None:
         """Name both heads, durably; run before the commit that moves from one to the other."""
-        self._write((present, following))
+        with self._alone():
+            self._write((present, following))
 
     def settle(self, head: bytes) -> None:
-        """Name one head; run after the commit."""
-        self._write((head,))
+        """Name one head; run after the commit. Where the next change has been announced since, that stays."""
+        with self._alone():
+            if self.named(head)[-1:] == [head]:
+                self._write((head,))
+
+    def begin_again(self, head: bytes) -> None:
+        """Name one head, whatever the file named before; run when the loss that it showed is durable."""
+        with self._alone():
+            self._write((head,))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process reads and writes the file meanwhile; one that is killed lets go."""
+        descriptor = os.open(self._path.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _write(self, heads: tuple[bytes, ...]) -> None:
         draft = self._path.with_suffix(".new")

@@ -48,15 +48,14 @@ class Standing:
         present = await self._head(change)
         following = digest("standing", present, what.encode(), *parts)
         self._mirror.announce(present, following)
-        await self._move(change, following)
+        await self._facts.set_fact(change.connection, _FACT, following)
+        change.then(lambda: self._mirror.settle(following))
 
     async def begin_again(self, change: Change, at_ms: int) -> None:
         """Go on from a store that was not the last one used; the mirror names it once the consequences are durable."""
-        await self._move(change, digest("standing", await self._head(change), b"restored", at_ms.to_bytes(8, "big")))
-
-    async def _move(self, change: Change, head: bytes) -> None:
+        head = digest("standing", await self._head(change), b"restored", at_ms.to_bytes(8, "big"))
         await self._facts.set_fact(change.connection, _FACT, head)
-        change.then(lambda: self._mirror.settle(head))
+        change.then(lambda: self._mirror.begin_again(head))
 
     async def _head(self, change: Change) -> bytes:
         return await self._facts.fact(change.connection, _FACT) or _GENESIS

@@ -28,6 +28,7 @@ from privacy.accounting.events import CarriedEvent, Event, LocalEvent, ResponseE
 from privacy.accounting.ledger import (
     can_pay,
     charge,
+    follow,
     is_charged,
     lifetime_epsilon,
     replay,
@@ -37,7 +38,7 @@ from privacy.accounting.ledger import (
 )
 from privacy.accounting.pricing import price
 from privacy.accounting.quotas import ANY_OTHER, NO_QUOTAS, Quotas
-from privacy.accounting.rows import Charge, Row
+from privacy.accounting.rows import Charge, Row, row_digest
 from privacy.accounting.times import Elapsed, Times
 from privacy.accounting.verification import explain
 
@@ -79,6 +80,7 @@ __all__ = [
     "charge",
     "epsilon",
     "explain",
+    "follow",
     "forfeit",
     "is_charged",
     "lifetime_epsilon",
@@ -88,6 +90,7 @@ __all__ = [
     "read_terms",
     "reopen",
     "replay",
+    "row_digest",
     "spent",
     "spent_epsilon",
     "spent_shares",

@@ -110,6 +110,29 @@ def replay(contract: Contract, owner: str, bodies: Sequence[bytes], head: bytes 
     return book.close()
 
 
+def follow(state: LedgerState, bodies: Sequence[bytes]) -> LedgerState:
+    """Add rows that another writer of the same ledger has stored since, by the very rules that admitted them.
+
+    Run by a service that shares its ledger with others, before it charges. The state is unchanged where this raises.
+
+    Args:
+        state: the ledger as this writer last saw it.
+        bodies: every row that was stored since, in order.
+
+    Raises:
+        LedgerCorrupt: a row does not follow the state's last one, does not read, or could not have been charged.
+    """
+    book = Book(state)
+    for index, body in enumerate(bodies, state.length):
+        try:
+            book.follow(Row.parse(body))
+        except LedgerCorrupt:
+            raise
+        except AccountingError as error:
+            raise LedgerCorrupt(index, f"could not have been charged: {error}") from None
+    return book.close()
+
+
 def spent(state: LedgerState, times: Times, purpose: str | None = None) -> Costs:
     """What counts now, in all or for one purpose, in the filter's currency (nats, each figure rounded up)."""
     return costs_of(counting(state, times, purpose))
