@@ -18,7 +18,7 @@ import hmac
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from aggregator.errors import KeyGone
 from aggregator.helper.office import Office
@@ -35,6 +35,7 @@ from models.wire.rounds import (
     SealedWithdrawal,
     WithdrawalAnswer,
     WithdrawalNotice,
+    WithdrawalStatus,
     Withdrawn,
     sum_context,
 )
@@ -43,7 +44,6 @@ from privacy.crypto import CryptoError, SealPrivateKey, sign_document
 from privacy.secure_sum import SecureSumError, Span, SumContext
 from privacy.secure_sum.reports import SealedPayload, seal_info
 
-Status = Literal["kept", "late"]
 KEPT: Final = "kept"
 LATE: Final = "late"
 _SUMLESS: Final = (REFUSED, EXPIRED, OVERRUN)
@@ -58,7 +58,7 @@ async def withdraw(office: Office, notice: SealedWithdrawal) -> WithdrawalAnswer
         ProblemError: ``report-invalid`` for a seal that is none of this round's, or another token than the seal's.
     """
     seal = _seal(notice)
-    status: Status = await _keep(office, notice, seal)
+    status = await _keep(office, notice, seal)
     word = Withdrawn(
         study_hash=notice.study_hash,
         round=notice.round,
@@ -69,7 +69,7 @@ async def withdraw(office: Office, notice: SealedWithdrawal) -> WithdrawalAnswer
     return WithdrawalAnswer(status=status, confirmation=sign_document(office.key, WITHDRAWN_TYPE, word.document()))
 
 
-async def _keep(office: Office, notice: SealedWithdrawal, seal: bytes) -> Status:
+async def _keep(office: Office, notice: SealedWithdrawal, seal: bytes) -> WithdrawalStatus:
     study_hash, token = bytes.fromhex(notice.study_hash), bytes.fromhex(notice.token)
     async with office.database.reading() as connection:
         known = await office.store.round(connection, study_hash, notice.round)
@@ -85,7 +85,7 @@ async def _keep(office: Office, notice: SealedWithdrawal, seal: bytes) -> Status
         return LATE
     most = study.plan.maximum_cohort + office.settings.withdrawal_margin
 
-    async def act(change: Change) -> Status | None:
+    async def act(change: Change) -> WithdrawalStatus | None:
         now = await office.store.round(change.connection, study_hash, notice.round)
         if now is None or not _is_open(now):
             return None
@@ -102,7 +102,7 @@ async def _keep(office: Office, notice: SealedWithdrawal, seal: bytes) -> Status
     return await office.database.change(act) or await _keep(office, notice, seal)  # None: it is over by now
 
 
-async def _afterwards(office: Office, known: Record, seal: bytes, token: bytes) -> Status:
+async def _afterwards(office: Office, known: Record, seal: bytes, token: bytes) -> WithdrawalStatus:
     """Where the round is over: whether the notice had come in time, or the round never has a sum."""
     if known.state in _SUMLESS:
         return KEPT

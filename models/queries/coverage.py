@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -175,17 +175,15 @@ class Share:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The coverage of one purpose. All intervals hold together with ``confidence``.
+    """The coverage of one purpose. All intervals hold together: Bonferroni over bands and overall.
 
     Attributes:
         bands: by band, the share that granted the purpose; of the counted devices of that band.
         overall: the same over all bands.
-        confidence: of all intervals here together (Bonferroni over bands and overall).
     """
 
     bands: tuple[Share, ...]
     overall: Share
-    confidence: float = field(default=CONFIDENCE)
 
     @property
     def under_represented(self) -> tuple[int, ...]:
@@ -216,7 +214,7 @@ def coverage_of(tally: Tally, purpose: int, confidence: float = CONFIDENCE) -> C
         for part, whole in zip(tally.granted[:, purpose], tally.counts, strict=True)
     ]
     overall = _share(tally, tally.granted[:, purpose].sum(), tally.counts.sum(), bands, deviations)
-    return Coverage(tuple(shares), overall, confidence)
+    return Coverage(tuple(shares), overall)
 
 
 def composition_of(tally: Tally, confidence: float = CONFIDENCE) -> tuple[Share, ...]:

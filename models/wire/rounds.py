@@ -156,6 +156,10 @@ class SealedWithdrawal(Message):
     token: Hex32
 
 
+WithdrawalStatus = Literal["kept", "late"]
+"""What the helper says of a notice; ``Withdrawn`` says what each means."""
+
+
 class Withdrawn(Message):
     """What the helper signs (JWS of type ``WITHDRAWN_TYPE``) about a notice, once what it says is durable.
 
@@ -169,7 +173,7 @@ class Withdrawn(Message):
     study_hash: Hex32
     round: Annotated[int, Field(ge=1)]
     report_id: Hex32
-    outcome: Literal["kept", "late"]
+    outcome: WithdrawalStatus
     at_ms: Milliseconds
 
 
@@ -177,7 +181,7 @@ class WithdrawalAnswer(Message):
     """The helper's answer to a notice; the old form, which names no round, gets no signed word."""
 
     version: Literal[1] = 1
-    status: Literal["kept", "late"]
+    status: WithdrawalStatus
     confirmation: CompactJws | None = None
 
 

@@ -123,7 +123,7 @@ def _receipts() -> list[Figure]:
     everything = _Fresh(_choice(open_ledger(_PARTIES), [purpose.id for purpose in PURPOSES], _NOW), times)
     one = _Fresh(_choice(open_ledger(_PARTIES), [next(iter(PURPOSES)).id], _NOW), times)
     signing_floor, verifying_floor = _floors(everything.signed()[0])
-    confirmations = _batches(lambda: [countersign(_LEADER, jws, _NOW) for jws in one.signed()])
+    confirmations = _timed(lambda: [countersign(_LEADER, jws, _NOW) for jws in one.signed()], _confirmed)
     verifying = "one Ed25519 verification of as many bytes by the library"
     return [
         _rate(
@@ -133,20 +133,9 @@ def _receipts() -> list[Figure]:
             "verify a receipt of all purposes", _timed(everything.signed, _verify), verifying_floor, verifying, 5_000
         ),
         _rate("verify a receipt of one purpose", _timed(one.signed, _verify), verifying_floor, verifying, 5_000),
-        _rate(
-            "verify a countersignature",
-            _timed(lambda: next(confirmations), _confirmed),
-            verifying_floor,
-            verifying,
-            5_000,
-        ),
+        _rate("verify a countersignature", confirmations, verifying_floor, verifying, 5_000),
         Figure("characters of a receipt of all purposes", "characters", len(everything.signed()[0]), 0.0),
     ]
-
-
-def _batches(make: Callable[[], list[str]]) -> Iterator[list[str]]:
-    while True:
-        yield make()
 
 
 def _sign(receipt: Receipt) -> object:

@@ -35,7 +35,7 @@ def covered(shown: Mapping[str, Any], study: Study | None, counted: Mapping[str,
         not_granted_at_most=shown["not_granted_at_most"],
         bands=[
             BandOutcome(band["visits"], truth, band["share"], band["low"], band["high"])
-            for band, truth in zip(bands, truths, strict=False)
+            for band, truth in zip(bands, truths, strict=True)
         ],
     )
 

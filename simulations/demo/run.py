@@ -66,6 +66,8 @@ class Demo:
     console: Console
     folder: Path
     finished: list[_Finished] = field(default_factory=list)
+    coverages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the leader shows beside each study's result, by study, once all studies are finished."""
 
     def run(self, supervisor: Supervisor) -> tuple[Outcome, dict[str, str]]:
         """Run everything; returns what was measured and the addresses of the pages."""
@@ -193,7 +195,8 @@ class Demo:
             study(measurement())
             study(personas(self._popularity()))
             study(intent())
-            self.covered = {item.study.study_id: analyst.results(item.study.study_id) for item in self.finished}
+            for name in [item.study.study_id for item in self.finished]:
+                self.coverages[name] = analyst.results(name)["coverage"]
 
     def _study(
         self,
@@ -260,9 +263,9 @@ class Demo:
         central: Central,
         started: float,
     ) -> Outcome:
-        befores = [None, *(item.after for item in self.finished)]
+        befores = [None, *(item.after for item in self.finished[:-1])]
         studies = [
-            self._study_outcome(item, before, central) for item, before in zip(self.finished, befores, strict=False)
+            self._study_outcome(item, before, central) for item, before in zip(self.finished, befores, strict=True)
         ]
         return Outcome(
             data="synthetic population (simulations.populations), planted personas and intents",
@@ -283,7 +286,7 @@ class Demo:
         )
 
     def _study_outcome(self, item: _Finished, before: FleetReport | None, central: Central) -> StudyOutcome:
-        shown = self.covered[item.study.study_id]["coverage"]
+        shown = self.coverages[item.study.study_id]
         source = next((other.study for other in self.finished if other.study.study_id == shown.get("study_id")), None)
         return study_outcome(
             item.study,
