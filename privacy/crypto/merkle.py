@@ -8,11 +8,13 @@ in the tree of a root; a *consistency* proof shows that a newer tree begins with
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 from privacy.crypto.errors import ProofInvalid
 
 HASH_BYTES = 32
+_PAIR_BYTES = 2 * HASH_BYTES
 EMPTY_ROOT = hashlib.sha256().digest()
 
 
@@ -26,41 +28,21 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-class MerkleTree:
-    """The log's hashes, without its entries. Any past size can be asked for.
+class HashTree(ABC):
+    """Roots and proofs over stored subtrees: whoever can give the hash of a complete subtree can prove.
 
-    Every complete subtree's hash is kept (two hashes an entry), so that appending costs one hash amortised, a root and
-    a proof ``O(log n)``.
+    Any past size can be asked for. A root and a proof take ``O(log n)`` hashes.
     """
 
-    __slots__ = ("_levels",)
+    __slots__ = ()
 
-    def __init__(self, entries: Iterable[bytes] = ()) -> None:
-        self._levels: list[list[bytes]] = [[]]
-        for entry in entries:
-            self.append(entry)
-
+    @abstractmethod
     def __len__(self) -> int:
-        return len(self._levels[0])
+        """Number of entries."""
 
-    def append(self, entry: bytes) -> int:
-        """Append an entry; returns its index."""
-        return self.append_hash(leaf_hash(entry))
-
-    def append_hash(self, leaf: bytes) -> int:
-        """Append an entry by its leaf hash (32 bytes); returns its index."""
-        if len(leaf) != HASH_BYTES:
-            raise ValueError(f"expected a leaf hash of {HASH_BYTES} bytes, got {len(leaf)}")
-        index = len(self)
-        node, level = leaf, 0
-        self._levels[0].append(node)
-        while len(self._levels[level]) % 2 == 0:
-            node = node_hash(self._levels[level][-2], node)
-            level += 1
-            if level == len(self._levels):
-                self._levels.append([])
-            self._levels[level].append(node)
-        return index
+    @abstractmethod
+    def node(self, level: int, index: int) -> bytes:
+        """MTH of the complete subtree of the 2^level entries that begin with entry ``index * 2^level``."""
 
     def root(self, size: int | None = None) -> bytes:
         """The root of the first ``size`` entries; of all, unless said."""
@@ -111,9 +93,74 @@ class MerkleTree:
     def _range(self, start: int, count: int) -> bytes:
         """MTH(D[start : start + count]); a range that comes from splitting begins at a multiple of its half's size."""
         if count & (count - 1) == 0:
-            return self._levels[count.bit_length() - 1][start // count]
+            return self.node(count.bit_length() - 1, start // count)
         half = _split(count)
         return node_hash(self._range(start, half), self._range(start + half, count - half))
+
+
+class MerkleTree(HashTree):
+    """The log's hashes in memory, without its entries: 64 bytes an entry, one hash amortised to append one.
+
+    Level k holds the hashes of the complete subtrees of 2^k entries, one after the other.
+    """
+
+    __slots__ = ("_levels",)
+
+    def __init__(self, entries: Iterable[bytes] = ()) -> None:
+        self._levels = [bytearray()]
+        self.extend(map(leaf_hash, entries))
+
+    def __len__(self) -> int:
+        return len(self._levels[0]) // HASH_BYTES
+
+    def append(self, entry: bytes) -> int:
+        """Append an entry; returns its index."""
+        return self.append_hash(leaf_hash(entry))
+
+    def append_hash(self, leaf: bytes) -> int:
+        """Append an entry by its leaf hash (32 bytes); returns its index."""
+        self.extend((leaf,))
+        return len(self) - 1
+
+    def extend(self, leaves: Iterable[bytes]) -> None:
+        """Append entries by their leaf hashes (32 bytes each): all, or none where one is no hash."""
+        fresh = list(leaves)
+        for leaf in fresh:
+            if len(leaf) != HASH_BYTES:
+                raise ValueError(f"expected a leaf hash of {HASH_BYTES} bytes, got {len(leaf)}")
+        self._levels[0] += b"".join(fresh)
+        level = 0
+        while self._complete(level):
+            level += 1
+
+    def node(self, level: int, index: int) -> bytes:
+        """The stored hash of a complete subtree."""
+        return self.nodes(level, index, 1)
+
+    def nodes(self, level: int, start: int, count: int) -> bytes:
+        """The hashes of ``count`` complete subtrees of 2^level entries, from number ``start`` on, one after the other.
+
+        Raises:
+            ValueError: the tree has no such subtrees.
+        """
+        held = len(self._levels[level]) // HASH_BYTES if 0 <= level < len(self._levels) else 0
+        if not 0 <= start < start + count <= held:
+            raise ValueError(f"expected some of the {held} complete subtrees of level {level}")
+        return bytes(self._levels[level][start * HASH_BYTES : (start + count) * HASH_BYTES])
+
+    def _complete(self, level: int) -> bool:
+        """Hash the pairs of a level that have become complete; says whether there were any."""
+        if level + 1 == len(self._levels):
+            self._levels.append(bytearray())
+        below, above = self._levels[level], self._levels[level + 1]
+        first, last = len(above) // HASH_BYTES, len(below) // _PAIR_BYTES
+        pairs = memoryview(below)[first * _PAIR_BYTES : last * _PAIR_BYTES]
+        whole = bytes(pairs)
+        pairs.release()
+        above += b"".join(
+            hashlib.sha256(b"\x01" + whole[at : at + _PAIR_BYTES]).digest() for at in range(0, len(whole), _PAIR_BYTES)
+        )
+        return bool(whole)
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:

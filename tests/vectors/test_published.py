@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import struct
+from contextlib import nullcontext
 
 import pytest
 from cryptography.exceptions import InvalidTag
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from privacy.crypto import (
     MerkleTree,
+    ProofInvalid,
     SealInvalid,
     SealPrivateKey,
     SignatureInvalid,
@@ -260,6 +262,22 @@ class TestMerkle:
         made = MerkleTree(self.entries).consistency_proof(old, size)
         assert [node.hex() for node in made] == case["path"]
         verify_consistency(old, self.roots[old - 1], size, self.roots[size - 1], made)
+
+
+@pytest.mark.parametrize("case", published("transparency_dev_merkle")["consistency"], ids=lambda case: case["file"])
+def test_consistency_of_another_implementation(case):
+    """transparency-dev/merkle: its good proofs between two sizes hold, and each one that it calls wrong is refused."""
+    path = [unhex(node) for node in case["path"]]
+    with pytest.raises(ProofInvalid) if case["refused"] else nullcontext():
+        verify_consistency(case["old_size"], unhex(case["old_root"]), case["size"], unhex(case["root"]), path)
+
+
+@pytest.mark.parametrize("case", published("transparency_dev_merkle")["inclusion"], ids=lambda case: case["file"])
+def test_inclusion_of_another_implementation(case):
+    """transparency-dev/merkle: its good proofs of an entry hold, and each one that it calls wrong is refused."""
+    path = [unhex(node) for node in case["path"]]
+    with pytest.raises(ProofInvalid) if case["refused"] else nullcontext():
+        verify_inclusion(unhex(case["leaf"]), case["index"], case["size"], path, unhex(case["root"]))
 
 
 def test_the_signature_base_of_a_request():
