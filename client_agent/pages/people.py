@@ -24,9 +24,9 @@ from client_agent.gateway.sessions import Here, Sessions
 from client_agent.pages.forms import read_form
 from client_agent.pages.languages import NAMES, negotiate
 from client_agent.pages.people_texts import PEOPLE_TEXTS
-from client_agent.pages.rights import RIGHTS, RightsPage
+from client_agent.pages.rights import FORM_SCOPE, RIGHTS, RightsPage
 from client_agent.pages.texts import TEXTS
-from client_agent.pages.visitor import FORM_SCOPE, VisitorPage
+from client_agent.pages.visitor import VisitorPage
 from consent import POLICY_UPDATED, well_known_gpc
 from consent.registry import Language
 from consent.wording import Mode

@@ -5,40 +5,27 @@ It works with no leader in reach: everything on it is on this device. It has no 
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
-import jinja2
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from client_agent.exporting import csv_zip_pieces, json_pieces
-from client_agent.gateway.door import problem_response, signals_of
+from client_agent.gateway.door import signals_of
 from client_agent.gateway.ports import Visitor
-from client_agent.pages.access import table, tables
-from client_agent.pages.forms import read_form
-from client_agent.pages.languages import negotiate
-from client_agent.pages.view import Shown, facts
+from client_agent.pages.rights import HEADERS, RightsPage
+from client_agent.pages.view import facts
 from consent import PURPOSES, ConsentState, notice_for
-from consent.registry import Language
 from consent.wording import Mode
 from models.wire.problems import ProblemError
 
-FORM_SCOPE: Final = "hearthside.form"
-"""Where the ASGI scope carries the text of the person's forms, when several people have pages on this origin."""
-_HEADERS: Final = {"cache-control": "no-store", "referrer-policy": "origin"}
-"""``origin`` and not the guards' ``no-referrer``: under the latter browsers send ``Origin: null`` with forms."""
 _DONE: Final = frozenset({"granted", "declined", "changed", "erased"})
-_PAGES_MAXIMUM: Final = 1_000_000
 
 
-class VisitorPage:
-    """The page and its forms for one visitor.
+class VisitorPage(RightsPage):
+    """The page and its forms for one visitor, beside the rights that everybody has.
 
     Args:
         visitor: whose page this is.
@@ -51,35 +38,18 @@ class VisitorPage:
     def __init__(
         self, visitor: Visitor, origin: str, site_url: str, mode: Mode = "device", *, upstream_here: bool = False
     ) -> None:
+        super().__init__(visitor, origin, site_url, mode)
         self._visitor = visitor
-        self._origin = origin
-        self._site_url = site_url
-        self._mode: Mode = mode
         self._upstream_here = upstream_here
-        self._templates = jinja2.Environment(
-            loader=jinja2.PackageLoader("client_agent.pages"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
 
-    def application(self) -> Starlette:
-        """The routes as an ASGI application, without the outer guards."""
-        return Starlette(
-            routes=[
-                Route("/", self._show, methods=["GET"]),
-                Route("/consent", self._choose, methods=["POST"]),
-                Route("/erase", self._erase, methods=["POST"]),
-                Route("/everything", self._everything, methods=["GET"]),
-                Route("/erase-everything", self._ask_to_erase, methods=["GET"]),
-                Route("/erase-everything", self._erase_everything, methods=["POST"]),
-                Route("/export.json", self._export, methods=["GET"]),
-                Route("/export.zip", self._export_tables, methods=["GET"]),
-                Route("/consent-record.json", self._record, methods=["GET"]),
-            ],
-            exception_handlers={ProblemError: problem_response, _Stale: _look_again},
-        )
+    def _routes(self) -> list[Route]:
+        return [
+            Route("/", self._show, methods=["GET"]),
+            Route("/consent", self._choose, methods=["POST"]),
+            Route("/erase", self._erase, methods=["POST"]),
+            *super()._routes(),
+            Route("/consent-record.json", self._record, methods=["GET"]),
+        ]
 
     async def _show(self, request: Request) -> Response:
         shown = self._shown(request)
@@ -96,19 +66,6 @@ class VisitorPage:
                 **found,
             },
         )
-
-    async def _everything(self, request: Request) -> Response:
-        """The right of access: every table, or one of them a page at a time."""
-        shown, name = self._shown(request), request.query_params.get("table", "")
-        export = await run_in_threadpool(self._visitor.everything, signals_of(request))
-        if not name:
-            found = await run_in_threadpool(tables, export, shown.language)
-            return self._rendered("visitor_everything.html", shown, {"tables": found, "page": 0})
-        page = _page_number(request.query_params.get("page", "1"))
-        one = await run_in_threadpool(table, export, name, page, shown.language)
-        if one is None:
-            raise ProblemError("not-found", "expected the name of a table of this page")
-        return self._rendered("visitor_everything.html", shown, {"tables": [one], "page": page})
 
     async def _choose(self, request: Request) -> Response:
         """A yes counts for the notice that its page showed, which has to be the one that is due; a no counts always."""
@@ -132,62 +89,10 @@ class VisitorPage:
         await run_in_threadpool(self._visitor.erase_events)
         return _back({"done": "erased", "lang": shown.language}, "collected")
 
-    async def _ask_to_erase(self, request: Request) -> Response:
-        return self._rendered("visitor_erase.html", self._shown(request), {})
-
-    async def _erase_everything(self, request: Request) -> Response:
-        """The second step: the page that asked sent this form. The answer is all that is left to show."""
-        form = await self._form(request)
-        if form.get("sure") != "yes":
-            raise ProblemError("malformed", "expected the form of the page that asks once more")
-        await run_in_threadpool(self._visitor.erase_everything)
-        return self._rendered("visitor_erased.html", self._shown(request, form), {})
-
-    async def _export(self, request: Request) -> Response:
-        export = await run_in_threadpool(self._visitor.everything, signals_of(request))
-        return StreamingResponse(json_pieces(export), media_type="application/json", headers=self._download("json"))
-
-    async def _export_tables(self, request: Request) -> Response:
-        export = await run_in_threadpool(self._visitor.everything, signals_of(request))
-        return StreamingResponse(csv_zip_pieces(export), media_type="application/zip", headers=self._download("zip"))
-
     async def _record(self, request: Request) -> Response:
         del request
         record = await run_in_threadpool(self._visitor.consent_record)
         return Response(record, media_type="application/json", headers=self._download("json", "consent-"))
-
-    async def _form(self, request: Request) -> dict[str, str]:
-        """The fields of a form that this page itself sent, while the same person was here."""
-        form = await read_form(request, self._origin)
-        if not hmac.compare_digest(form.get("person", "").encode(), _form_text(request).encode()):
-            raise _Stale
-        return form
-
-    def _shown(self, request: Request, form: Mapping[str, str] | None = None) -> Shown:
-        asked = form.get("lang") if form is not None else request.query_params.get("lang")
-        language: Language = negotiate(asked, request.headers.get("accept-language", ""))
-        return Shown(self._visitor.site, self._site_url, language, self._mode, _form_text(request))
-
-    def _rendered(self, template: str, shown: Shown, found: Mapping[str, Any]) -> HTMLResponse:
-        body = self._templates.get_template(template).render(**shown.words(), **found)
-        return HTMLResponse(body, headers={**_HEADERS, "vary": "accept-language", "content-language": shown.language})
-
-    def _download(self, suffix: str, prefix: str = "") -> dict[str, str]:
-        name = f"hearthside-{prefix}{self._visitor.site}.{suffix}".replace(":", "-")
-        return {**_HEADERS, "content-disposition": f'attachment; filename="{name}"'}
-
-
-class _Stale(Exception):
-    """A form of another person's page, or of one who has come back since: nothing is recorded."""
-
-
-async def _look_again(request: Request, error: Exception) -> Response:
-    del request, error
-    return RedirectResponse("/people?said=stale", status_code=303, headers=_HEADERS)
-
-
-def _form_text(request: Request) -> str:
-    return str(request.scope.get(FORM_SCOPE, ""))
 
 
 def _purposes(asked: str, choice: str, state: ConsentState) -> set[str]:
@@ -205,10 +110,6 @@ def _purposes(asked: str, choice: str, state: ConsentState) -> set[str]:
     return names
 
 
-def _page_number(text: str) -> int:
-    return min(int(text), _PAGES_MAXIMUM) if text.isascii() and text.isdigit() and int(text) else 1
-
-
 def _back(query: dict[str, str], place: str) -> RedirectResponse:
     """Back to the page, to the button that was pressed: it has the focus again, and says what was saved."""
-    return RedirectResponse(f"/?{urlencode(query)}#{place}", status_code=303, headers=_HEADERS)
+    return RedirectResponse(f"/?{urlencode(query)}#{place}", status_code=303, headers=HEADERS)
