@@ -180,5 +180,5 @@ def _standing(state: ConsentState, now: int, registry: Registry) -> set[str]:
     return {
         held.purpose
         for held in state.granted
-        if (found := registry.find(held.purpose)) and found.version == held.version and now < held.expires_at
+        if (found := registry.find(held.purpose)) and held.answers(found.version, now)
     }

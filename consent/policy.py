@@ -115,15 +115,7 @@ def ask_again(state: ConsentState, now: int, registry: Registry = PURPOSES) -> t
     A refusal is an answer: it stands until the purpose changes.
     """
     now = max(now, state.seen_at)
-    return tuple(
-        purpose.id
-        for purpose in registry
-        if not any(no.purpose == purpose.id and no.version == purpose.version for no in state.declined)
-        and not any(
-            grant.purpose == purpose.id and grant.version == purpose.version and now < grant.expires_at
-            for grant in state.granted
-        )
-    )
+    return tuple(purpose.id for purpose in registry if not _is_answered(purpose, state, now))
 
 
 def lapsed(state: ConsentState, now: int, registry: Registry = PURPOSES) -> tuple[Grant | Declined, ...]:
@@ -133,6 +125,13 @@ def lapsed(state: ConsentState, now: int, registry: Registry = PURPOSES) -> tupl
     """
     answers = (state.grant_of(name) or state.declined_of(name) for name in ask_again(state, now, registry))
     return tuple(answer for answer in answers if answer is not None)
+
+
+def _is_answered(purpose: Purpose, state: ConsentState, now: int) -> bool:
+    no, yes = state.declined_of(purpose.id), state.grant_of(purpose.id)
+    if no is not None and no.version == purpose.version:
+        return True
+    return yes is not None and yes.answers(purpose.version, now)
 
 
 def _rule(

@@ -85,6 +85,10 @@ class Grant:
     expires_at: int
     despite_gpc: bool
 
+    def answers(self, version: int, now: int) -> bool:
+        """Whether it is a yes to this version of its purpose that is not too old by now (Unix seconds)."""
+        return self.version == version and now < self.expires_at
+
 
 @dataclass(frozen=True, slots=True)
 class Declined:
