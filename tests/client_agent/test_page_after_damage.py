@@ -1,22 +1,16 @@
 """The visitor's page over a store that was damaged, edited or restored: a person can always choose, and keep proof."""
 
-import re
-
-import httpx
 import pytest
 
 from client_agent.consenting import ConsentKeeper
 from client_agent.delivering import Courier
 from client_agent.erasing import erase_person
-from client_agent.gateway.application import GatewaySettings, page_app
 from client_agent.visitor import StoredVisitor
 from consent import MEASUREMENT, verify_record
-from tests.client_agent.gateway.people import at_home
+from tests.client_agent.gateway.people import PAGE_ORIGIN, hidden_fields, page_browser
 from tests.client_agent.test_restored_consent import EDITS, copy_store, put_back, tamper
 from tests.client_agent.world import make_store, populate
 
-ORIGIN = "http://127.0.0.1:8101"
-SETTINGS = GatewaySettings("http://shop.internal", "http://127.0.0.1:8100", ORIGIN)
 pytestmark = pytest.mark.anyio
 
 ROTS = {
@@ -34,22 +28,11 @@ def anyio_backend():
     return "asyncio"
 
 
-def browser(visitor):
-    """The browser of somebody who said who they are."""
-    sessions, page, _, _ = at_home(visitor)
-    cookies = httpx.Cookies()
-    cookies.set("hearthside-page-8101", page, "127.0.0.1", "/")
-    app, options = page_app(sessions, SETTINGS), {"base_url": ORIGIN, "follow_redirects": True, "cookies": cookies}
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), **options)
-
-
 async def choose(web, choice, purpose="all"):
     """What the buttons of the page send."""
-    page = await web.get("/")
-    assert page.status_code == 200
-    hidden = dict(re.findall(r'name="(person|notice|lang)" value="([^"]*)"', page.text))
+    hidden = await hidden_fields(web)
     answer = await web.post(
-        "/consent", data={**hidden, "purpose": purpose, "choice": choice}, headers={"origin": ORIGIN}
+        "/consent", data={**hidden, "purpose": purpose, "choice": choice}, headers={"origin": PAGE_ORIGIN}
     )
     assert answer.status_code == 200, answer.text
     return answer.text
@@ -91,7 +74,7 @@ async def test_a_person_can_choose_over_a_damaged_ledger_and_the_record_verifies
     tamper(tmp_path / "agent", ROTS[rot], who)
     visitor = opened(world, tmp_path / "agent", who)
     world.clock.advance(5)
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         before = await record(web, world)
         assert not before.standing
         assert await rights_work(web)
@@ -120,7 +103,7 @@ async def test_a_person_can_choose_over_a_restored_store(tmp_path, world, choice
     store.close()
     put_back(tmp_path / "backup", folder)
     visitor = opened(world, folder, who)
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         await record(web, world)
         await choose(web, choice)
         after = await record(web, world)

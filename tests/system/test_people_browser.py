@@ -10,8 +10,8 @@ from client_agent.gateway.application import GatewaySettings
 from client_agent.gateway.hosts import UpstreamHere
 from simulations.demo.processes import free_port
 from tests.system.accessible import faults, tab_until
+from tests.system.conftest import ARGUMENTS, CHROMIUM
 from tests.system.house import house, say_who
-from tests.system.test_shop_browser import ARGUMENTS, CHROMIUM
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 PICTURES = os.environ.get("HEARTHSIDE_PICTURES", "")

@@ -2,11 +2,15 @@
 
 import base64
 import contextlib
+import re
 from dataclasses import replace
 
+import httpx
 import numpy as np
 
 from client_agent.errors import PersonRefused, PinRefused
+from client_agent.gateway.application import GatewaySettings, page_app
+from client_agent.gateway.cookies import cookie_name
 from client_agent.gateway.ports import Budget, Member, Sent
 from client_agent.gateway.seals import issue_pass
 from client_agent.gateway.sessions import Sessions
@@ -22,6 +26,7 @@ from simulations.demo.content import PERSONA_PHRASES, SEGMENTS, modules, rules
 from simulations.populations.shop import CATEGORIES
 
 SITE = "shop.example"
+PAGE_ORIGIN = "http://127.0.0.1:8101"
 DEVICE, LEADER = SigningKey(b"d" * 32), SigningKey(b"l" * 32)
 NOW_MS = 1_772_366_400_000  # 2026-03-01, a Sunday, noon UTC
 
@@ -241,3 +246,20 @@ def at_home(visitor):
     page, site = known(sessions)
     here = sessions.at_site([site])
     return sessions, page, site, issue_pass(here.secret, here.epoch, visitor.now_ms(), same_token)
+
+
+def page_browser(visitor):
+    """The browser of somebody who said who they are, on the agent's own page."""
+    sessions, page, _, _ = at_home(visitor)
+    cookies = httpx.Cookies()
+    cookies.set(cookie_name(PAGE_ORIGIN, "page"), page, "127.0.0.1", "/")
+    settings = GatewaySettings("http://shop.internal", "http://127.0.0.1:8100", PAGE_ORIGIN)
+    app, options = page_app(sessions, settings), {"base_url": PAGE_ORIGIN, "follow_redirects": True, "cookies": cookies}
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), **options)
+
+
+async def hidden_fields(web, headers=None, lang="en"):
+    """What binds this person's forms to their page, and a yes to the notice on it."""
+    answer = await web.get(f"/?lang={lang}", headers=headers)
+    assert answer.status_code == 200, answer.text
+    return dict(re.findall(r'name="(person|notice|lang)" value="([^"]*)"', answer.text))

@@ -2,26 +2,30 @@
 
 import io
 import json
-import re
 import zipfile
 from dataclasses import replace
 
-import httpx
 import pytest
 
-from client_agent.gateway.application import GatewaySettings, page_app
 from client_agent.gateway.ports import Budget, Sent
 from client_agent.profiles import stored_events
 from client_agent.visitor import StoredVisitor
 from consent import INTENT, POLICY_UPDATED, PURPOSES, Registry, grant, notice, record, sign_receipt, verify_receipt
 from consent.signals import parse_well_known_gpc
 from models.events import Event
-from tests.client_agent.gateway.people import DEVICE, NOW_MS, SITE, MemoryVisitor, at_home, demo_bundle
+from tests.client_agent.gateway.people import (
+    DEVICE,
+    NOW_MS,
+    PAGE_ORIGIN,
+    SITE,
+    MemoryVisitor,
+    demo_bundle,
+    hidden_fields,
+    page_browser,
+)
 from tests.client_agent.world import populate
 from tests.consent.scenes import next_version
 
-ORIGIN = "http://127.0.0.1:8101"
-SETTINGS = GatewaySettings("http://shop.internal", "http://127.0.0.1:8100", ORIGIN)
 pytestmark = pytest.mark.anyio
 
 
@@ -30,24 +34,9 @@ def anyio_backend():
     return "asyncio"
 
 
-def browser(visitor):
-    """The browser of somebody who said who they are."""
-    sessions, page, _, _ = at_home(visitor)
-    cookies = httpx.Cookies()
-    cookies.set("hearthside-page-8101", page, "127.0.0.1", "/")
-    app, options = page_app(sessions, SETTINGS), {"base_url": ORIGIN, "follow_redirects": True, "cookies": cookies}
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), **options)
-
-
-async def hidden(web, headers=None, lang="en"):
-    """What binds this person's forms to their page, and a yes to the notice on it."""
-    text = (await web.get(f"/?lang={lang}", headers=headers)).text
-    return dict(re.findall(r'name="(person|notice|lang)" value="([^"]*)"', text))
-
-
-async def choose(web, purpose, choice, origin=ORIGIN, **fields):
+async def choose(web, purpose, choice, origin=PAGE_ORIGIN, **fields):
     headers = {"origin": origin} if origin else {}
-    data = {**await hidden(web), "purpose": purpose, "choice": choice, **fields}
+    data = {**await hidden_fields(web), "purpose": purpose, "choice": choice, **fields}
     return await web.post("/consent", data=data, headers=headers)
 
 
@@ -61,7 +50,7 @@ def looked_at(category, count=4):
 async def test_everything_is_off_until_it_is_allowed_and_off_again_at_once():
     """One press grants one purpose or all; one press takes it back; each is a signed receipt."""
     visitor = MemoryVisitor(demo_bundle())
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         assert "0 of 7" in (await web.get("/")).text
         await choose(web, "persona", "grant")
         assert {grant.purpose for grant in visitor.state.granted} == {"persona"}
@@ -75,7 +64,7 @@ async def test_everything_is_off_until_it_is_allowed_and_off_again_at_once():
 
 async def test_yes_and_no_are_drawn_alike():
     """Before a choice both buttons of a purpose have the same element, class and size."""
-    async with browser(MemoryVisitor()) as web:
+    async with page_browser(MemoryVisitor()) as web:
         text = (await web.get("/")).text
     assert text.count('name="choice" value="grant"') == text.count('name="choice" value="decline"') == len(PURPOSES) + 1
     assert "checked" not in text
@@ -89,7 +78,7 @@ async def test_a_no_on_the_page_deletes_what_no_other_use_reads(world, store):
     at_ms = world.clock.now_ms() - 1_000
     kinds = {"view": Event("view", "page_view", at_ms, SITE), "dwell": Event("dwell", "dwell", at_ms, SITE)}
     visitor.append_events(list(kinds.values()))
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         await choose(web, "persona", "decline")
         assert [event.event_id for event in visitor.events()] == ["view"]  # of which next_action still reads this one
         await choose(web, "all", "decline")
@@ -102,7 +91,7 @@ async def test_the_page_says_what_the_device_concludes_and_why():
     visitor = MemoryVisitor(demo_bundle())
     visitor.sent_rows = [Sent("persona", 12, 48_200)]
     visitor.spent = Budget(0.75, 2.0, 1e-5, 30.0, 1.25)
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         await choose(web, "all", "grant")
         visitor.append_events(looked_at("sale"))
         text = (await web.get("/")).text
@@ -115,7 +104,7 @@ async def test_the_page_shows_the_sum_of_the_local_figures_and_each_study():
     visitor = MemoryVisitor(demo_bundle())
     local = {"local_epsilon": 17.5, "local_delta": 2e-5, "local_studies": (("1a2b3c4d", 12.0), ("5e6f7a8b", 5.5))}
     visitor.spent = Budget(0.75, 2.0, 1e-5, 30.0, 1.25, **local)
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         text = (await web.get("/")).text
     for words in (
         "local ε 17.5",
@@ -129,7 +118,7 @@ async def test_the_page_shows_the_sum_of_the_local_figures_and_each_study():
 async def test_without_consent_to_personalisation_nothing_is_concluded():
     """Stored events of another purpose are not read to choose content."""
     visitor = MemoryVisitor(demo_bundle())
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         await choose(web, "persona", "grant")
         visitor.append_events(looked_at("sale"))
         assert "bargain hunter" not in (await web.get("/")).text
@@ -141,7 +130,7 @@ async def test_forms_of_other_origins_change_nothing(origin, path):
     """The shop's origin, any other, an opaque one and none at all are refused."""
     visitor = MemoryVisitor()
     visitor.append_events(looked_at("sale"))
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         headers = {"origin": origin} if origin else {}
         answer = await web.post(path, data={"purpose": "all", "choice": "grant"}, headers=headers)
     assert answer.status_code == 403
@@ -152,14 +141,14 @@ async def test_forms_of_other_origins_change_nothing(origin, path):
 async def test_a_malformed_choice_is_refused(purpose, choice):
     """Undeclared purposes and choices get a problem and no receipt."""
     visitor = MemoryVisitor()
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         assert (await choose(web, purpose, choice)).status_code == 400
     assert not visitor.receipts()
 
 
 async def test_the_page_loads_nothing_from_elsewhere_and_cannot_be_framed():
     """A strict policy, no script, no other host, no caching, and no origin that may read it."""
-    async with browser(MemoryVisitor(demo_bundle())) as web:
+    async with page_browser(MemoryVisitor(demo_bundle())) as web:
         answer = await web.get("/")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -174,7 +163,7 @@ async def test_hostile_event_text_is_shown_as_text():
     """A page cannot write markup into the visitor's page."""
     visitor = MemoryVisitor()
     visitor.append_events([Event("e", "page_view", NOW_MS, SITE, path="/<script>x</script>", category="<img src=x>")])
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         text = (await web.get("/")).text
     assert "<script" not in text
     assert "<img" not in text
@@ -184,7 +173,7 @@ async def test_hostile_event_text_is_shown_as_text():
 async def test_everything_can_be_taken_along_as_one_file_or_as_tables():
     """Both downloads hold every row, name themselves after the site, and are never kept by a cache."""
     visitor = MemoryVisitor(demo_bundle())
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         visitor.append_events(looked_at("sneakers"))
         one, tables = await web.get("/export.json"), await web.get("/export.zip")
     assert len(json.loads(one.content)["events"]) == 4
@@ -197,23 +186,23 @@ async def test_everything_can_be_taken_along_as_one_file_or_as_tables():
 
 async def test_the_page_says_that_it_honours_the_signal_since_the_policys_date():
     """The specification's document, with and without a person behind the browser."""
-    async with browser(MemoryVisitor()) as web:
+    async with page_browser(MemoryVisitor()) as web:
         assert parse_well_known_gpc((await web.get("/.well-known/gpc.json")).text).updated == POLICY_UPDATED
 
 
 async def test_other_hosts_are_refused():
     """DNS rebinding finds nobody at home."""
-    async with browser(MemoryVisitor()) as web:
+    async with page_browser(MemoryVisitor()) as web:
         assert (await web.get("/", headers={"host": "rebound.example:8101"})).status_code == 421
 
 
 async def test_global_privacy_control_is_named_and_a_choice_made_under_it_counts():
     """The page says that the signal is on; allowing something then is a choice despite it."""
     visitor = MemoryVisitor()
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         assert "Global Privacy Control is on" in (await web.get("/", headers={"sec-gpc": "1"})).text
-        headers = {"origin": ORIGIN, "sec-gpc": "1"}
-        fields = {"purpose": "persona", "choice": "grant", **await hidden(web, headers)}
+        headers = {"origin": PAGE_ORIGIN, "sec-gpc": "1"}
+        fields = {"purpose": "persona", "choice": "grant", **await hidden_fields(web, headers)}
         await web.post("/consent", data=fields, headers=headers)
     assert visitor.state.grant_of("persona").despite_gpc
 
@@ -234,7 +223,7 @@ async def another_registry(visitor, web):
 async def another_language(visitor, web):
     """The notice was shown in German, and the form says that it was shown in English."""
     del visitor
-    return {"notice": (await hidden(web, lang="de"))["notice"]}
+    return {"notice": (await hidden_fields(web, lang="de"))["notice"]}
 
 
 async def no_notice(visitor, web):
@@ -250,8 +239,8 @@ CHANGES = [gpc_seen_elsewhere, another_registry, another_language, no_notice]
 async def test_a_yes_to_a_notice_that_is_not_due_any_more_shows_the_page_again(change):
     """Nothing is signed; the page says so in its title and beside the notice, and a yes on it counts."""
     visitor = MemoryVisitor()
-    async with browser(visitor) as web:
-        before = await hidden(web)
+    async with page_browser(visitor) as web:
+        before = await hidden_fields(web)
         before |= await change(visitor, web)
         length = visitor.state.length
         answer = await choose(web, "persona", "grant", **before)
@@ -264,7 +253,7 @@ async def test_a_yes_to_a_notice_that_is_not_due_any_more_shows_the_page_again(c
 
 async def test_the_line_about_a_changed_notice_is_said_in_german_too():
     """The page that comes again is in the language of the page before."""
-    async with browser(MemoryVisitor()) as web:
+    async with page_browser(MemoryVisitor()) as web:
         answer = await choose(web, "persona", "grant", lang="de", notice="")
     assert "Dieser Hinweis hat sich geändert, seit Sie ihn geöffnet haben" in answer.text
 
@@ -274,9 +263,9 @@ async def test_the_line_about_a_changed_notice_is_said_in_german_too():
 async def test_a_no_is_taken_whatever_notice_was_shown(change, asked):
     """Taking consent back waits for nothing: it is signed at once, with the notice that is due."""
     visitor = MemoryVisitor()
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         await choose(web, "all", "grant")
-        before = await hidden(web)
+        before = await hidden_fields(web)
         before |= await change(visitor, web)
         answer = await choose(web, asked, "decline", **before)
         assert answer.url.params["done"] == "declined"
@@ -294,7 +283,7 @@ async def test_a_no_takes_back_what_is_no_longer_declared(asked):
     granted = grant(visitor.state, ["former"], notice=notice(SITE, "en", former), issued_at=now, registry=former)
     visitor.state, _ = record(visitor.state, sign_receipt(DEVICE, granted), now, former)
     assert visitor.state.grant_of("former") is not None
-    async with browser(visitor) as web:
+    async with page_browser(visitor) as web:
         assert (await choose(web, "former", "grant")).status_code == 400
         await choose(web, asked, "decline")
     assert visitor.state.grant_of("former") is None
