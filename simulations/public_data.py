@@ -41,7 +41,7 @@ CONTRACT = Contract(epsilon=2.0, delta=1e-5, order=10)
 MSNBC_HELD_OUT = 100_000
 PERSONAS = 8
 _LEAST_SHARE = 0.01
-"""A persona with a smaller share of the expected contributors keeps its centroid."""
+"""A persona with a smaller share of the expected contributors is topped up to it with everybody's mean difference."""
 
 
 def run_real(name: str, devices: int, seed: int, console: Console, report: Path | None) -> Outcome:

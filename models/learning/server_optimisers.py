@@ -118,7 +118,7 @@ class KMeans:
 
     Attributes:
         question: k and p.
-        least_count: a cluster with a smaller noisy count keeps its centroid.
+        least_count: a cluster with a smaller noisy count is topped up to it with everybody's mean difference.
     """
 
     question: PersonaQuestion

@@ -3,8 +3,9 @@
 A device assigns its profile to the nearest of the k published centroids and adds (profile - centroid, w) into that
 centroid's slot, zeros elsewhere. The noisy sums and counts give the next centroids. After Su, Cao, Li, Bertino and
 Jin, "Differentially Private K-Means Clustering", CODASPY 2016. Departures: one L2-bounded vector for sums and counts
-together, a start from public or already released constants, and differences instead of the profiles themselves. A
-difference is short once centroids are near, so it may be clipped to a small radius, and the noise shrinks with it.
+together, a start from public or already released constants, differences instead of the profiles themselves, and small
+clusters that borrow from everybody (``decode``). A difference is short once centroids are near, so it may be clipped to
+a small radius, and the noise shrinks with it.
 """
 
 from __future__ import annotations
@@ -108,23 +109,33 @@ def encode(question: PersonaQuestion, profile: Vector, centroids: Matrix) -> Vec
 def decode(question: PersonaQuestion, total: Vector, centroids: Matrix, *, least_count: float) -> Lloyd:
     """One Lloyd step from the noisy sum (server).
 
-    ``c_j <- c_j + S_j / n_j`` where the noisy count n_j is at least ``least_count``; a cluster below it keeps
-    its centroid, or noise would throw it across the space. Results are scaled back into the unit ball.
+    ``c_j <- c_j + (S_j + l_j m) / (n_j + l_j)`` with the mean difference of everybody ``m = sum_j S_j / sum_j n_j``
+    and ``l_j = max(0, least_count - n_j)``: a cluster whose noisy count n_j is below ``least_count`` is topped up to
+    it with devices that differ as everybody does. It cannot stay where it is instead: what all profiles share, such as
+    how often people come, is in every difference, so the first cluster to move would be nearest to everybody, and
+    keep everybody. Nor can it move by its own mean alone, or noise would throw it across the space. A step is cut to
+    the radius, which bounds every true mean, and results are scaled back into the unit ball.
 
     Args:
         question: k and p.
         total: float64[k (p + 1)], the released sum.
         centroids: float64[k, p], the centroids that the devices assigned themselves to.
-        least_count: a study constant: about 1 % of the expected cohort, or three standard deviations of a count.
+        least_count: a study constant: about 1 % of the expected cohort, and at least three standard deviations of a
+            count. With 0 every cluster moves by its own mean, and one that counts nobody stays.
     """
     _check_centroids(question, centroids)
     if total.shape != (question.dimension,):
         raise ShapeMismatch(f"expected {question.dimension} coordinates, got shape {total.shape}")
     slots = total.reshape(question.clusters, question.profile_size + 1)
-    counts = slots[:, -1] / question.count_weight
+    sums, counts = slots[:, :-1], slots[:, -1] / question.count_weight
+    divisor = max(float(counts.sum()), least_count)
+    everybody = sums.sum(axis=0) / divisor if divisor > 0 else np.zeros(question.profile_size)
     moved = centroids.copy()
-    for j in np.flatnonzero(counts >= least_count):
-        moved[j] = bounded(centroids[j] + slots[j, :-1] / counts[j])
+    for j, count in enumerate(np.maximum(counts, 0.0)):
+        lacking = max(0.0, least_count - count)
+        if count + lacking > 0:
+            step = (sums[j] + lacking * everybody) / (count + lacking)
+            moved[j] = bounded(centroids[j] + bounded(step, question.radius))
     return Lloyd(moved, counts)
 
 

@@ -131,7 +131,7 @@ class PersonasQuery(Message):
     start_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of a spread start."""
     least_count: Annotated[float, Field(ge=0, le=1e9)]
-    """A cluster with a smaller noisy count keeps its centroid."""
+    """A cluster with a smaller noisy count is topped up to it with everybody's mean difference."""
 
 
 class LocalStudyPlan(Message):

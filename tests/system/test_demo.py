@@ -123,7 +123,11 @@ def test_the_planted_bias_is_there(report):
 
 
 def test_different_people_are_shown_different_modules(report):
-    """At least two personas see different content, chosen on their devices."""
+    """At least two personas see different content, chosen on their devices, whatever noise the two servers drew.
+
+    The study alone, with noise drawn 1,000 times at 300 devices, always left three modules or more, and no persona
+    with more than 82 % of the devices; see ``tests/statistics/test_personas.py``.
+    """
     shown = report["modules_shown"]
     assert len(set(shown.values())) >= 2
     if {"sneaker lover", "bargain hunter"} <= shown.keys():

@@ -44,14 +44,27 @@ def test_a_step_without_noise_is_lloyds_step():
     assert step.counts.sum() == pytest.approx(300)
 
 
-def test_a_cluster_lost_in_noise_keeps_its_centroid():
-    """Below the least count a centroid stays, and a moved one never leaves the unit ball."""
+def test_a_cluster_lost_in_noise_moves_mostly_as_everybody_does():
+    """Below the least count a cluster is topped up with the mean difference of all, and none leaves the unit ball."""
     start = personas.spread_start(QUESTION, 1)
-    total = np.zeros(QUESTION.dimension)
-    total[0], total[6] = 50.0, 10 * QUESTION.count_weight
-    step = personas.decode(QUESTION, total, start, least_count=5)
-    np.testing.assert_array_equal(step.centroids[1:], start[1:])
-    assert np.linalg.norm(step.centroids[0]) == pytest.approx(1)
+    slots = np.zeros((3, 7))
+    slots[0, 0], slots[0, -1] = 50.0, 10 * QUESTION.count_weight
+    slots[1, 1], slots[1, -1] = 2.0, 4 * QUESTION.count_weight
+    slots[2, 2], slots[2, -1] = 1.0, -4 * QUESTION.count_weight
+    step = personas.decode(QUESTION, slots.ravel(), start, least_count=5)
+    everybody = np.array([5.0, 0.2, 0.1, 0, 0, 0])
+    for j, own, lacking in ((1, [0, 2.0, 0, 0, 0, 0], 1), (2, [0, 0, 1.0, 0, 0, 0], 5)):
+        moved = (np.array(own) + lacking * everybody) / 5
+        moved = start[j] + moved / max(1, np.linalg.norm(moved))
+        np.testing.assert_allclose(step.centroids[j], moved / max(1, np.linalg.norm(moved)))
+    assert np.linalg.norm(step.centroids, axis=1).max() <= 1 + 1e-12
+
+
+def test_a_count_of_nothing_moves_nothing():
+    """With no least count to top up to, a cluster that counts nobody stays where it is."""
+    start = personas.spread_start(QUESTION, 1)
+    step = personas.decode(QUESTION, np.zeros(QUESTION.dimension), start, least_count=0)
+    np.testing.assert_array_equal(step.centroids, start)
 
 
 def test_planted_personas_are_found_under_both_servers_noise():
