@@ -125,9 +125,8 @@ class Door:
         """Whether the site's banner asks, and for how many answers that have lapsed."""
         if here.visitor is None:
             return {"ask": here.subject == "unknown", "lapsed": 0}
-        state = here.visitor.consent()
-        lapsed = self._questions.due(state, here.visitor.now_ms())
-        return {"ask": state.length == 0 or lapsed > 0, "lapsed": lapsed}
+        lapsed = self._questions.due(here.visitor.consent(), here.visitor.now_ms())
+        return {"ask": lapsed is not None, "lapsed": lapsed or 0}
 
     async def _events(self, request: Request) -> Response:
         body, here, signals = await self._checked_body(request)

@@ -1,4 +1,4 @@
-"""When the site's banner asks again: once for what has lapsed, and never for a no that still says what it said."""
+"""When the banner asks again: once for what has lapsed or is not believed, never for a no that says what it said."""
 
 import httpx
 import pytest
@@ -7,7 +7,19 @@ from client_agent.gateway.application import gateway_app
 from client_agent.gateway.asking import VISIT_MS
 from client_agent.gateway.sessions import Sessions
 from client_agent.pages.texts import TEXTS
-from consent import INTENT, PERSONA, PURPOSES, decline, grant, lapsed, notice, record, sign_receipt
+from consent import (
+    INTENT,
+    PERSONA,
+    PURPOSES,
+    decline,
+    distrust,
+    grant,
+    lapsed,
+    notice,
+    record,
+    restart,
+    sign_receipt,
+)
 from tests.client_agent.gateway.people import DEVICE, NOW_MS, SITE, MemoryHousehold, MemoryVisitor, known, same_token
 from tests.client_agent.gateway.test_door import ORIGIN, SETTINGS
 from tests.consent.scenes import next_version
@@ -120,3 +132,26 @@ async def test_what_lapses_later_is_asked_about_once_more_and_an_answer_ends_it(
     assert await visit.asks()
     visit.answer(decline, PERSONA, INTENT)
     assert not await visit.asks()
+
+
+@pytest.mark.parametrize("act", [grant, decline])
+async def test_a_ledger_that_is_not_believed_is_asked_about_for_one_visit(act):
+    """Neither its yes nor its no counts, and nothing is collected. The site's page is told what a new person's is."""
+    visit = Visit()
+    first = await visit.told()
+    visit.answer(act, PERSONA, INTENT)
+    sound, visit.visitor.state = visit.visitor.state, distrust(visit.visitor.state, "edited")
+    visit.ms += DAY_MS
+    told = await visit.told()
+    assert (told["ask"], told["collect"], told["paragraphs"]) == (True, [], first["paragraphs"])
+    visit.ms += VISIT_MS - 1
+    assert await visit.asks()
+    visit.ms += 1
+    assert not await visit.asks()
+    visit.visitor.state = sound
+    assert not await visit.asks(), "an older copy came back: its answers stand"
+    visit.visitor.state = distrust(sound, "edited once more")
+    assert await visit.asks()
+    visit.visitor.state, _ = restart(visit.visitor.state, visit.ms // 1_000)
+    visit.answer(decline, PERSONA)
+    assert not await visit.asks(), "the ledger began anew with the next choice"
