@@ -12,13 +12,32 @@ devices = Table(
     Column("device_id", LargeBinary(16), primary_key=True),
     Column("device_key", LargeBinary(32), nullable=False, unique=True),
     Column("enrolled_at_ms", BigInteger, nullable=False),
+    Column("person", String(253), nullable=True),
+    Column("standing", LargeBinary, nullable=True),
+    Column("seal", LargeBinary(32), nullable=True),
+    Column("ended_at", BigInteger, nullable=False, server_default="0"),
+    Index("ix_devices_ended_at", "ended_at"),
 )
+"""``standing`` is what follows from the device's consent rows, sealed under the leader's key; ``ended_at`` (Unix seconds)
+the time from which nothing here is anybody's consent any more."""
+
+grants = Table(
+    "grants",
+    METADATA,
+    Column("device_id", LargeBinary(16), ForeignKey("devices.device_id"), primary_key=True),
+    Column("purpose", String(64), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("ix_grants_counted", "purpose", "version", "expires_at"),
+)
+"""For counting alone: whether a report is let in, the standing says."""
 
 nonces = Table(
     "nonces",
     METADATA,
     Column("nonce", LargeBinary(16), primary_key=True),
     Column("at_ms", BigInteger, nullable=False),
+    Index("ix_nonces_at_ms", "at_ms"),
 )
 
 tokens = Table(
@@ -73,6 +92,7 @@ rounds = Table(
     Column("context", LargeBinary(32), nullable=False, unique=True),
     Column("opening", Text, nullable=False),
     Column("closes_at_ms", BigInteger, nullable=False),
+    Column("reported", BigInteger, nullable=False, server_default="0"),
     Column("reports", BigInteger, nullable=True),
     Column("wrapping", LargeBinary(16), nullable=True),
     Column("wrapped_noise", LargeBinary, nullable=True),
@@ -132,4 +152,22 @@ facts = Table(
     METADATA,
     Column("name", String(32), primary_key=True),
     Column("value", LargeBinary, nullable=False),
+)
+
+generations = Table(
+    "generations",
+    METADATA,
+    Column("name", String(16), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+"""One row: how often rounds, studies, log or bundles have changed, and when they last did."""
+
+leases = Table(
+    "leases",
+    METADATA,
+    Column("name", String(16), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("beat", BigInteger, nullable=False),
 )
