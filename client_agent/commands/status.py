@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from client_agent.commands.options import DEFAULT_PERSON, HOME, AsJson, Folder, Person, say
 from client_agent.commands.rights import TRACES
 
+if TYPE_CHECKING:  # the store's parts are loaded when a command runs, not for its help
+    from client_agent.store import AgentStore
+
 _DELETED: Final = {**TRACES, None: "nothing deleted is left in the files"}
+_COUNTED_RECEIPTS: Final = 256
 
 
 def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: AsJson = False) -> None:
@@ -25,14 +29,12 @@ def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: A
         "people": [record.person for record in agent.store.participants.all()],
         "leader": {"address": agent.addresses.leader, "fingerprint": agent.pins.leader_key.fingerprint},
         "helper": {"address": agent.addresses.helper, "fingerprint": agent.pins.helper_key.fingerprint},
-        "receipts_waiting": len(agent.store.consents.waiting(256)),
+        "device": _everybodys(agent.store),
+        "person": person,
+        **_own(agent.store, person),
         "withdrawals_of_erased_people_waiting": len(agent.store.outbox),
         "deleted_data": _DELETED[agent.store.traces],
         "ignored_stops": agent.store.facts.counted(IGNORED_STOPS),
-        "sent": {
-            purpose: {"reports": counts.get("sent_reports", 0), "bytes": counts.get("sent_bytes", 0)}
-            for purpose, counts in agent.store.tallies.all().items()
-        },
         "budget": None
         if spend is None
         else {
@@ -53,3 +55,28 @@ def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: A
         },
     }
     say(document, "\n".join(f"{name}: {json.dumps(value)}" for name, value in document.items()), as_json=as_json)
+
+
+def _everybodys(store: AgentStore) -> dict[str, Any]:
+    """What the device counts for everybody behind it together, for whoever looks after it."""
+    return {
+        "counts": "of everybody behind this agent together, since somebody was last erased",
+        "receipts_waiting": len(store.consents.waiting(_COUNTED_RECEIPTS)),
+        "sent": {
+            purpose: {"reports": counts.get("sent_reports", 0), "bytes": counts.get("sent_bytes", 0)}
+            for purpose, counts in store.tallies.all().items()
+        },
+    }
+
+
+def _own(store: AgentStore, person: str) -> dict[str, Any]:
+    """What the person themselves sent, on all sites, and what of theirs waits for the leader."""
+    sent: dict[str, dict[str, int]] = {}
+    waiting = 0
+    for record in store.participants.of_person(person):
+        waiting += sum(receipt.state == "waiting" for receipt in store.consents.receipts_of(record.participant_id))
+        for purpose, (reports, size_bytes) in store.contributions.sent_of(record.participant_id).items():
+            total = sent.setdefault(purpose, {"reports": 0, "bytes": 0})
+            total["reports"] += reports
+            total["bytes"] += size_bytes
+    return {"receipts_waiting": waiting, "sent": sent}

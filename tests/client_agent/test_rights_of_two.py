@@ -10,7 +10,10 @@ import zipfile
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from client_agent import cli
+from client_agent.agent import Addresses, set_up
 from client_agent.consenting import ConsentKeeper
 from client_agent.erasing import erase_person
 from client_agent.errors import NotEnrolled
@@ -18,6 +21,7 @@ from client_agent.exporting import csv_zip_pieces, json_pieces, text_pieces
 from client_agent.federation.budgets import inspect
 from client_agent.gateway.sessions import Sessions
 from client_agent.household import StoredHousehold
+from client_agent.keys import FileKeyring
 from client_agent.pages.people import PeoplePage
 from client_agent.pages.view import Shown, facts
 from client_agent.people import PeopleKeeper
@@ -116,6 +120,28 @@ def test_what_left_and_what_waits_is_counted_for_the_person(world, store, two):
     assert [(row.purpose, row.reports, row.size_bytes) for row in home.visitor(ANNA).sent()] == [
         ("measurement", 1, size)
     ]
+
+
+@pytest.mark.usefixtures("two")
+def test_the_status_counts_for_the_person_and_names_what_is_the_devices(world, store):
+    """Anna's figures are hers, Ben's his; those of everybody together stand apart and say so."""
+    folder = store._database.path.parent
+    set_up(folder, world.pins, Addresses("http://l", "http://h"), FileKeyring(folder))
+    said = {}
+    for name in (ANNA, BEN):
+        done = CliRunner().invoke(cli.app, ["status", "--json", "--dir", str(folder), "--person", name])
+        said[name] = json.loads(done.stdout)
+    assert [(said[name]["person"], said[name]["receipts_waiting"]) for name in (ANNA, BEN)] == [(ANNA, 0), (BEN, 2)]
+    assert {purpose: row["reports"] for purpose, row in said[ANNA]["sent"].items()} == {"measurement": 1}
+    assert {purpose: row["reports"] for purpose, row in said[BEN]["sent"].items()} == {"measurement": 1, "persona": 1}
+    everybodys = said[ANNA]["device"]
+    assert everybodys == said[BEN]["device"]
+    assert everybodys["receipts_waiting"] == 2
+    assert "everybody" in everybodys["counts"]
+    assert everybodys["sent"] != said[BEN]["sent"]
+    own = json.dumps({name: value for name, value in said[ANNA].items() if name != "device"})
+    assert "86753" not in own
+    assert "777777777" not in own
 
 
 @pytest.mark.usefixtures("two")
