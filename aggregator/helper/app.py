@@ -17,6 +17,7 @@ from aggregator.clock import OS_ENTROPY, Clock, Entropy
 from aggregator.helper import console, decisions, expiry, openings, restored, shares, withdrawals
 from aggregator.helper.office import Office, office_of
 from aggregator.helper.spool import SPOOL_FOLDER, SpoolFolder
+from aggregator.helper.witness import add_log_routes
 from aggregator.logs import quiet_libraries, service_log
 from aggregator.metrics import Metrics
 from aggregator.service import (
@@ -168,6 +169,7 @@ def _routes() -> APIRouter:
     router = APIRouter()
     _add_proposal_routes(router)
     _add_round_routes(router)
+    add_log_routes(router)
 
     @router.get("/", include_in_schema=False)
     async def show_console(request: Request) -> HTMLResponse:

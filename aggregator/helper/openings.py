@@ -5,22 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 
-from pydantic import ValidationError
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from aggregator.helper.decisions import require_running
 from aggregator.helper.office import Office
+from aggregator.helper.witness import follow, keep_evidence, read_checkpoint
 from aggregator.storage.database import Change
 from aggregator.storage.helper_tables import OPEN
 from aggregator.storage.vault import ROUND_KEY
 from models.wire.message import to_base64
 from models.wire.problems import ProblemError
-from models.wire.rounds import CHECKPOINT_TYPE, OPENING_TYPE, Checkpoint, Opening, OpeningRequest, sum_context
+from models.wire.rounds import OPENING_TYPE, Checkpoint, Opening, OpeningRequest, sum_context
 from models.wire.studies import Study
 from privacy.accounting import Costs
-from privacy.crypto import SealPrivateKey, SignatureInvalid, sign_document, verify_document
-
-_CHECKPOINT = "checkpoint"
+from privacy.crypto import SealPrivateKey, sign_document
 
 
 async def open_round(office: Office, request: OpeningRequest) -> str:
@@ -33,7 +29,7 @@ async def open_round(office: Office, request: OpeningRequest) -> str:
         ProblemError: not approved, stopped, expired, a budget that cannot pay, an answered round, another model.
     """
     study_hash = bytes.fromhex(request.study_hash)
-    checkpoint = _read_checkpoint(office, request.checkpoint)
+    checkpoint = read_checkpoint(office, request.checkpoint)
     async with office.database.reading() as connection:
         study, _ = await require_running(office, connection, study_hash)
     _check_request(study, request)
@@ -45,10 +41,15 @@ async def open_round(office: Office, request: OpeningRequest) -> str:
         if known is not None:
             return _same_opening(known.state, known.model_hash, known.opening, request)
         office.budget.require_payable(study, price, await office.store.promised(change.connection))
-        await _advance_checkpoint(office, change.connection, checkpoint)
+        await follow(office, change, request.checkpoint, checkpoint, request.log_proof)
         return await _new_opening(office, change, study, request, checkpoint, price)
 
-    return await office.database.change(act)
+    try:
+        return await office.database.change(act)
+    except ProblemError as error:
+        if error.code == "log-forked":
+            await keep_evidence(office, request.checkpoint)
+        raise
 
 
 async def _new_opening(
@@ -99,21 +100,3 @@ def _check_request(study: Study, request: OpeningRequest) -> None:
         raise ProblemError("unknown-round", f"expected a round from 1 to {study.rounds}, got {request.round}")
     if request.window_seconds != study.window_seconds:
         raise ProblemError("wrong-state", f"expected the study's window of {study.window_seconds:g} s")
-
-
-def _read_checkpoint(office: Office, jws: str) -> Checkpoint:
-    try:
-        return Checkpoint.model_validate(verify_document(jws, CHECKPOINT_TYPE, (office.leader_key,)))
-    except SignatureInvalid as error:
-        raise ProblemError("bad-signature", str(error)) from error
-    except ValidationError:
-        raise ProblemError("malformed", "expected a checkpoint in the signed document") from None
-
-
-async def _advance_checkpoint(office: Office, connection: AsyncConnection, checkpoint: Checkpoint) -> None:
-    """A log only grows: a smaller tree, or another root at the same size, is a forked log."""
-    stored = await office.store.ledger.fact(connection, _CHECKPOINT)
-    size, root = json.loads(stored) if stored else (0, "")
-    if checkpoint.size < size or (checkpoint.size == size and root not in ("", checkpoint.root)):
-        raise ProblemError("stale", f"the leader's log had {size} entries before; this checkpoint does not continue it")
-    await office.store.ledger.set_fact(connection, _CHECKPOINT, json.dumps([checkpoint.size, checkpoint.root]).encode())

@@ -18,9 +18,13 @@ from aggregator.leader.work import PublishedRound
 from aggregator.rounds import RoundEvent, RoundState, step_round
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
+from models.wire.problems import ProblemError
 from models.wire.rounds import OPENING_TYPE, Opening, OpeningRequest, model_hash
 from privacy.accounting import Costs
 from privacy.crypto import SignatureInvalid, verify_document
+
+_PROOFS = 5
+_PROOF_PAUSE_SECONDS = 0.3
 
 
 async def open_round(course: Course, number: int, model: bytes) -> None:
@@ -41,10 +45,31 @@ async def open_round(course: Course, number: int, model: bytes) -> None:
     )
     price = await _promise(course, number)
     try:
-        jws = await course.patiently(lambda: desk.helper.open_round(request))
+        jws = await course.patiently(lambda: _ask(course, request))
         await _store_opening(course, jws, request, number, model, price)
     finally:
         desk.opening.pop((course.study.study_hash(), number), None)
+
+
+async def _ask(course: Course, request: OpeningRequest) -> str:
+    """The helper's opening, as signed. It follows the log by a proof from the tree that it knows.
+
+    Another round may be opened between the question and the proof, by this worker or another: then asked once more.
+    """
+    desk = course.desk
+    for attempt in range(1, _PROOFS + 1):
+        try:
+            known = await desk.helper.known_log()
+            proven = {
+                "checkpoint": desk.ledger_log.checkpoint(desk.clock.now_ms()),
+                "log_proof": desk.ledger_log.proof_for(known.size),
+            }
+            return await desk.helper.open_round(request.model_copy(update=proven))
+        except ProblemError as error:
+            if error.code != "log-unproven" or attempt == _PROOFS:
+                raise
+        await asyncio.sleep(_PROOF_PAUSE_SECONDS)
+    raise AssertionError("the last attempt returns or raises")
 
 
 async def _promise(course: Course, number: int) -> Costs:

@@ -14,6 +14,7 @@ from aggregator.clock import Clock
 from aggregator.leader.releases import Outgoing
 from aggregator.metrics import Metrics
 from models.wire.frames import SEALS_MEDIA_TYPE
+from models.wire.log import KnownLog
 from models.wire.message import CompactJws, Message
 from models.wire.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemError, problem_code
 from models.wire.rounds import OpeningRequest
@@ -74,6 +75,12 @@ class HelperLink:
     async def open_round(self, request: OpeningRequest) -> str:
         """Ask for an opening, as signed."""
         return _parse(_SignedOpening, await self._post("/v1/rounds", request.canonical(), _JSON)).opening
+
+    async def known_log(self) -> KnownLog:
+        """What the helper has seen of this leader's log."""
+        response = await self._send("GET", "/v1/log/checkpoint", b"", {})
+        _raise_problem(response)
+        return _parse(KnownLog, response)
 
     async def share(self, study_hash: bytes, number: int, outgoing: Outgoing, pieces: AsyncGenerator[bytes]) -> bytes:
         """Hand in a round's batch as a stream, which is closed; returns the bytes of a ``ShareAnswer``."""

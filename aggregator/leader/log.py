@@ -1,39 +1,77 @@
-"""The transparency log: every study, decision, opening, release and bundle, in a Merkle tree that only grows."""
+"""The transparency log: every study, decision, opening, release, bundle, key and action, in a tree that only grows.
+
+``models.wire.log`` says which kinds there are. The entries are in the store; here are their hashes, 64 bytes an entry,
+brought up to date from the store before anything is appended: several workers may write one log.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from aggregator.storage.database import Change
 from aggregator.storage.leader import LeaderStore
+from aggregator.storage.log import log_pages, log_size
+from models.wire.log import LogProof, log_entry, stamp
 from models.wire.problems import ProblemError
 from models.wire.rounds import CHECKPOINT_TYPE, Checkpoint, Inclusion
 from privacy.crypto import SigningKey, sign_document
-from privacy.crypto.merkle import MerkleTree
+from privacy.crypto.merkle import MerkleTree, leaf_hash
+from privacy.crypto.tiles import Tile, read_tile
 
 
 class TransparencyLog:
-    """The tree in memory; the entries are in the store."""
+    """The tree in memory; the entries are in the store.
 
-    def __init__(self, store: LeaderStore, key: SigningKey, entries: list[bytes]) -> None:
+    Args:
+        store: the leader's.
+        key: the leader's; it signs checkpoints.
+        entries: the first entries, if they are at hand; ``catch_up`` reads the rest.
+    """
+
+    def __init__(self, store: LeaderStore, key: SigningKey, entries: Iterable[bytes] = ()) -> None:
         self._store = store
         self._key = key
         self._tree = MerkleTree(entries)
 
     @property
     def size(self) -> int:
-        """Number of entries that are durable."""
+        """Number of entries that are durable and known here."""
         return len(self._tree)
 
+    def take(self, entries: Iterable[bytes], start: int | None = None) -> None:
+        """Learn durable entries: the next ones, or those from ``start`` on, of which known ones are passed over."""
+        known = 0 if start is None else self.size - start
+        if known < 0:
+            return  # a gap: who reads the store next fills it
+        leaves = [leaf_hash(entry) for index, entry in enumerate(entries) if index >= known]
+        self._tree.extend(leaves)
+
+    async def catch_up(self, connection: AsyncConnection) -> None:
+        """Learn what is durable in the store and not known here, whichever process appended it."""
+        start = self.size
+        async for page in log_pages(connection, start):
+            self.take(page, start)
+            start += len(page)
+
     async def append(self, change: Change, kind: str, body: bytes) -> int:
-        """Append an entry ``kind NUL body`` within a change; returns its index."""
-        entry, index = kind.encode("ascii") + b"\0" + body, self.size + change.log_pending
+        """Append an entry within a change; returns its index.
+
+        Raises:
+            ValueError: there is no such kind.
+        """
+        entry, index = log_entry(kind, body), await log_size(change.connection)
+        if change.log_pending == 0 and index != self.size:
+            await self.catch_up(change.connection)
         change.log_pending += 1
         await self._store.add_log_entry(change.connection, index, entry)
-        change.then(lambda: self._take(entry))
+        change.then(lambda: self.take((entry,), index))
         return index
 
     def checkpoint(self, at_ms: int) -> str:
-        """The newest signed checkpoint (JWS of type ``CHECKPOINT_TYPE``)."""
-        statement = Checkpoint(size=self.size, root=self._tree.root().hex(), at_ms=at_ms)
+        """The newest signed checkpoint (JWS of type ``CHECKPOINT_TYPE``), of a time rounded down by ``stamp``."""
+        statement = Checkpoint(size=self.size, root=self._tree.root().hex(), at_ms=stamp(at_ms))
         return sign_document(self._key, CHECKPOINT_TYPE, statement.document())
 
     def inclusion(self, index: int, size: int) -> Inclusion:
@@ -59,5 +97,24 @@ class TransparencyLog:
         except ValueError as error:
             raise ProblemError("malformed", str(error)) from error
 
-    def _take(self, entry: bytes) -> None:
-        self._tree.append(entry)
+    def proof_for(self, known_size: int) -> LogProof:
+        """What shows somebody who knows the tree of ``known_size`` entries that the newest one continues it.
+
+        Raises:
+            ProblemError: ``log-unproven`` where more is known there than here.
+        """
+        if known_size > self.size:
+            detail = f"expected a log of at least {known_size} entries, which the helper has seen; it has {self.size}"
+            raise ProblemError("log-unproven", f"{detail}: put back what is missing ('log restore')")
+        return LogProof(size=known_size, path=self.consistency(known_size, self.size) if known_size else ())
+
+    def tile(self, tile: Tile) -> bytes:
+        """A tile's hashes: the same bytes for everybody, for ever.
+
+        Raises:
+            ProblemError: ``not-found`` where the tree has no such tile.
+        """
+        try:
+            return read_tile(self._tree, tile)
+        except ValueError as error:
+            raise ProblemError("not-found", f"the log has {self.size} entries and no such tile: {error}") from error

@@ -17,6 +17,7 @@ from models.wire.message import Base64, CompactJws, Message, to_base64
 from models.wire.problems import ProblemError
 from models.wire.rounds import Inclusion, Work
 from models.wire.studies import Study
+from privacy.crypto.tiles import LEVELS_MAXIMUM, TILE_WIDTH, Tile
 
 HexDigest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 StudyName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
@@ -75,6 +76,7 @@ def device_routes() -> APIRouter:
     async def poll(request: Request) -> Response:
         """Open rounds, stopped studies, the log's checkpoint: the same bytes for everyone."""
         board = desk_of(request).board
+        board.renew()
         headers = {"etag": board.etag, "cache-control": "no-cache"}
         if request.headers.get("if-none-match") == board.etag:
             return Response(status_code=304, headers=headers)
@@ -170,6 +172,18 @@ def log_routes() -> APIRouter:
         async with desk.database.reading() as connection:
             found = await desk.store.log_entries(connection, start, count)
         return LogEntries(start=start, entries=tuple(to_base64(entry) for entry in found))
+
+    @router.get("/tiles/{level}/{index}", response_class=Response)
+    async def tile(
+        request: Request,
+        level: Annotated[int, Path(ge=0, lt=LEVELS_MAXIMUM)],
+        index: Annotated[int, Path(ge=0, lt=2**53)],
+        width: Annotated[int, Query(ge=1, le=TILE_WIDTH)] = TILE_WIDTH,
+    ) -> Response:
+        """A tile of the tree's hashes, 32 bytes each: what proofs are made of, without saying which one is wanted."""
+        body = desk_of(request).ledger_log.tile(Tile(level, index, width))
+        headers = {"cache-control": "public, max-age=31536000, immutable"}
+        return Response(body, headers=headers, media_type="application/octet-stream")
 
     @router.get("/consistency")
     async def consistency(request: Request, first: Index, second: Index) -> LogConsistency:

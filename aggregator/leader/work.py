@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aggregator.clock import Clock
 from aggregator.leader.log import TransparencyLog
+from models.wire.log import stamp
 from models.wire.rounds import Inclusion, RoundWork, Work
 from models.wire.studies import Study
 
@@ -36,6 +37,7 @@ class WorkBoard:
     _stopped: set[str] = field(default_factory=set)
     body: bytes = b""
     etag: str = ""
+    _stamp: int = -1
 
     def __post_init__(self) -> None:
         """Publish the empty board."""
@@ -61,8 +63,14 @@ class WorkBoard:
         self.bundle_version = version
         self.refresh()
 
+    def renew(self) -> None:
+        """Rebuild the bytes where their checkpoint has another time by now: an old one looks like a frozen log."""
+        if stamp(self.clock.now_ms()) != self._stamp:
+            self.refresh()
+
     def refresh(self) -> None:
         """Rebuild the bytes."""
+        self._stamp = stamp(self.clock.now_ms())
         work = Work(
             rounds=tuple(item.work() for item in self._rounds.values()),
             stopped=tuple(sorted(self._stopped)),

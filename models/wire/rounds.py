@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from models.wire.limits import LONGEST_WINDOW_SECONDS
+from models.wire.log import LogProof, log_entry
 from models.wire.message import Base64, CompactJws, Hex32, Message, Milliseconds, Slug
 from models.wire.studies import Study
 from privacy.crypto import canonical_json, digest
@@ -46,7 +47,7 @@ class Inclusion(Message):
 
 def study_entry(study: Study) -> bytes:
     """The log's entry about a proposed study, which ``Inclusion`` proves: its leaf is ``leaf_hash`` of these bytes."""
-    return b"study\0" + study.canonical()
+    return log_entry("study", study.canonical())
 
 
 class OpeningRequest(Message):
@@ -58,6 +59,8 @@ class OpeningRequest(Message):
     model_hash: Hex32
     window_seconds: Annotated[float, Field(gt=0, le=LONGEST_WINDOW_SECONDS)]
     checkpoint: CompactJws
+    log_proof: LogProof = LogProof()
+    """Needed where the helper has seen another size of the leader's log before."""
 
 
 class Opening(Message):
