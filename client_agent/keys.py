@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from client_agent.errors import KeyringUnreadable
+from client_agent.files import open_private, sync_folder
 
 KEY_FILE = "keys.json"
 SERVICE = "hearthside-agent"
@@ -88,21 +89,16 @@ class FileKeyring:
         """Store secrets in one file write; all of them are on the disk when this returns."""
         kept = self._load() | {name: base64.b64encode(secret).decode("ascii") for name, secret in entries.items()}
         draft = self._path.with_suffix(".new")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                json.dump(kept, file)
+            with open_private(draft) as file:
+                file.write(json.dumps(kept).encode("ascii"))
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self._path)
         except OSError:
             draft.unlink(missing_ok=True)  # a key that was given up stays in no file
             raise
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new name too: a store may be encrypted with what was just written
-        finally:
-            os.close(folder)
+        sync_folder(self._path.parent)  # the new name too: a store may be encrypted with what was just written
 
     def _load(self) -> dict[str, str]:
         try:

@@ -16,6 +16,11 @@ def write_instant(unix_seconds: int) -> str:
     return dt.datetime.fromtimestamp(unix_seconds, tz=dt.UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
+def tell_instant(unix_seconds: int | None) -> str | None:
+    """The same to be shown; None for no time, and for one after the year 9999, which only a made-up record has."""
+    return None if unix_seconds is None or unix_seconds > LATEST_SECONDS else write_instant(unix_seconds)
+
+
 def parse_instant(text: str) -> int:
     """Unix seconds of a text that ``write_instant`` wrote.
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Self
 
-from consent.instants import LATEST_SECONDS, write_instant
+from consent.instants import tell_instant
 from consent.receipts import Receipt
 from consent.rows import Row
 from consent.state import Grant
@@ -37,8 +37,8 @@ class ProvenReceipt:
         return {
             "row": self.row,
             **_told(self.digest, self.receipt),
-            "recorded_at": _instant(self.recorded_at),
-            "confirmed_at": _instant(self.confirmed_at),
+            "recorded_at": tell_instant(self.recorded_at),
+            "confirmed_at": tell_instant(self.confirmed_at),
         }
 
 
@@ -61,7 +61,7 @@ class Found:
     def document(self) -> dict[str, Any]:
         """As JSON, times in ISO 8601."""
         told = _told(self.digest, self.receipt)
-        return {"place": self.place, **told, "confirmed_at": _instant(self.confirmed_at)}
+        return {"place": self.place, **told, "confirmed_at": tell_instant(self.confirmed_at)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Restart:
 
     def document(self) -> dict[str, Any]:
         """As JSON, times in ISO 8601."""
-        return {"row": self.row, "at": _instant(self.at), "epoch": self.epoch, "reason": self.reason}
+        return {"row": self.row, "at": tell_instant(self.at), "epoch": self.epoch, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Verified:
             "device": self.device,
             "leader": self.leader,
             "rows": self.rows,
-            "ended_at": _instant(self.ended_at),
+            "ended_at": tell_instant(self.ended_at),
             "receipts": [proven.document() for proven in self.receipts],
             "restarts": [restart.document() for restart in self.restarts],
             "set_aside": self.set_aside,
@@ -167,8 +167,8 @@ class Verified:
                     "purpose": grant.purpose,
                     "version": grant.version,
                     "receipt": grant.receipt.hex(),
-                    "issued_at": _instant(grant.issued_at),
-                    "expires_at": _instant(grant.expires_at),
+                    "issued_at": tell_instant(grant.issued_at),
+                    "expires_at": tell_instant(grant.expires_at),
                 }
                 for grant in self.standing
             ],
@@ -206,11 +206,6 @@ def _told(name: bytes, receipt: Receipt) -> dict[str, Any]:
         "notice": receipt.notice_hash.hex(),
         "language": receipt.language,
         "gpc": receipt.gpc,
-        "issued_at": _instant(receipt.issued_at),
-        "expires_at": _instant(receipt.expires_at) if receipt.kind == "grant" else None,
+        "issued_at": tell_instant(receipt.issued_at),
+        "expires_at": tell_instant(receipt.expires_at) if receipt.kind == "grant" else None,
     }
-
-
-def _instant(unix_seconds: int | None) -> str | None:
-    """ISO 8601; None for no time, and for one after the year 9999, which only a made-up record has."""
-    return None if unix_seconds is None or unix_seconds > LATEST_SECONDS else write_instant(unix_seconds)

@@ -25,9 +25,9 @@ from consent.ledger import replay
 from consent.proofs import Found, ProvenReceipt, RecordFault, Restart, Verified, unseen_epochs
 from consent.receipts import MAXIMUM_NAME_CHARACTERS, Receipt, receipt_digest, verify_receipt
 from consent.record_files import RECORD_TYPE, RECORD_VERSION, carried, content_of, read_record, record_digest, row_body
-from consent.rows import Row
+from consent.rows import Row, head_after
 from consent.state import Parties
-from privacy.crypto import CryptoError, SigningKey, VerifyKey, digest, sign_document, verify_document
+from privacy.crypto import CryptoError, SigningKey, VerifyKey, sign_document, verify_document
 
 END_TYP: Final = "hearthside-consent-end+jwt"
 _END_FIELDS: Final = {"head", "length", "at", "record"}
@@ -136,8 +136,8 @@ def _key(text: str, role: str, fingerprint: str | None) -> VerifyKey:
 
 
 def _head(parties: Parties, bodies: Sequence[bytes]) -> bytes:
-    """Where the chain ends, whether or not it verifies: what ``Row.digest`` gives for its last row."""
-    return digest("consent-row", bodies[-1]) if bodies else parties.genesis()
+    """Where the chain ends, whether or not it verifies."""
+    return head_after(bodies[-1]) if bodies else parties.genesis()
 
 
 def _ended_at(

@@ -47,7 +47,7 @@ class Row:
     @property
     def digest(self) -> bytes:
         """The ledger's head after this row (32 bytes)."""
-        return digest("consent-row", self.body())
+        return head_after(self.body())
 
     @classmethod
     def parse(cls, body: bytes) -> Row:
@@ -66,3 +66,8 @@ class Row:
         if type(row.index) is not int or type(row.at) is not int:
             raise LedgerFaulty("expected an integer index and time")
         return row
+
+
+def head_after(body: bytes) -> bytes:
+    """The ledger's head after a row of these bytes (32 bytes), whether or not they are a row."""
+    return digest("consent-row", body)

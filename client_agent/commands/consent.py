@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from client_agent.commands.options import DEFAULT_PERSON, HOME, AsJson, Folder, Person, people_named, say
+from client_agent.files import open_private
 
 if TYPE_CHECKING:  # the store's parts are loaded when a command runs, not for its help
     from client_agent.agent import Agent
@@ -134,8 +134,7 @@ def export(
     if out is None:
         sys.stdout.write(data.decode("utf-8"))
         return
-    handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it is personal: for its owner's eyes
-    with os.fdopen(handle, "wb") as opened:
+    with open_private(out) as opened:
         opened.write(data)
 
 
@@ -166,9 +165,10 @@ def _read(file: Path) -> bytes:
 
 def _withdrawn(agent: Agent, record: ParticipantRecord, purposes: list[str] | None, taken: TakenBack) -> dict[str, Any]:
     """What came of a withdrawal, after the services were told."""
-    from client_agent.commands.findings import instant, release_json
+    from client_agent.commands.findings import release_json
     from client_agent.overview import confirmations
     from consent import verify_receipt
+    from consent.instants import tell_instant
     from privacy.crypto import SigningKey
 
     receipts = agent.store.consents.receipts_of(record.participant_id)
@@ -179,7 +179,7 @@ def _withdrawn(agent: Agent, record: ParticipantRecord, purposes: list[str] | No
         "withdrawn": sorted(purposes) if purposes else "all",
         "kind": verify_receipt(last.jws, SigningKey(record.seed).verify_key).kind,
         "receipt": last.digest.hex(),
-        "confirmed_at": instant(confirmed.get(last.digest)),
+        "confirmed_at": tell_instant(confirmed.get(last.digest)),
         "deleted_reports": len(taken),
         "waiting_for_helper": len([item for item in taken if item.report_id in told]),
         "releases": [

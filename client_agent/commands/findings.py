@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from consent.instants import write_instant
+from consent.instants import tell_instant
 
 if TYPE_CHECKING:
     from client_agent.overview import Standing
     from client_agent.store import Contribution
     from consent import Verified
-
-
-def instant(unix_seconds: int | None) -> str | None:
-    """ISO 8601, or None."""
-    return None if unix_seconds is None else write_instant(unix_seconds)
 
 
 def standing_json(standing: Standing, *, gates: bool) -> dict[str, Any]:
@@ -27,9 +22,9 @@ def standing_json(standing: Standing, *, gates: bool) -> dict[str, Any]:
         "words": standing.words,
         "title": standing.title,
         "receipt": answer.receipt.hex() if answer.receipt else None,
-        "granted_at": instant(standing.granted_at),
-        "expires_at": instant(standing.expires_at),
-        "confirmed_at": instant(standing.confirmed_at),
+        "granted_at": tell_instant(standing.granted_at),
+        "expires_at": tell_instant(standing.expires_at),
+        "confirmed_at": tell_instant(standing.confirmed_at),
     }
     if gates:
         document["gates"] = {gate.gate: {"allowed": gate.allowed, "rule": gate.rule} for gate in standing.gates}
@@ -42,14 +37,14 @@ def standing_lines(standing: Standing, *, gates: bool) -> Iterator[str]:
     yield f"{'yes' if answer.allowed else 'no':<4} {standing.purpose:<16} {standing.title}"
     yield f"{'':<5}{standing.words}"
     if standing.granted_at is not None and answer.receipt:
-        confirmed = instant(standing.confirmed_at)
+        confirmed = tell_instant(standing.confirmed_at)
         yield (
-            f"{'':<5}receipt {answer.receipt.hex()[:16]}, granted {instant(standing.granted_at)},"
-            f" expires {instant(standing.expires_at)},"
+            f"{'':<5}receipt {answer.receipt.hex()[:16]}, granted {tell_instant(standing.granted_at)},"
+            f" expires {tell_instant(standing.expires_at)},"
             f" {f'confirmed by the leader {confirmed}' if confirmed else 'not yet confirmed by the leader'}"
         )
     elif answer.rule == "declined" and answer.receipt:
-        confirmed = instant(standing.confirmed_at)
+        confirmed = tell_instant(standing.confirmed_at)
         told = f", confirmed by the leader {confirmed}" if confirmed else ""
         yield f"{'':<5}receipt {answer.receipt.hex()[:16]} says no{told}"
     if gates:
@@ -68,7 +63,7 @@ def release_json(item: Contribution) -> dict[str, Any]:
         "purpose": item.purpose,
         "study_hash": item.study_hash.hex(),
         "round": item.round,
-        "sent_at": instant(None if item.sent_at_ms is None else item.sent_at_ms // 1_000),
+        "sent_at": tell_instant(None if item.sent_at_ms is None else item.sent_at_ms // 1_000),
         "outcome": item.outcome,
         "words": OUTCOMES[item.outcome],
         "may_be_in_release": item.may_be_in_release,

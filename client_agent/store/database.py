@@ -12,6 +12,7 @@ from typing import Any
 from sqlcipher3 import dbapi2
 
 from client_agent.errors import StoreUnreadable, StoreVersionUnknown
+from client_agent.files import sync_folder
 from client_agent.store.schema import MIGRATIONS
 
 STORE_KEY_BYTES = 32
@@ -234,7 +235,7 @@ class Database:
         try:
             fresh_path(self.path).replace(self.path)
             opens = key
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
             _overwrite(old)
         finally:
             self._connection.close()
@@ -307,14 +308,6 @@ def _overwrite(handle: int) -> None:
     while left > 0:
         left -= os.write(handle, bytes(min(left, _ZEROS_BYTES)))
     os.fsync(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _nothing() -> None:

@@ -304,7 +304,7 @@ def test_a_full_disk_leaves_the_store_as_it_was(world, store, monkeypatch, step)
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
                 signal.signal(signal.SIGXFSZ, ignored)
         else:
-            patch.setattr("client_agent.store.database._sync_folder", _fail)
+            patch.setattr("client_agent.store.database.sync_folder", _fail)
             assert store.remove_traces() == "key"
     assert len(store.events_of(ids[0])) == 3_000
     assert store.remove_traces() is None

@@ -58,7 +58,7 @@ STEPS = {
     code.co_qualname: code
     for code in (
         *(getattr(Database, name).__code__ for name in ("change_key", "_copy", "_replace", "_connect")),
-        *(getattr(database, name).__code__ for name in ("clear_copies", "_overwrite", "_sync_folder")),
+        *(getattr(database, name).__code__ for name in ("clear_copies", "_overwrite", "sync_folder")),
         *(
             getattr(traces, name).__code__
             for name in ("remove_traces", "_replace_key", "_draw", "settle_key", "_settle")
@@ -222,7 +222,7 @@ def test_a_key_that_could_not_be_kept_is_used_for_nothing(world, store, monkeypa
     erase_person(store, world.pins, "person-0", world.clock)
     with monkeypatch.context() as patch:
         patch.setattr(Database, "_copy", lambda *_: begun.append(1))
-        patch.setattr("client_agent.keys.json.dump", _full)
+        patch.setattr("client_agent.keys.json.dumps", _full)
         assert store.remove_traces() == "key"
     assert not [*begun, *folder.glob(LEFT_OVER), *folder.glob("keys.new")]
     assert kept_keys(folder) == {store._database.key}
