@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from client_agent.store import AgentStore
 from models.events import (
-    PROFILE_DAYS,
+    PROFILE_MS,
     Event,
     Rejected,
     Session,
@@ -27,7 +27,6 @@ from models.queries.answers import event_features
 from models.wire.studies import Features
 
 Floats = NDArray[np.float64]
-_DAY_MS = 86_400_000
 
 
 def stored_events(store: AgentStore, participant_id: str, now_ms: int) -> list[Event]:
@@ -37,7 +36,7 @@ def stored_events(store: AgentStore, participant_id: str, now_ms: int) -> list[E
 
 def event_texts(store: AgentStore, participant_id: str, now_ms: int) -> list[str]:
     """The last 30 days' events of a participant as they were stored, JSON, in order of arrival."""
-    since_ms = max(0, now_ms - PROFILE_DAYS * _DAY_MS)
+    since_ms = max(0, now_ms - PROFILE_MS)
     return [body for _, body in store.events_of(participant_id, since_ms)]
 
 

@@ -6,11 +6,11 @@ import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from client_agent.store import AgentStore
 from models.events import (
-    PROFILE_DAYS,
+    PROFILE_MS,
     SESSION_GAP_SECONDS,
     Event,
     Profile,
@@ -20,8 +20,6 @@ from models.events import (
     sessionise,
 )
 from models.personalisation import Decision, PreparedBundle, decide, features_of_profile, profile_facts
-
-_DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def summarise(store: AgentStore, participant_id: str, now_ms: int) -> Summary:
         nonlocal running
         for session in stored_sessions(store, participant_id, now_ms):
             running = session if session.started_ms <= now_ms else running
-            if now_ms - PROFILE_DAYS * _DAY_MS < session.started_ms and session.ended_ms <= now_ms:
+            if now_ms - PROFILE_MS < session.started_ms and session.ended_ms <= now_ms:
                 yield session
 
     return Summary(profile_of_sessions(over()), running)
@@ -63,7 +61,7 @@ def summarise(store: AgentStore, participant_id: str, now_ms: int) -> Summary:
 def stored_sessions(store: AgentStore, participant_id: str, now_ms: int) -> Iterator[Session]:
     """The last 30 days' visits in the order of their times. A row of an unknown form is left out."""
     visit: list[Event] = []
-    for _, body in store.events.stream_by_time(participant_id, max(0, now_ms - PROFILE_DAYS * _DAY_MS)):
+    for _, body in store.events.stream_by_time(participant_id, max(0, now_ms - PROFILE_MS)):
         event = parse_event(json.loads(body))
         if not isinstance(event, Event):
             continue

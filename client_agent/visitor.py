@@ -20,12 +20,11 @@ from client_agent.rights import Export, gather
 from client_agent.store import AgentStore
 from client_agent.store.contributions import Contribution
 from consent import ConsentState, Gate, Notice, Signals, write_record
-from models.events import PROFILE_DAYS, Event
+from models.events import PROFILE_MS, Event
 from models.personalisation import PreparedBundle
 from models.wire.limits import PROMISED_DAYS
 from privacy.crypto import SigningKey
 
-_DAY_MS = 86_400_000
 _SHORT = 8
 """Digits of a study's digest that name it on the page."""
 
@@ -125,7 +124,7 @@ class StoredVisitor:
 
     def events(self) -> Sequence[Event]:
         """The last 30 days' events, in order of arrival."""
-        since_ms = self.now_ms() - PROFILE_DAYS * _DAY_MS
+        since_ms = self.now_ms() - PROFILE_MS
         with self._lock:
             if any(event.at_ms <= since_ms for event in self._events.values()):
                 self._events = {name: event for name, event in self._events.items() if event.at_ms > since_ms}
@@ -201,7 +200,7 @@ class StoredVisitor:
 
     def _load(self) -> dict[str, Event]:
         """Read the stored events, after deleting those whose retention is over."""
-        since_ms = self.now_ms() - PROFILE_DAYS * _DAY_MS
+        since_ms = self.now_ms() - PROFILE_MS
         self._store.events.erase(self._record.participant_id, before_ms=since_ms)
         kept = stored_events(self._store, self._record.participant_id, self.now_ms())
         return {event.event_id: event for event in kept}

@@ -5,6 +5,7 @@ from models.events.intent import before_purchase, intent_rows, session_features
 from models.events.limits import EVENT_VERSION, KINDS
 from models.events.profiles import (
     PROFILE_DAYS,
+    PROFILE_MS,
     Profile,
     build_profile,
     dwell_seconds,
@@ -22,6 +23,7 @@ __all__ = [
     "FEATURE_VERSION",
     "KINDS",
     "PROFILE_DAYS",
+    "PROFILE_MS",
     "SESSION_GAP_SECONDS",
     "Event",
     "EventKind",

@@ -18,6 +18,7 @@ from models.events.vocabulary import Event
 
 PROFILE_DAYS: Final = 30
 DAY_MS: Final = 86_400_000
+PROFILE_MS: Final = PROFILE_DAYS * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
