@@ -55,11 +55,13 @@ def erase_person(store: AgentStore, pins: Pins, person: str, clock: Clock) -> No
         if store.people.get(person) is None:
             raise NotEnrolled(f"expected the name of a person behind this agent, got {person!r}")
         store.people.note_change()
-        for record in store.participants.of_person(person):
+        records = store.participants.of_person(person)
+        for record in records:
             _withdraw(store, pins, record, clock)
             store.erase(record.participant_id)
         store.personal.delete_name(person)
-        forget_rounds(store, person, clock)
+        if records:  # nobody else has a spend counter
+            forget_rounds(store, person, clock)
 
 
 def deliver_farewells(

@@ -141,7 +141,6 @@ class PeopleKeeper:
             if known.kind == kind:
                 return False
             erased = self._erase(name)
-            self._store.people.forget(name)
             self._store.people.put(PersonRecord(name, kind))
             self._store.participants.note_change()  # the worker looks again at who may take part
         return erased
@@ -171,11 +170,7 @@ class PeopleKeeper:
         """
         with self._store.transaction():
             self._known(name)
-            erased = self._erase(name)
-            self._store.people.forget(name)
-            self._store.personal.delete_name(name)  # notes that the file has traces to overwrite, of a child, too
-            self._store.participants.note_change()
-        return erased
+            return self._erase(name)
 
     def check_pin(self, name: str, pin: str) -> PersonRecord:
         """The person as they were when this was their PIN, or when they had none.
@@ -209,10 +204,10 @@ class PeopleKeeper:
             self._store.people.put(replace(known, failures=0, failed_at_ms=0))
 
     def _erase(self, name: str) -> bool:
-        if not self._store.participants.of_person(name):
-            return False
+        """Erase all about somebody, their name and browsers included; returns whether there was a profile."""
+        enrolled = bool(self._store.participants.of_person(name))
         erase_person(self._store, self._pins, name, self._clock)
-        return True
+        return enrolled
 
     def _known(self, name: str) -> PersonRecord:
         known = self._store.people.get(name)
