@@ -46,10 +46,9 @@ def a_history():
 
 
 def _edited(content):
-    """Another character in the middle of the signature: one whose bits all count. Any text where there was none."""
-    if not content:
-        return "A"
-    return f"{content[:-40]}{'B' if content[-40] == 'A' else 'A'}{content[-39:]}"
+    """Another character in the middle: one whose bits all count, as those of a signature's last one do not."""
+    place = len(content) // 2
+    return content[:place] + ("B" if content[place] == "A" else "A") + content[place + 1 :]
 
 
 def _body(row):
