@@ -47,6 +47,8 @@ def a_history():
 
 def _edited(content):
     """Another character in the middle: one whose bits all count, as those of a signature's last one do not."""
+    if not content:
+        return "A"
     place = len(content) // 2
     return content[:place] + ("B" if content[place] == "A" else "A") + content[place + 1 :]
 
