@@ -51,6 +51,12 @@ def _always() -> bool:
     return True
 
 
+def _client(base_url: str, transport: httpx.BaseTransport | None, **options: Any) -> httpx.Client:
+    return httpx.Client(
+        base_url=base_url, transport=transport, timeout=TIMEOUT, follow_redirects=False, cookies=cookieless(), **options
+    )
+
+
 class _Connection:
     """What both connections share: one client, time-outs, problems."""
 
@@ -58,9 +64,7 @@ class _Connection:
         self.base_url = base_url
         self._unavailable = unavailable
         quieten()
-        self._client = httpx.Client(
-            base_url=base_url, transport=transport, timeout=TIMEOUT, follow_redirects=False, cookies=cookieless()
-        )
+        self._client = _client(base_url, transport)
 
     def identity(self) -> ServiceIdentity:
         """Who the service says it is; compare it with what was pinned."""
@@ -98,14 +102,7 @@ class LeaderConnection(_Connection):
         super().__init__(base_url, "leader-unavailable", transport)
         one = httpx.Limits(max_connections=1, max_keepalive_connections=1)
         # Reports go over a connection of their own, which is cut when one of them is taken back.
-        self._reporting = httpx.Client(
-            base_url=base_url,
-            transport=transport,
-            timeout=TIMEOUT,
-            follow_redirects=False,
-            cookies=cookieless(),
-            limits=one,
-        )
+        self._reporting = _client(base_url, transport, limits=one)
         self._line = Line()
         self._etag = ""
         self._work: Work | None = None

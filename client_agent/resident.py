@@ -129,13 +129,14 @@ class Resident:
         courier, leader, helper = Courier(agent.store, agent.pins, clock), agent.leader(), agent.helper()
         self._leader = agent.leader()
         self._connections = (leader, helper, self._leader)
-        self._lanes = (
+        self._at_once = (
             Lane("choices to the helper", lambda: courier.tell_helper(helper), poll_seconds),
             Lane("choices to the leader", lambda: courier.deliver(leader), poll_seconds),
             Lane("mirror and clocks", lambda: _look(agent, clock), poll_seconds),
-            Lane("retention", lambda: retire(agent.store, clock), _DAY_SECONDS),
             Lane("traces of what was deleted", agent.store.remove_traces, poll_seconds),
         )
+        # A choice deletes what it ends itself: it is no reason to go through everybody's events.
+        self._lanes = (*self._at_once, Lane("retention", lambda: retire(agent.store, clock), _DAY_SECONDS))
         self._steps = Attempts("looking at the leader's work", self._step)
         self._worker: subprocess.Popen[bytes] | None = None
         self._wake = threading.Event()
@@ -151,7 +152,7 @@ class Resident:
 
     def chosen(self) -> None:
         """Wake up: a choice was recorded, and both services are to hear of it now."""
-        for lane in self._lanes:
+        for lane in self._at_once:
             lane.wake()
 
     def loop(self) -> None:
