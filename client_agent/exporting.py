@@ -19,7 +19,7 @@ import re
 import time
 import zipfile
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final
 
 from client_agent.export_columns import instant
 from client_agent.rights import FORMAT, FORMAT_VERSION, Export, Section, Value
@@ -42,42 +42,8 @@ _SHOWN_ROWS: Final = 12
 _SHOWN_CHARACTERS: Final = 72
 
 
-class TextFile(Protocol):
-    """Where text goes."""
-
-    def write(self, text: str, /) -> object:
-        """Write a text."""
-        ...
-
-
-class BytesFile(Protocol):
-    """Where bytes go; it need not seek."""
-
-    def write(self, data: bytes, /) -> object:
-        """Write bytes."""
-        ...
-
-
-def write_json(export: Export, file: TextFile) -> None:
-    """Write an export as one JSON object: ``format``, ``version``, ``person``, the time, then a list a section."""
-    for piece in json_pieces(export):
-        file.write(piece)
-
-
-def write_csv_zip(export: Export, file: BytesFile) -> None:
-    """Write an export as a zip of CSV files and a README.txt that explains every column."""
-    for piece in csv_zip_pieces(export):
-        file.write(piece)
-
-
-def write_text(export: Export, file: TextFile) -> None:
-    """Write an export for a person to read: short sections whole, of long ones the first rows and their number."""
-    for piece in text_pieces(export):
-        file.write(piece)
-
-
 def text_pieces(export: Export) -> Iterator[str]:
-    """The lines that ``write_text`` writes."""
+    """An export for a person to read, line by line: short sections whole, of long ones the first rows and how many."""
     yield f"Everything that this agent holds about {export.person}, {instant(export.at_ms)}\n"
     for section in export.sections:
         yield f"\n{section.name}: {section.about}\n"
@@ -94,7 +60,10 @@ def text_pieces(export: Export) -> Iterator[str]:
 
 
 def json_pieces(export: Export) -> Iterator[str]:
-    """The JSON text in pieces of about 64 kB, for a response that is sent while it is read."""
+    """An export as one JSON object: ``format``, ``version``, ``person``, the time, then a list a section.
+
+    In pieces of about 64 kB, for a response that is sent while it is read.
+    """
     head: dict[str, Value] = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -117,7 +86,7 @@ def json_pieces(export: Export) -> Iterator[str]:
 
 
 def csv_zip_pieces(export: Export) -> Iterator[bytes]:
-    """The zip's bytes in pieces, for a response that is sent while it is read."""
+    """An export as a zip of CSV files and a README.txt that explains every column, in pieces likewise."""
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         for section in export.sections:

@@ -16,7 +16,7 @@ from client_agent.agent import Addresses, set_up
 from client_agent.consenting import ConsentKeeper
 from client_agent.errors import NotEnrolled
 from client_agent.export_columns import COLUMNS, SECTIONS, instant
-from client_agent.exporting import csv_zip_pieces, json_pieces, write_csv_zip, write_json, write_text
+from client_agent.exporting import csv_zip_pieces, json_pieces, text_pieces
 from client_agent.keys import FileKeyring
 from client_agent.profiles import stored_events
 from client_agent.rights import gather
@@ -269,13 +269,10 @@ def test_exported_events_parse_again_and_are_all_there(world, store):
     store.insert_events(who, [view(f"e{at}", title=f'Größe {at}, "x"\u2603') for at in range(2_503)])
     known = [parse_event(json.loads(body)) for _, body in store.events_of(who)]
     export = gather(store, world.pins, NAME, world.clock)
-    file = io.StringIO()
-    write_json(export, file)
-    rows = json.loads(file.getvalue())["events"]
+    rows = json.loads("".join(json_pieces(export)))["events"]
     assert [parse_event(row["event"]) for row in rows] == known
     assert rows[0]["at"] == "2023-11-14T22:13:20.000Z"
-    archive = io.BytesIO()
-    write_csv_zip(export, archive)
+    archive = io.BytesIO(b"".join(csv_zip_pieces(export)))
     rows = list(read_csv(archive, "events.csv"))
     assert [parse_event(json.loads(row["event"])) for row in rows] == known
 
@@ -328,10 +325,9 @@ def test_the_text_is_for_reading(world, store):
     """Short sections are whole, long ones say how much more there is, and control characters do not get through."""
     (who,) = populate(world, store, 1)
     store.insert_events(who, [("bad", 1, json.dumps({"kind": "\x1b[31mred"})), *(view(f"e{at}") for at in range(40))])
-    file = io.StringIO()
-    write_text(gather(store, world.pins, NAME, world.clock), file)
-    assert "29 more of 41" in file.getvalue()
-    assert "\x1b" not in file.getvalue()
+    text = "".join(text_pieces(gather(store, world.pins, NAME, world.clock)))
+    assert "29 more of 41" in text
+    assert "\x1b" not in text
 
 
 @pytest.mark.parametrize("at_ms", [None, 10**18, -(10**18), 10**400])
