@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from client_agent.commands.options import HOME, AsJson, Folder, say
+from client_agent.commands.options import HOME, AsJson, Folder, check_name, say
 from models.wire.problems import ProblemError
 
 if TYPE_CHECKING:  # the store's parts are loaded when a command runs, not for its help
@@ -78,9 +78,7 @@ def add(
 def enrol(name: Name, token: Token = "", folder: Folder = HOME) -> None:
     """Make an adult of this household known to the leader, with a key of their own; nothing is granted by it."""
     agent, _ = _keeper(folder)
-    known = agent.store.people.get(name)
-    if known is None:
-        raise typer.BadParameter(f"expected somebody of this household, got {name!r}; see person list")
+    check_name(agent, name)
     if not _enrol(agent, name, token):
         raise typer.Exit(1)
     print(f"enrolled {name}; nothing is granted yet: the choices are on their own page")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Final, Literal
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final, Literal
 import typer
 
 from client_agent.commands.options import DEFAULT_PERSON, HOME, Folder, Person, check_name
+from client_agent.files import open_private
 
 if TYPE_CHECKING:
     from client_agent.rights import Export
@@ -51,8 +51,7 @@ def export(
     if out is None:
         _write(found, form, sys.stdout.buffer)
         return
-    handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it is personal: for its owner's eyes
-    with os.fdopen(handle, "wb") as file:
+    with open_private(out) as file:
         _write(found, form, file)
 
 
