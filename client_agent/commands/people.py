@@ -160,4 +160,7 @@ def _tell(agent: Agent) -> None:
 
     left = deliver_farewells(agent.store, agent.pins, SystemClock(), agent.leader(), agent.helper())
     if left:
-        print(f"still to be delivered by run: {left.withdrawals} withdrawal(s), {left.reports} report(s) to take back")
+        print(
+            f"still to be delivered by run: {left.withdrawals} withdrawal(s), {left.reports} report(s) to take back,"
+            " counted for everybody behind this agent"
+        )

@@ -77,7 +77,8 @@ def erase(
     if left:
         print(
             f"still to be delivered: {left.withdrawals} withdrawal(s) to the leader, {left.reports} report(s) to be"
-            " taken back at the helper; hearthside-agent run delivers them, and nothing else of you is kept"
+            " taken back at the helper, counted for everybody behind this agent; hearthside-agent run delivers them,"
+            " and nothing else of you is kept"
         )
     print(TRACES[agent.store.remove_traces()])
 

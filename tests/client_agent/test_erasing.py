@@ -217,6 +217,7 @@ def test_the_visitor_is_told_what_is_still_to_be_delivered(world, store, monkeyp
     assert done.exit_code == 0
     assert told in done.stdout
     assert ("still to be delivered" in done.stdout) == down
+    assert ("counted for everybody behind this agent" in done.stdout) == down, "whose it is is written down nowhere"
     status = CliRunner().invoke(cli.app, ["status", "--json", "--dir", str(folder)])
     assert json.loads(status.stdout)["withdrawals_of_erased_people_waiting"] == int(down)
 
