@@ -20,6 +20,7 @@ from aggregator.logs import failure
 from aggregator.metrics import Metrics
 from aggregator.settings import ServiceSettings
 from models.wire.enrolment import ServiceIdentity
+from models.wire.features import Versions
 from models.wire.guards import BodyLimit, HostGuard, OriginGuard, SecurityHeaders, TimeLimit
 from models.wire.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemError
 
@@ -72,6 +73,11 @@ def add_common_routes(
     async def identify() -> ServiceIdentity:
         """Who this service says it is; compare it with the fingerprint you were given."""
         return identity
+
+    @app.get("/v1/versions", tags=["service"])
+    async def versions() -> Versions:
+        """Which forms of a study, which questions and features are known here."""
+        return Versions()
 
     @app.get("/health", tags=["service"])
     async def health() -> dict[str, str]:

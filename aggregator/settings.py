@@ -60,6 +60,9 @@ class ServiceSettings(BaseSettings):
     budget_quotas: dict[str, float] = {}
     """By purpose, the share of the budget, in (0, 1], that its rounds may take within the window, such as
     ``{"intent": 0.5}``; ``"*"`` is for every other purpose. None unless said."""
+    minimum_cohort: Annotated[int, Field(ge=2)] = 2
+    """The site's own minimum: a study whose rounds could be answered with fewer reports is refused. What protects
+    people is the noise; a larger cohort makes figures worth reading, and chosen tiny cohorts pointless."""
     log_level: Literal["info", "warning", "error"] = "info"
     """Least level of the service's own log lines."""
     body_limit_bytes: Bytes = 64 * 2**20

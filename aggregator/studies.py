@@ -6,7 +6,8 @@ An officer's signed decision approves, refuses or stops; everything else is the 
 its service key (``models.wire.states``). Both kinds stand in the transparency log. The helper walks the same table, as
 far as it hears of it: it knows decisions and withdrawals, and no run.
 
-A *paused* study opens no new round; the one that is open ends as usual, so a pause throws no report away. *Refused*,
+A *paused* study opens no new round; the one that is open ends as usual, so a pause throws no report away. One that was
+scheduled and goes on after a pause keeps its schedule. *Refused*,
 *withdrawn*, *finished*, *failed* and *stopped* are for good: the same question again is a new study.
 """
 
@@ -41,7 +42,6 @@ class StudyEvent(StrEnum):
     APPROVE = "approve"
     REFUSE = "refuse"
     SCHEDULE = "schedule"
-    UNSCHEDULE = "unschedule"
     START = "start"
     PAUSE = "pause"
     RESUME = "resume"
@@ -56,9 +56,9 @@ STUDY_TABLE: Final[Mapping[tuple[StudyState, StudyEvent], StudyState]] = {
     (StudyState.PROPOSED, StudyEvent.REFUSE): StudyState.REFUSED,
     (StudyState.APPROVED, StudyEvent.SCHEDULE): StudyState.SCHEDULED,
     (StudyState.SCHEDULED, StudyEvent.SCHEDULE): StudyState.SCHEDULED,
-    (StudyState.SCHEDULED, StudyEvent.UNSCHEDULE): StudyState.APPROVED,
     (StudyState.APPROVED, StudyEvent.START): StudyState.RUNNING,
     (StudyState.SCHEDULED, StudyEvent.START): StudyState.RUNNING,
+    (StudyState.SCHEDULED, StudyEvent.PAUSE): StudyState.PAUSED,
     (StudyState.RUNNING, StudyEvent.PAUSE): StudyState.PAUSED,
     (StudyState.PAUSED, StudyEvent.RESUME): StudyState.RUNNING,
     (StudyState.RUNNING, StudyEvent.FINISH): StudyState.FINISHED,

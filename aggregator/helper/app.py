@@ -34,6 +34,7 @@ from aggregator.storage.helper import HelperStore
 from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
 from aggregator.storage.standing import STANDING_FILE, Standing
 from aggregator.storage.vault import KeyVault
+from models.queries.summaries import PlainSummary
 from models.wire.enrolment import ServiceIdentity
 from models.wire.frames import SEALS_MEDIA_TYPE
 from models.wire.message import CompactJws, Message
@@ -65,7 +66,10 @@ class ProposalState(Message):
 
 
 class ProposalSummary(ProposalState):
-    """A proposal with its cost: ``epsilon`` is the filter's figure for all rounds (device level, zero-out)."""
+    """A proposal with its cost: ``epsilon`` is the filter's figure for all rounds (device level, zero-out).
+
+    ``summaries`` are made from the study's own fields, by language.
+    """
 
     title: str
     purpose: str
@@ -75,6 +79,7 @@ class ProposalSummary(ProposalState):
     epsilon_cap: float
     proposed_at: str
     study: Study
+    summaries: dict[str, PlainSummary]
 
 
 def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy: Entropy = OS_ENTROPY) -> FastAPI:
@@ -188,6 +193,16 @@ def _add_proposal_routes(router: APIRouter) -> None:
         state = await decisions.propose(office, study)
         return ProposalState(study_id=study.study_id, study_hash=study.study_hash().hex(), state=state)
 
+    @router.post("/v1/proposals/{study_hash}/withdrawal", tags=["studies"])
+    async def withdraw_proposal(request: Request, study_hash: HexDigest) -> ProposalState:
+        """The leader takes a proposal back that no officer has decided. Signed by the leader."""
+        office, body = office_of(request), await request.body()
+        office.check_leader(request, body)
+        state = await decisions.withdraw(office, bytes.fromhex(study_hash))
+        async with office.database.reading() as connection:
+            known = await decisions.require_proposal(office, connection, bytes.fromhex(study_hash))
+        return ProposalState(study_id=known.study_id, study_hash=study_hash, state=state)
+
     @router.get("/v1/proposals", tags=["studies"])
     async def list_proposals(request: Request) -> list[ProposalSummary]:
         """Every study that was proposed, with its state and cost."""
@@ -204,6 +219,7 @@ def _add_proposal_routes(router: APIRouter) -> None:
                 epsilon_cap=view.study.epsilon_cap,
                 proposed_at=view.proposed,
                 study=view.study,
+                summaries={"en": view.words, "de": view.german},
             )
             for view in await console.proposal_views(office_of(request))
         ]

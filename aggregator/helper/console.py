@@ -13,9 +13,10 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from aggregator.helper.office import Office
-from aggregator.helper.wording import Words, local_layer, words
+from aggregator.helper.wording import local_layer
 from aggregator.storage.helper import Record
 from aggregator.studies import StudyState
+from models.queries.summaries import PlainSummary, summarise
 from models.wire.limits import WAY_ALLOWANCE_SECONDS
 from models.wire.studies import APPROVAL_TYPE, Decision, Study, TrainQuery
 from privacy.accounting import DAY_SECONDS, LocalEvent, epsilon
@@ -82,7 +83,7 @@ class ProposalView:
         local_epsilon: what holds if leader and helper collude (per training row, zero-out, the study's delta, all
             rounds); None where there is no such layer.
         local: that layer in words.
-        words: what is asked, in words.
+        words: what is asked, in words; ``german`` likewise.
         decisions: oldest first.
         rounds: in order.
     """
@@ -97,7 +98,8 @@ class ProposalView:
     epsilon_after: float
     local_epsilon: float | None
     local: str
-    words: Words
+    words: PlainSummary
+    german: PlainSummary
     decisions: tuple[DecisionView, ...]
     rounds: tuple[RoundView, ...]
 
@@ -137,6 +139,7 @@ async def page(office: Office) -> str:
 async def proposal_views(office: Office) -> list[ProposalView]:
     """Every proposal, newest first."""
     async with office.database.reading() as connection:
+        await office.store.ledger.catch_up(connection, office.budget)
         found = [
             (
                 proposal,
@@ -150,6 +153,7 @@ async def proposal_views(office: Office) -> list[ProposalView]:
 
 def _view(office: Office, proposal: Record, decisions: list[Record], rounds: list[Record]) -> ProposalView:
     study = Study.model_validate_json(proposal.body)
+    cost = office.budget.plan_epsilon(study)
     return ProposalView(
         study=study,
         study_hash=proposal.study_hash.hex(),
@@ -157,11 +161,12 @@ def _view(office: Office, proposal: Record, decisions: list[Record], rounds: lis
         expired=study.expires_at_ms <= office.clock.now_ms(),
         proposed=_instant(proposal.proposed_at_ms),
         expires=_instant(study.expires_at_ms),
-        plan_epsilon=office.budget.plan_epsilon(study),
+        plan_epsilon=cost,
         epsilon_after=office.budget.epsilon_after(study),
         local_epsilon=_local_epsilon(study),
         local=local_layer(study),
-        words=words(study),
+        words=summarise(study, "en", cost),
+        german=summarise(study, "de", cost),
         decisions=tuple(decision_view(row, office.officers) for row in decisions),
         rounds=tuple(_round(row) for row in rounds),
     )

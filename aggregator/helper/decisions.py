@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,6 +13,7 @@ from aggregator.storage.database import Change
 from aggregator.storage.helper import Record
 from aggregator.studies import StudyEvent, StudyState, step_study
 from consent.purposes import registry_hash
+from models.wire.features import FEATURES, missing
 from models.wire.frames import seals_size
 from models.wire.problems import ProblemError
 from models.wire.studies import APPROVAL_TYPE, Decision, Study, purpose_of
@@ -61,6 +63,8 @@ async def decide(office: Office, jws: str) -> Decision:
             from before a restored back-up, or from the future.
     """
     decision = read_decision(office, jws)
+    if not decision.reason.strip():
+        raise ProblemError("malformed", "expected a reason in the decision, got none: say why, it is signed and shown")
     study_hash = bytes.fromhex(decision.study_hash)
 
     async def act(change: Change) -> None:
@@ -101,6 +105,24 @@ async def _check_time(office: Office, connection: AsyncConnection, decision: Dec
         raise ProblemError("stale", "the helper's store was restored; approvals count that are signed a minute after")
     if decision.decided_at_ms > now_ms + CLOCK_SKEW_MS:
         raise ProblemError("stale", "the approval is dated in the future; compare the officer's clock with this one")
+
+
+async def withdraw(office: Office, study_hash: bytes) -> str:
+    """The leader takes an undecided proposal back for its proposer; again changes nothing. Returns its state.
+
+    Raises:
+        ProblemError: ``unknown-study``, or ``wrong-state`` once an officer has decided: the decision stands.
+    """
+
+    async def act(change: Change) -> str:
+        proposal = await require_proposal(office, change.connection, study_hash)
+        if proposal.state == StudyState.WITHDRAWN:
+            return str(proposal.state)
+        state = step_study(StudyState(proposal.state), StudyEvent.WITHDRAW)
+        await office.store.set_state(change.connection, study_hash, state)
+        return str(state)
+
+    return await office.database.change(act)
 
 
 def read_decision(office: Office, jws: str) -> Decision:
@@ -170,16 +192,26 @@ async def require_running(office: Office, connection: AsyncConnection, study_has
 
 def _check(office: Office, study: Study) -> None:
     """What the leader checked too, for a leader that did not. Prices the plan: call in a thread."""
-    _check_parties(office, study)
-    purpose = purpose_of(study.query)
-    if study.purpose != purpose:
-        raise ProblemError("invalid-study", f"expected purpose {purpose!r} for this question, got {study.purpose!r}")
-    cost = office.budget.plan_epsilon(study)
-    if cost > study.epsilon_cap:
-        raise ProblemError("invalid-study", f"expected a plan within epsilon {study.epsilon_cap:g}, got {cost:.4g}")
+    lacking = missing(study.needs)
+    if lacking:
+        known = ", ".join(sorted(FEATURES))
+        raise ProblemError("unsupported-version", f"expected needs known here ({known}), got {', '.join(lacking)}")
+    faults = [*_foreign(office, study), *_beyond(office, study)]
+    try:
+        study.plan.parameters()
+        cost = office.budget.plan_epsilon(study)
+    except SecureSumError as error:
+        faults.append(str(error))
+    except ProblemError as error:
+        faults.append(error.detail)
+    else:
+        if cost > study.epsilon_cap:
+            faults.append(f"expected a plan within epsilon {study.epsilon_cap:g}, got {cost:.4g}")
+    if faults:
+        raise ProblemError("invalid-study", "; ".join(faults))
 
 
-def _check_parties(office: Office, study: Study) -> None:
+def _foreign(office: Office, study: Study) -> Iterator[str]:
     expectations = (
         ("leader_key", study.leader_key, office.leader_key.raw.hex()),
         ("helper_key", study.helper_key, office.key.verify_key.raw.hex()),
@@ -187,14 +219,16 @@ def _check_parties(office: Office, study: Study) -> None:
     )
     for name, got, expected in expectations:
         if got != expected:
-            raise ProblemError("invalid-study", f"expected {name} {expected[:16]}..., got {got[:16]}...")
-    try:
-        most = study.plan.parameters().maximum_cohort
-    except SecureSumError as error:
-        raise ProblemError("invalid-study", str(error)) from error
+            yield f"expected {name} {expected[:16]}..., got {got[:16]}..."
+    purpose = purpose_of(study.query)
+    if study.purpose != purpose:
+        yield f"expected purpose {purpose!r} for this question, got {study.purpose!r}"
+
+
+def _beyond(office: Office, study: Study) -> Iterator[str]:
+    least, most = office.settings.minimum_cohort, study.plan.maximum_cohort
+    if study.plan.minimum_cohort < least:
+        yield f"expected a minimum cohort of at least {least}, this site's, got {study.plan.minimum_cohort}"
     # Devices pay when a round opens: a batch that could not be handed in must be found before any does.
     if seals_size(most, SEAL_BYTES) > office.settings.batch_limit_bytes:
-        raise ProblemError(
-            "invalid-study",
-            f"expected a maximum cohort whose seals fit into {office.settings.batch_limit_bytes} bytes, got {most}",
-        )
+        yield f"expected a maximum cohort whose seals fit into {office.settings.batch_limit_bytes} bytes, got {most}"

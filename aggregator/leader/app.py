@@ -22,7 +22,8 @@ from aggregator.leader.helper_link import HelperLink
 from aggregator.leader.log import TransparencyLog
 from aggregator.leader.open_rounds import OpenRounds
 from aggregator.leader.register import Register
-from aggregator.leader.routes import device_routes, log_routes, public_routes, study_routes
+from aggregator.leader.routes import device_routes, log_routes, public_routes
+from aggregator.leader.study_routes import study_routes
 from aggregator.leader.work import WorkBoard
 from aggregator.logs import quiet_libraries, service_log
 from aggregator.metrics import Metrics

@@ -64,6 +64,10 @@ class HelperLink:
         """Forward a study."""
         await self._post("/v1/proposals", study.canonical(), _JSON)
 
+    async def withdraw(self, study_hash: bytes) -> None:
+        """Take a proposal back, unless it was decided."""
+        await self._post(f"/v1/proposals/{study_hash.hex()}/withdrawal", b"{}", _JSON)
+
     async def decision(self, study_hash: bytes) -> str | None:
         """The newest decision on a study, as signed; None before the first."""
         response = await self._send("GET", f"/v1/decisions/{study_hash.hex()}", b"", {})

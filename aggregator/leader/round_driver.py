@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.errors import KeyGone, StudyFailed
-from aggregator.leader import closed_rounds, collecting
+from aggregator.leader import closed_rounds, collecting, turns
 from aggregator.leader.course import Course
 from aggregator.rounds import FINAL_ROUND_STATES, RoundEvent, RoundState
 from models.wire.rounds import model_hash
@@ -33,6 +33,7 @@ async def drive(course: Course, number: int, model: bytes) -> Released | None:
     while True:
         row = await course.row(number)
         if row is None:
+            await turns.await_turn(course, number)
             await collecting.open_round(course, number, model)
             continue
         if row.model_hash != model_hash(model):

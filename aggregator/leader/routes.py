@@ -6,8 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from aggregator.leader import answers, bundles, enrolments, receipts, reports, studies
-from aggregator.leader.coverage import CoverageEstimate
+from aggregator.leader import enrolments, receipts, reports
 from aggregator.leader.desk import desk_of
 from aggregator.service import binary_schema, require_media_type
 from consent import POLICY_UPDATED, well_known_gpc
@@ -16,11 +15,9 @@ from models.wire.frames import REPORTS_MEDIA_TYPE, ReportResponse
 from models.wire.message import Base64, CompactJws, Message, to_base64
 from models.wire.problems import ProblemError
 from models.wire.rounds import Inclusion, Work
-from models.wire.studies import Study
 from privacy.crypto.tiles import LEVELS_MAXIMUM, TILE_WIDTH, Tile
 
 HexDigest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
-StudyName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 Index = Annotated[int, Query(ge=0, lt=2**53)]
 _ENTRIES_MAXIMUM = 1_000
 
@@ -98,57 +95,6 @@ def device_routes() -> APIRouter:
         """Take 1 to 256 reports in one binary frame; each gets ``accepted`` or a problem code."""
         require_media_type(request, REPORTS_MEDIA_TYPE)
         return ReportResponse(results=await reports.take_reports(desk_of(request), await request.body()))
-
-    return router
-
-
-def study_routes() -> APIRouter:
-    """What analysts and operators call. Reading needs no token: what is shown was released."""
-    router = APIRouter()
-
-    @router.post("/v1/studies", status_code=201, tags=["studies"])
-    async def propose(request: Request, study: Study) -> answers.StudyState:
-        """Propose a study (scope analyst). It is checked, logged and forwarded to the privacy office."""
-        desk = desk_of(request)
-        await desk.require_scope(request, "analyst")
-        state = await studies.propose(desk, study)
-        return answers.StudyState(study_id=study.study_id, study_hash=study.study_hash().hex(), state=state)
-
-    @router.get("/v1/studies", tags=["studies"])
-    async def list_studies(request: Request) -> list[answers.StudyState]:
-        """Every study."""
-        return await answers.states(desk_of(request))
-
-    @router.get("/v1/studies/{study_id}", tags=["studies"])
-    async def show(request: Request, study_id: StudyName) -> answers.StudyAccount:
-        """One study: its rounds and what they were charged."""
-        return await answers.account(desk_of(request), study_id)
-
-    @router.get("/v1/studies/{study_id}/results", tags=["studies"])
-    async def results(request: Request, study_id: StudyName) -> answers.StudyResults:
-        """What was released, and who is missing from it."""
-        return await answers.results(desk_of(request), study_id)
-
-    @router.get("/v1/coverage", tags=["studies"])
-    async def coverage(request: Request) -> list[CoverageEstimate]:
-        """The newest coverage of every purpose: who takes part in its studies, by how much they use the site."""
-        return await answers.coverages(desk_of(request))
-
-    @router.post("/v1/studies/{study_id}/start", status_code=202, tags=["studies"])
-    async def start(request: Request, study_id: StudyName) -> answers.StudyState:
-        """Run an approved study in the background (scope analyst)."""
-        desk = desk_of(request)
-        await desk.require_scope(request, "analyst")
-        state = await studies.start(desk, study_id)
-        row = await studies.require_study(desk, study_id)
-        return answers.StudyState(study_id=study_id, study_hash=row.study_hash.hex(), state=state)
-
-    @router.post("/v1/bundles", status_code=201, tags=["bundles"])
-    async def publish(request: Request, body: bundles.BundleRequest) -> bundles.PublishedBundle:
-        """Publish a bundle from finished studies (scope operator)."""
-        desk = desk_of(request)
-        await desk.require_scope(request, "operator")
-        return await bundles.publish(desk, body)
 
     return router
 

@@ -1,133 +1,129 @@
-"""Studies: checked, logged, forwarded, started once approved, and run by a Flower strategy on a thread of its own."""
+"""Studies: started or scheduled once approved, paused, and run by a Flower strategy on a thread of their own."""
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from aggregator import schedules
 from aggregator.errors import StudyFailed, StudyStopped
 from aggregator.leader.collecting import restore
 from aggregator.leader.course import Course, is_stop
 from aggregator.leader.desk import Desk
 from aggregator.leader.round_driver import Released, drive, give_up
+from aggregator.leader.study_steps import THE_LEADER, require_in, take_decided_step, take_step
 from aggregator.logs import failure
 from aggregator.rounds import RoundEvent
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
-from aggregator.studies import StudyEvent, StudyState, step_study
-from consent.purposes import registry_hash
-from models.learning.steps import check_study
+from aggregator.studies import MAY_RUN, UNDER_WAY, StudyEvent, StudyState
 from models.queries.answers import to_model_bytes
 from models.wire.problems import ProblemError
-from models.wire.studies import APPROVAL_TYPE, Decision, Study, purpose_of
+from models.wire.states import Schedule
+from models.wire.studies import APPROVAL_TYPE, Decision, Study
 from privacy.crypto import SignatureInvalid, verify_document
 from privacy.secure_sum import decode
 
-
-async def propose(desk: Desk, study: Study) -> str:
-    """Check, store, log and forward a study; the same bytes again are the same study. Returns its state.
-
-    Raises:
-        ProblemError: ``invalid-study``, ``study-exists``, or ``helper-unavailable``: then it is stored, and proposing
-            the same bytes again forwards it.
-    """
-    await asyncio.to_thread(check, desk, study)
-    study_hash = study.study_hash()
-
-    async def act(change: Change) -> str:
-        known = await desk.store.study(change.connection, study.study_id)
-        if known is not None:
-            if known.study_hash != study_hash:
-                raise ProblemError("study-exists", f"another study is called {study.study_id!r}; choose a new name")
-            return str(known.state)
-        await desk.store.add_study(
-            change.connection,
-            study_hash=study_hash,
-            study_id=study.study_id,
-            body=study.canonical(),
-            state=StudyState.PROPOSED,
-            detail="",
-            proposed_at_ms=desk.clock.now_ms(),
-            log_index=await desk.ledger_log.append(change, "study", study.canonical()),
-        )
-        change.then(desk.board.refresh)
-        return str(StudyState.PROPOSED)
-
-    state = await desk.database.change(act)
-    if state == StudyState.PROPOSED:
-        await desk.helper.propose(study)
-    return state
+_COURSES: Final = {
+    StudyEvent.PAUSE: StudyState.PAUSED,
+    StudyEvent.RESUME: StudyState.RUNNING,
+}
+"""What analysts and operators may ask of a study that is under way, and what it then is."""
 
 
-def check(desk: Desk, study: Study) -> None:
-    """Refuse a study that cannot run as written. Prices it: call in a thread.
-
-    Raises:
-        ProblemError: ``invalid-study``, saying what was expected and what was got.
-    """
-    facts = (
-        ("purpose", study.purpose, purpose_of(study.query)),
-        ("site", study.site, desk.settings.site),
-        ("leader_key", study.leader_key, desk.key.verify_key.raw.hex()),
-        ("helper_key", study.helper_key, desk.settings.helper_key),
-        ("policy_hash", study.policy_hash, registry_hash().hex()),
-    )
-    for name, got, expected in facts:
-        if got != expected:
-            raise ProblemError("invalid-study", f"expected {name} {expected!r}, got {got!r}")
-    if study.expires_at_ms <= desk.clock.now_ms():
-        raise ProblemError("invalid-study", "the study has expired")
-    check_study(study)
-    cost = desk.budget.plan_epsilon(study)
-    if cost > study.epsilon_cap:
-        raise ProblemError("invalid-study", f"expected a plan within epsilon {study.epsilon_cap:g}, got {cost:.4g}")
-
-
-async def start(desk: Desk, study_id: str) -> str:
+async def start(desk: Desk, study_id: str, who: str = "analyst") -> str:
     """Start an approved study in the background; a started one stays as it is. Returns the state.
 
     Raises:
         ProblemError: ``unknown-study``, ``not-approved``, ``study-stopped``, ``bad-signature``, ``helper-unavailable``.
     """
     row = await require_study(desk, study_id)
-    if row.state in (StudyState.RUNNING, StudyState.FINISHED, StudyState.FAILED):
+    if row.state in (*MAY_RUN, StudyState.FINISHED, StudyState.FAILED):
         return str(row.state)
+    jws, decision = await _hear(desk, row)
+
+    async def act(change: Change) -> StudyState:
+        current = await require_in(desk, change, study_id)
+        state = await _decide(desk, change, current, jws, decision)
+        if state in (StudyState.APPROVED, StudyState.SCHEDULED):
+            current = await require_in(desk, change, study_id)
+            state = await take_step(desk, change, current, StudyEvent.START, who, schedule=None)
+        return state
+
+    return await _begun(desk, row, jws, decision, await desk.database.change(act))
+
+
+async def schedule(desk: Desk, study_id: str, plan: Schedule, who: str = "analyst") -> str:
+    """Have an approved study start at a time, its rounds an interval apart; a new schedule replaces the one before.
+
+    Raises:
+        ProblemError: as ``start``; ``invalid-study`` for a schedule that the study cannot be run by, ``wrong-state``
+            for a study that has started.
+    """
+    row = await require_study(desk, study_id)
+    faults = schedules.faults(plan, Study.model_validate_json(row.body), desk.clock.now_ms())
+    if faults:
+        raise ProblemError("invalid-study", "; ".join(faults))
+    jws, decision = await _hear(desk, row)
+
+    async def act(change: Change) -> StudyState:
+        current = await require_in(desk, change, study_id)
+        state = await _decide(desk, change, current, jws, decision)
+        if state not in (StudyState.REFUSED, StudyState.STOPPED):
+            current, text = await require_in(desk, change, study_id), plan.canonical().decode()
+            state = await take_step(desk, change, current, StudyEvent.SCHEDULE, who, detail=text, schedule=text)
+        return state
+
+    return await _begun(desk, row, jws, decision, await desk.database.change(act))
+
+
+async def change_course(desk: Desk, study_id: str, event: StudyEvent, who: str) -> str:
+    """Pause or resume; asking again for what is so already changes nothing. Returns the state.
+
+    A pause opens no new round; the one that is open, or being opened, ends as usual.
+
+    Raises:
+        ProblemError: ``unknown-study``, ``wrong-state``.
+    """
+    assert event in _COURSES, "another event has its own way"
+
+    async def act(change: Change) -> StudyState:
+        current = await require_in(desk, change, study_id)
+        if current.state == _COURSES[event]:
+            return StudyState(current.state)
+        return await take_step(desk, change, current, event, who)
+
+    return str(await desk.database.change(act))
+
+
+async def _hear(desk: Desk, row: Record) -> tuple[str, Decision]:
+    """The privacy office's newest decision on a study."""
     jws = await desk.helper.decision(row.study_hash)
     if jws is None:
         raise ProblemError("not-approved", "the privacy office has not decided on this study yet")
-    decision = _read_decision(desk, jws, row)
-    state = await _decide(desk, row, jws, decision)
-    if state is StudyState.RUNNING:
+    return jws, _read_decision(desk, jws, row)
+
+
+async def _decide(desk: Desk, change: Change, row: Record, jws: str, decision: Decision) -> StudyState:
+    """Take in what the privacy office said, once."""
+    if row.decision == jws:
+        return StudyState(row.state)
+    event = {"approve": StudyEvent.APPROVE, "refuse": StudyEvent.REFUSE, "stop": StudyEvent.STOP}
+    return await take_decided_step(desk, change, row, event[decision.decision], jws)
+
+
+async def _begun(desk: Desk, row: Record, jws: str, decision: Decision, state: StudyState) -> str:
+    if state in UNDER_WAY:
         desk.running.spawn(desk, Study.model_validate_json(row.body), jws, row.log_index)
         return str(state)
     code = "study-stopped" if state is StudyState.STOPPED else "not-approved"
     raise ProblemError(code, f"the privacy office said {decision.decision!r}: {decision.reason}")
-
-
-async def _decide(desk: Desk, row: Record, jws: str, decision: Decision) -> StudyState:
-    async def act(change: Change) -> StudyState:
-        current = await desk.store.study(change.connection, row.study_id)
-        assert current is not None, "studies are never deleted"
-        state = StudyState(current.state)
-        if state is StudyState.RUNNING:
-            return state
-        if current.decision != jws:
-            event = {"approve": StudyEvent.APPROVE, "refuse": StudyEvent.REFUSE, "stop": StudyEvent.STOP}
-            state = step_study(state, event[decision.decision])
-            await desk.ledger_log.append(change, "decision", jws.encode())
-        if state is StudyState.APPROVED:
-            state = step_study(state, StudyEvent.START)
-        if state is StudyState.STOPPED:
-            change.then(lambda: desk.board.stop(jws))
-        await desk.store.update_study(change.connection, row.study_hash, state=state, decision=jws)
-        return state
-
-    return await desk.database.change(act)
 
 
 def _read_decision(desk: Desk, jws: str, row: Record) -> Decision:
@@ -161,7 +157,7 @@ async def resume(desk: Desk) -> None:
         study = Study.model_validate_json(row.body)
         if row.state == StudyState.STOPPED and is_stop(desk, row.decision, row.study_hash):
             desk.board.stop(row.decision)
-        if row.state == StudyState.RUNNING:
+        if row.state in UNDER_WAY:
             await restore(Course(desk, study, row.decision, row.log_index))
             desk.running.spawn(desk, study, row.decision, row.log_index)
 
@@ -241,16 +237,13 @@ async def _finish(course: Course, event: StudyEvent, detail: str, model: NDArray
     stop = await course.stop() if event is StudyEvent.STOP else None
 
     async def act(change: Change) -> None:
-        state = step_study(StudyState.RUNNING, event)
-        body = None if model is None else to_model_bytes(model)
-        await desk.store.update_study(
-            change.connection, study.study_hash(), state=state, detail=detail, final_model=body
-        )
-        if event is StudyEvent.STOP:
-            await desk.ledger_log.append(change, "stopped", study.study_hash())
-            if stop is not None:
-                await desk.store.update_study(change.connection, study.study_hash(), decision=stop)
-                change.then(lambda: desk.board.stop(stop))
+        row = await require_in(desk, change, study.study_id)
+        kept: dict[str, Any] = {"final_model": None if model is None else to_model_bytes(model)}
+        if stop is not None:
+            await desk.ledger_log.append(change, "decision", stop.encode())
+            change.then(lambda: desk.board.stop(stop))
+            kept["decision"] = stop
+        await take_step(desk, change, row, event, THE_LEADER, detail=detail, **kept)
 
     await desk.database.change(act)
     desk.log.info("study over", study=study.study_id, outcome=event.value)

@@ -41,6 +41,10 @@ class HelperStore:
         """Store a proposal."""
         await connection.execute(proposals.insert().values(**values))
 
+    async def set_state(self, connection: AsyncConnection, study_hash: bytes, state: str) -> None:
+        """What became of a proposal without a decision."""
+        await connection.execute(update(proposals).where(proposals.c.study_hash == study_hash).values(state=state))
+
     async def decide(self, connection: AsyncConnection, study_hash: bytes, state: str, **decision: Any) -> None:
         """Store an officer's decision and the state that follows."""
         await connection.execute(decisions.insert().values(study_hash=study_hash, **decision))

@@ -72,6 +72,7 @@ studies = Table(
     Column("log_index", BigInteger, nullable=False),
     Column("decision", Text, nullable=True),
     Column("final_model", LargeBinary, nullable=True),
+    Column("schedule", Text, nullable=True),
 )
 
 models = Table(

@@ -176,24 +176,49 @@ def check_study(study: Study) -> None:
     no study is approved that no device can price.
 
     Raises:
-        ProblemError: ``invalid-study``, with what was expected and what was got.
+        ProblemError: ``invalid-study``, with what was expected and what was got, all of it.
     """
+    faults = study_faults(study)
+    if faults:
+        raise ProblemError("invalid-study", "; ".join(fault for _, fault in faults))
+
+
+def study_faults(study: Study) -> list[tuple[str, str]]:
+    """Everything that keeps a study's parts from fitting together: (field, what was expected and got) each."""
+    faults: list[tuple[str, str]] = []
+    for field, check in (
+        ("plan", study.plan.parameters),
+        ("rounds", lambda: replace(study.plan.event(), count=study.rounds)),
+        ("query", lambda: _check_query(study)),
+    ):
+        try:
+            check()
+        except (ValueError, LearningError, QueryError, SecureSumError, AccountingError) as error:
+            faults.append((field, str(error)))
+    return [*faults, *_misfits(study)]
+
+
+def _check_query(study: Study) -> None:
+    if isinstance(study.query, TrainQuery):
+        _check_local(study.query, study)
+    if isinstance(study.query, CoverageQuery):
+        _check_purposes(study.query)
+
+
+def _misfits(study: Study) -> list[tuple[str, str]]:
+    """Where the plan of the sum does not fit what is asked."""
+    plan = study.plan
     try:
-        study.plan.parameters()
-        step = server_step(study.query, study.plan.sampling_rate)
-        replace(study.plan.event(), count=study.rounds)
-        if isinstance(study.query, TrainQuery):
-            _check_local(study.query, study)
-        if isinstance(study.query, CoverageQuery):
-            _check_purposes(study.query)
-    except (ValueError, LearningError, QueryError, SecureSumError, AccountingError) as error:
-        raise ProblemError("invalid-study", str(error)) from error
-    if study.plan.dimension != step.dimension:
-        raise ProblemError("invalid-study", f"expected dimension {step.dimension}, got {study.plan.dimension}")
-    if step.norm is not None and study.plan.clip_norm + 1e-9 < step.norm:
-        raise ProblemError(
-            "invalid-study", f"expected a clipping norm of at least {step.norm:.6g}, got {study.plan.clip_norm:.6g}"
-        )
+        step = server_step(study.query, plan.sampling_rate)
+    except (ValueError, LearningError, QueryError) as error:
+        return [("query", str(error))]
+    found = []
+    if plan.dimension != step.dimension:
+        found.append(("plan.dimension", f"expected dimension {step.dimension}, got {plan.dimension}"))
+    if step.norm is not None and plan.clip_norm + 1e-9 < step.norm:
+        expected = f"expected a clipping norm of at least {step.norm:.6g}, got {plan.clip_norm:.6g}"
+        found.append(("plan.clip_norm", expected))
+    return found
 
 
 def _check_purposes(query: CoverageQuery) -> None:
