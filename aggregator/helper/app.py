@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Path, Request, Response
@@ -32,6 +32,7 @@ from aggregator.settings import HelperSettings
 from aggregator.storage.database import Change, Database
 from aggregator.storage.helper import HelperStore
 from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
+from aggregator.storage.processes import running, starting
 from aggregator.storage.standing import STANDING_FILE, Standing
 from aggregator.storage.vault import KeyVault
 from models.queries.summaries import PlainSummary
@@ -125,17 +126,22 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
             await expiry.tidy(office, change)
             return office
 
+        stack = ExitStack()
         try:
-            await database.open("helper")
-            app.state.office = await database.change(load)
+            stack.enter_context(running(settings.directory))
+            async with starting(settings.directory):  # two that start at once do not both find a restored store
+                await database.open("helper")
+                app.state.office = await database.change(load)
             watching = asyncio.create_task(expiry.watch(app.state.office), name="round keys")
             try:
                 yield
             finally:
                 watching.cancel()
                 await _stop_answering(app.state.office)
+                app.state.office.spools.close()
         finally:
             await database.close()
+            stack.close()
 
     async def ready() -> None:
         async with database.reading() as connection:
@@ -188,7 +194,7 @@ def _add_proposal_routes(router: APIRouter) -> None:
     async def propose(request: Request) -> ProposalState:
         """The leader forwards an analyst's study. Signed by the leader."""
         office, body = office_of(request), await request.body()
-        office.check_leader(request, body)
+        await office.check_leader(request, body)
         study = parse(Study, body)
         state = await decisions.propose(office, study)
         return ProposalState(study_id=study.study_id, study_hash=study.study_hash().hex(), state=state)
@@ -244,7 +250,7 @@ def _add_round_routes(router: APIRouter) -> None:
     async def open_round(request: Request) -> SignedOpening:
         """Open a round of an approved study. Signed by the leader; idempotent for the same model."""
         office, body = office_of(request), await request.body()
-        office.check_leader(request, body)
+        await office.check_leader(request, body)
         return SignedOpening(opening=await openings.open_round(office, parse(OpeningRequest, body)))
 
     @router.post(
@@ -257,7 +263,7 @@ def _add_round_routes(router: APIRouter) -> None:
         """Answer a round's one batch. Signed by the leader; the identical batch again gets identical bytes."""
         office = office_of(request)
         require_media_type(request, SEALS_MEDIA_TYPE)
-        head = office.check_leader_head(request)  # before the body: a stranger's never reaches the disk
+        head = await office.check_leader_head(request)  # before the body: a stranger's never reaches the disk
         answer = await shares.answer(office, bytes.fromhex(study_hash), number, head, request.stream())
         return Response(answer, media_type="application/json")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
+import uuid
 from dataclasses import dataclass, field
 
 from fastapi import Request
@@ -44,15 +45,17 @@ class Office:
     vault: KeyVault
     standing: Standing
     entropy: Entropy = OS_ENTROPY
-    nonces: dict[bytes, int] = field(default_factory=dict)
+    worker: bytes = field(default_factory=lambda: uuid.uuid4().bytes)
+    """Names this process to the others that share the store; 16 bytes, no secret."""
     spooling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SPOOLS_AT_ONCE))
     """Batches arrive a few at a time, so that what they take on disk has a bound."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the service ends: what opens seals stops at its next range."""
     answering: dict[int, asyncio.Task[bytes]] = field(default_factory=dict)
-    """Answers under way, by round: a retry waits for the first attempt's instead of opening the seals again."""
+    """Answers under way in this process, by round: a retry waits for the first attempt's instead of opening the seals
+    again. Between processes the store says who answers."""
 
-    def check_leader(self, request: Request, body: bytes) -> None:
+    async def check_leader(self, request: Request, body: bytes) -> None:
         """Return if the leader signed this very request, for the first time.
 
         Raises:
@@ -60,9 +63,9 @@ class Office:
         """
         head = self._signed_head(request)
         self.check_body(head, hashlib.sha256(body).digest())
-        self._use_nonce(head.nonce)
+        await self._use_nonce(head.nonce)
 
-    def check_leader_head(self, request: Request) -> SignedHead:
+    async def check_leader_head(self, request: Request) -> SignedHead:
         """What the leader signed, for the first time, of a request whose body is still to come.
 
         Nothing of a body is kept before this; when it is whole, ``check_body`` says whether it is the one.
@@ -71,7 +74,7 @@ class Office:
             ProblemError: ``bad-signature``, or ``replayed``.
         """
         head = self._signed_head(request)
-        self._use_nonce(head.nonce)
+        await self._use_nonce(head.nonce)
         return head
 
     def check_body(self, head: SignedHead, body_sha256: bytes) -> None:
@@ -93,13 +96,15 @@ class Office:
         except SignatureInvalid as error:
             raise ProblemError("bad-signature", str(error)) from error
 
-    def _use_nonce(self, nonce: bytes) -> None:
-        now = self.clock.now_seconds()
-        for old in [known for known, at in self.nonces.items() if at < now - 2 * WINDOW_SECONDS]:
-            del self.nonces[old]
-        if nonce in self.nonces:
+    async def _use_nonce(self, nonce: bytes) -> None:
+        """In the store: what one process took is replayed to no other, and to none after a restart."""
+        now_ms = self.clock.now_ms()
+        oldest_ms = now_ms - 2 * WINDOW_SECONDS * 1_000
+        new = await self.database.change(
+            lambda change: self.store.use_nonce(change.connection, nonce, now_ms, oldest_ms)
+        )
+        if not new:
             raise ProblemError("replayed", "this signed request was received before")
-        self.nonces[nonce] = now
 
 
 def office_of(request: Request) -> Office:

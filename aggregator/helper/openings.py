@@ -40,6 +40,7 @@ async def open_round(office: Office, request: OpeningRequest) -> str:
         known = await office.store.round(change.connection, study_hash, request.round)
         if known is not None:
             return _same_opening(known.state, known.model_hash, known.opening, request)
+        await office.store.ledger.catch_up(change.connection, office.budget)
         office.budget.require_payable(study, price, await office.store.promised(change.connection))
         await follow(office, change, request.checkpoint, checkpoint, request.log_proof)
         return await _new_opening(office, change, study, request, checkpoint, price)

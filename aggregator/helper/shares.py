@@ -9,6 +9,10 @@
 4. *Answer*: the answer's bytes are stored, and in the same transaction the round's key and the noise's secret go from
    the store, which had them only as ciphertext. Then the key that wrapped them is destroyed, and so is the file.
 
+Several processes may share the store. Whoever marks the batch holds the round while it opens the seals, for a few
+seconds at a time; another one that is handed the same batch waits for the answer, and takes over where the first one
+died. That saves work and nothing rests on it: two that did compute would store the same bytes.
+
 A crash between 2 and 4 leaves everything that 3 depends on, so the retry of the identical batch yields identical bytes;
 after 4 it yields the stored ones, and a wrapping key that was not destroyed yet goes at the next start. Nothing in
 step 3 reads a clock, a generator or a list that may have grown since, and a sum modulo 2^b is the same in whatever
@@ -26,12 +30,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.errors import WorkerLost
+from aggregator.helper import holding
 from aggregator.helper.decisions import require_running
 from aggregator.helper.office import Office
 from aggregator.helper.ranges import Job
@@ -86,6 +92,13 @@ class Marked:
     withdrawal_horizon: int = 0
 
 
+class _Elsewhere:
+    """Another process is answering the round."""
+
+
+_ELSEWHERE: Final = _Elsewhere()
+
+
 async def answer(office: Office, study_hash: bytes, number: int, head: SignedHead, body: AsyncIterator[bytes]) -> bytes:
     """Answer a round's batch, once. Returns the bytes of a ``ShareAnswer``.
 
@@ -112,9 +125,13 @@ async def answer(office: Office, study_hash: bytes, number: int, head: SignedHea
         async with office.spooling:
             spooled = await _spool(office, path, study.plan.parameters(), context, head, body)
         price = await asyncio.to_thread(office.budget.price, study)
-        marked = await office.database.change(
-            lambda change: _mark(office, change, study_hash, number, context, spooled.batch, spooled.count, price)
-        )
+        while True:
+            marked = await office.database.change(
+                lambda change: _mark(office, change, study_hash, number, context, spooled.batch, spooled.count, price)
+            )
+            if not isinstance(marked, _Elsewhere):
+                break
+            await holding.wait(office, study_hash, number)
         if isinstance(marked, bytes):
             return marked
         task = office.answering.get(marked.round_id)
@@ -154,10 +171,11 @@ async def _spool(
 async def _finish(office: Office, marked: Marked, spooled: Spooled, files: ExitStack) -> bytes:
     """Steps 3 and 4."""
     with files:
-        tokens = await right_tokens(office, marked.context, marked.key, marked.withdrawal_horizon, spooled)
-        marked = replace(marked, tokens=tokens)
-        body, opened = await asyncio.to_thread(_compute, office, marked, spooled)
-        answered = await office.database.change(lambda change: _store(office, change, marked, body, opened))
+        async with holding.held(office, marked.round_id):
+            tokens = await right_tokens(office, marked.context, marked.key, marked.withdrawal_horizon, spooled)
+            marked = replace(marked, tokens=tokens)
+            body, opened = await asyncio.to_thread(_compute, office, marked, spooled)
+            answered = await office.database.change(lambda change: _store(office, change, marked, body, opened))
     await office.database.scrub()
     office.log.info("answered", study=marked.study.study_id, round=marked.context.round, opened=opened)
     return answered
@@ -178,8 +196,8 @@ async def _mark(
     batch: bytes,
     count: int,
     price: Costs,
-) -> Marked | bytes:
-    """Step 2. Returns the stored answer where there is one."""
+) -> Marked | bytes | _Elsewhere:
+    """Step 2. Returns the stored answer where there is one, and says where another process is working on it."""
     known = await _require_round(office, change.connection, study_hash, number)
     _check_key(known)
     if known.state != OPEN and known.batch != batch:
@@ -187,9 +205,15 @@ async def _mark(
     if known.state in (ANSWERED, REFUSED):
         return _unwrap(bytes(known.answer))
     study, approval = await require_running(office, change.connection, study_hash)
+    if known.state == MARKED and holding.is_elsewhere(office, known):
+        return _ELSEWHERE
+    hold = holding.claim(office)
+    if known.state == MARKED:
+        await office.store.update_round(change.connection, known.round_id, **hold)
     if known.state == OPEN:
         _check_time(office, known)
         _check_count(study.plan.parameters(), count)
+        await office.store.ledger.catch_up(change.connection, office.budget)
         charged = office.budget.charge(study, number, price, digest("approval", approval.encode()).hex())
         await office.store.ledger.append(change, charged, study_hash)
         await office.store.update_round(
@@ -200,6 +224,7 @@ async def _mark(
             wrapped_noise=office.vault.wrap(known.wrapping, NOISE_SECRET, context.digest, office.entropy(32)),
             marked_at_ms=office.clock.now_ms(),
             withdrawal_horizon=await office.store.withdrawal_horizon(change.connection),
+            **hold,
         )
         change.then(lambda: office.budget.settle(charged))
         known = await _require_round(office, change.connection, study_hash, number)

@@ -1,5 +1,8 @@
 """Where a batch waits while it is answered: one file a request, private, gone with the answer and at the next start.
 
+Each process has a folder of its own in the service's, and holds a lock in it for as long as it runs: whoever starts
+later removes the folders that nobody holds any more.
+
 A million seals are more than a gigabyte; they go to disk as they arrive, and are hashed on the way: the body for its
 signature, the ids for the batch's digest and its ranges. Seals may lie on a disk: they are ciphertext for a key that is
 destroyed with the answer.
@@ -7,18 +10,22 @@ destroyed with the answer.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 
 from models.wire.frames import SealsReader, framed_size
 from models.wire.problems import ProblemError
 from privacy.secure_sum import BatchRefused, Span, SpannedBatch, SumContext
 
 SPOOL_FOLDER = "spool"
+_LOCK = "lock"
 SPAN_REPORTS = 4_096
 """Reports in a range: a third of a second of one core, and one vector on its way back."""
 
@@ -93,21 +100,49 @@ class Spool:
 
 
 class SpoolFolder:
-    """The service's private folder of spools. What a crash left behind is removed when it is opened."""
+    """A process's private folder of spools. What dead processes left behind is removed when it is opened.
+
+    Args:
+        folder: the service's; processes open theirs in it one after another.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._made = 0
         folder.mkdir(mode=0o700, exist_ok=True)
         for left in folder.iterdir():
-            left.unlink()
+            _remove_unheld(left)
+        self.folder = Path(mkdtemp(prefix=f"{os.getpid()}-", dir=folder))
+        self._made = 0
+        self._lock = os.open(self.folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Remove the folder; run when the process ends."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
 
     @contextmanager
     def file(self) -> Iterator[Path]:
         """A path for one spool, removed at the end whatever happens."""
         self._made += 1
-        path = self._folder / f"{os.getpid()}-{self._made}"
+        path = self.folder / str(self._made)
         try:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+
+def _remove_unheld(left: Path) -> None:
+    if not left.is_dir():  # a spool of the layout with one folder for all
+        left.unlink()
+        return
+    try:
+        descriptor = os.open(left / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+        return  # its process has just removed it
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(left)
+    except BlockingIOError:
+        return  # another process is at work in it
+    finally:
+        os.close(descriptor)

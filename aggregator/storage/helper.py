@@ -9,11 +9,17 @@ from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.budget import Promised
-from aggregator.storage.helper_tables import MARKED, METADATA, OPEN, decisions, proposals, rounds, withdrawals
+from aggregator.storage.helper_tables import MARKED, METADATA, OPEN, decisions, nonces, proposals, rounds, withdrawals
 from aggregator.storage.ledger import LedgerStore
 
 Record = Row[Any]
-NO_SECRETS: Final = {"wrapping": None, "wrapped_key": None, "wrapped_noise": None}
+NO_SECRETS: Final = {
+    "wrapping": None,
+    "wrapped_key": None,
+    "wrapped_noise": None,
+    "answering": None,
+    "answering_until_ms": None,
+}
 """A round whose secrets are over: the row names no wrapping key, and the key itself is destroyed after the commit."""
 _LIVE = rounds.c.wrapping.is_not(None)
 _APPROVALS_FROM = "approvals_from"
@@ -72,6 +78,24 @@ class HelperStore:
     async def update_round(self, connection: AsyncConnection, round_id: int, **values: Any) -> None:
         """Change a round."""
         await connection.execute(update(rounds).where(rounds.c.round_id == round_id).values(**values))
+
+    async def let_go(self, connection: AsyncConnection, round_id: int, worker: bytes) -> None:
+        """A process stops answering a round; another one may begin at once."""
+        mine = (rounds.c.round_id == round_id) & (rounds.c.answering == worker)
+        await connection.execute(update(rounds).where(mine).values(answering=None, answering_until_ms=None))
+
+    async def hold(self, connection: AsyncConnection, round_id: int, worker: bytes, until_ms: int) -> None:
+        """A process goes on answering a round."""
+        mine = (rounds.c.round_id == round_id) & (rounds.c.answering == worker)
+        await connection.execute(update(rounds).where(mine).values(answering_until_ms=until_ms))
+
+    async def use_nonce(self, connection: AsyncConnection, nonce: bytes, now_ms: int, forget_before_ms: int) -> bool:
+        """Remember a nonce, and forget old ones; says whether it was new."""
+        await connection.execute(nonces.delete().where(nonces.c.used_at_ms < forget_before_ms))
+        if (await connection.execute(select(nonces.c.nonce).where(nonces.c.nonce == nonce))).first() is not None:
+            return False
+        await connection.execute(nonces.insert().values(nonce=nonce, used_at_ms=now_ms))
+        return True
 
     async def promised(self, connection: AsyncConnection) -> list[Promised]:
         """What rounds that are open will be charged when their batches come."""

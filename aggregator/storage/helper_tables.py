@@ -63,6 +63,8 @@ rounds = Table(
     Column("withdrawal_horizon", BigInteger, nullable=True),
     Column("opened", BigInteger, nullable=True),
     Column("answer", LargeBinary, nullable=True),
+    Column("answering", LargeBinary(16), nullable=True),
+    Column("answering_until_ms", BigInteger, nullable=True),
     UniqueConstraint("study_hash", "number", "bucket", name="uq_rounds_study_number_bucket"),
 )
 
@@ -76,6 +78,14 @@ withdrawals = Table(
     Column("round_id", Integer, nullable=True),
     Index("ix_withdrawals_round", "round_id"),
     UniqueConstraint("report_id", "token", name="uq_withdrawals_report_token"),
+)
+
+nonces = Table(
+    "nonces",
+    METADATA,
+    Column("nonce", LargeBinary(32), primary_key=True),
+    Column("used_at_ms", BigInteger, nullable=False),
+    Index("ix_nonces_used", "used_at_ms"),
 )
 
 ledger_rows = Table(

@@ -71,7 +71,8 @@ class LedgerStore:
     async def catch_up(self, connection: AsyncConnection, budget: Budget) -> None:
         """Bring a budget up to date with what other processes have charged; inside a change before it charges.
 
-        In a change nothing can be added behind its back. In a reading it serves figures that are shown.
+        In a change nothing can be added behind its back. In a reading it serves figures that are shown, and comes
+        first: a reading that is under way may be older than what this process has charged since.
 
         Raises:
             StoreCorrupt: the store is not the one that this process has been working with.

@@ -42,7 +42,13 @@ async def _reports(world, study, count: int = 8):
 
 
 def _left(world) -> list[str]:
-    return [path.name for path in (world.folder / "helper" / "spool").iterdir()]
+    """Spools on the disk, and folders of processes that have ended."""
+    folder, files = world.folder / "helper" / "spool", ("lock", *(path.name for path in _open_folders(world)))
+    return [path.name for path in folder.rglob("*") if path.name not in files]
+
+
+def _open_folders(world):
+    return [] if world.line.inner is None else [world.helper_app.state.office.spools.folder]
 
 
 # Ranges and processes
@@ -150,10 +156,17 @@ def test_a_spool_is_private_and_gone_after(tmp_path):
 
     with pytest.raises(InterruptedError):
         interrupted()
-    assert list(folder.iterdir()) == []
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (own,) = folder.iterdir()
+    assert [path.name for path in own.iterdir()] == ["lock"]
+    assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE(own.stat().st_mode) == 0o700
     (folder / "left").write_bytes(b"by a crash")
-    SpoolFolder(folder)
+    (folder / "1-dead").mkdir()
+    (folder / "1-dead" / "1").write_bytes(b"by another")
+    second = SpoolFolder(folder)
+    assert own in folder.iterdir(), "a process that is at work keeps its own"
+    assert len(list(folder.iterdir())) == 2
+    second.close()
+    spools.close()
     assert list(folder.iterdir()) == []
 
 
