@@ -8,6 +8,7 @@
     ├── KeyGone             a round's wrapping key was destroyed, so what the store still holds of it stays shut
     ├── StepForbidden       an event that the study's or round's state does not allow (also a wrong-state problem)
     ├── StudyStopped        the privacy office stopped the study while a round was under way
+    ├── LeaseLost           another worker runs the studies now; this one has changed nothing
     ├── StudyFailed         a study that cannot go on; the message says why and what next
     └── WorkerLost          a process that opened seals for the helper ended early; the same batch may be sent again
 """
@@ -42,6 +43,10 @@ class StepForbidden(ProblemError):
 
 class StudyStopped(AggregatorError):
     """The privacy office stopped the study."""
+
+
+class LeaseLost(AggregatorError):
+    """Another worker runs the studies now; what this one was about to change stays as it is."""
 
 
 class StudyFailed(AggregatorError):

@@ -158,6 +158,8 @@ class LeaderSettings(ServiceSettings):
     receipt_retention_days: Annotated[int, Field(ge=SHORTEST_RETENTION_DAYS, le=36_500)] = 1_095
     """How long a device's receipts, and its enrolment, are kept after its last yes ended and its last answer; it is
     what ``retention.receipts_days`` promises in the documents."""
+    lease_seconds: Annotated[float, Field(ge=0.5, le=600)] = 3.0
+    """How long the worker that runs the studies may be silent before another one of the same store takes over."""
     close_early: bool = True
     """Close a round once every device with consent has reported (presence is outside the contract)."""
 

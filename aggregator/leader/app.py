@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import httpx
 from fastapi import FastAPI
@@ -13,11 +14,13 @@ from sqlalchemy import text
 
 from aggregator.budget import Budget
 from aggregator.clock import OS_ENTROPY, Clock, Entropy
-from aggregator.errors import StoreCorrupt
 from aggregator.leader import studies, tidying
+from aggregator.leader.auditing import write_standings
 from aggregator.leader.bundles import Publisher
 from aggregator.leader.desk import Desk
 from aggregator.leader.distribution import Distribution
+from aggregator.leader.duty import Duty
+from aggregator.leader.following import Follower
 from aggregator.leader.helper_link import HelperLink
 from aggregator.leader.log import TransparencyLog
 from aggregator.leader.open_rounds import OpenRounds
@@ -33,9 +36,10 @@ from aggregator.storage.database import Change, Database
 from aggregator.storage.leader import LeaderStore
 from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
 from aggregator.storage.vault import KeyVault
-from consent.ledger import replay
 from models.wire.enrolment import ServiceIdentity
-from privacy.crypto import SigningKey, VerifyKey
+from privacy.crypto import SigningKey
+
+_NAME_BYTES: Final = 16
 
 
 def create_app(
@@ -74,15 +78,9 @@ def create_app(
             await database.open("leader")
             desk = await _open_desk(settings, key, clock, log, metrics, database, link, distribution, entropy, running)
             app.state.desk = desk
-            await tidying.tidy(desk)
-            await studies.resume(desk)
-            watching = asyncio.create_task(tidying.watch(desk), name="tidying up")
-            try:
+            async with _in_step(desk):
                 yield
-            finally:
-                watching.cancel()
         finally:
-            await running.close()
             await link.close()
             await database.close()
 
@@ -126,6 +124,29 @@ def _link(
     )
 
 
+@asynccontextmanager
+async def _in_step(desk: Desk) -> AsyncIterator[None]:
+    """Follow the store, run studies if nobody else does, tidy up; at the end, leave the duty to whoever comes next."""
+    desk.follower, desk.duty = Follower(desk), Duty(desk, OS_ENTROPY(_NAME_BYTES).hex())
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        await desk.duty.attend(await desk.follower.look())
+        desk.database.following = desk.follower
+        await tidying.tidy(desk)
+        await desk.follower.look()  # studies that are under way go on before the first request
+        tasks = [
+            asyncio.create_task(desk.follower.follow(), name="following the store"),
+            asyncio.create_task(tidying.watch(desk), name="tidying up"),
+        ]
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await desk.running.close()
+        await desk.duty.end()
+
+
 async def _open_desk(
     settings: LeaderSettings,
     key: SigningKey,
@@ -138,24 +159,21 @@ async def _open_desk(
     entropy: Entropy,
     running: studies.Running,
 ) -> Desk:
-    """Rebuild everything in memory from the store."""
-    store = LeaderStore()
-    register, open_rounds = Register(key.verify_key, settings.site), OpenRounds()
+    """Bring the store up to date and load the budget; the rest of memory follows the store (``following``)."""
+    store = LeaderStore(clock)
+    register = Register(key, settings.site, store, log)
 
-    async def load(change: Change) -> tuple[Budget, TransparencyLog, int]:
-        connection = change.connection
+    async def load(change: Change) -> tuple[Budget, int]:
         mirror = HeadMirror(settings.directory / MIRROR_FILE)
         budget = await store.ledger.load(change, settings.contract(), "leader", clock, mirror, settings.quotas())
         if budget.lost:
             log.error("ledger lost", meaning="the store is not the one last used: the whole budget counts as spent")
-        tree = TransparencyLog(store, key, await store.log_entries(connection))
-        await _load_register(store, change, register, clock)
-        for context in await store.contexts(connection):
-            open_rounds.close(context)
-        return budget, tree, await store.bundle_version(connection)
+        await write_standings(change, store, register, key.verify_key)
+        return budget, await store.device_count(change.connection)
 
-    budget, tree, bundle_version = await database.change(load)
-    metrics.devices.set(len(register))
+    budget, devices = await database.change(load)
+    tree = TransparencyLog(store, key, [])
+    metrics.devices.set(devices)
     return Desk(
         settings=settings,
         key=key,
@@ -166,32 +184,12 @@ async def _open_desk(
         store=store,
         budget=budget,
         register=register,
-        open_rounds=open_rounds,
+        open_rounds=OpenRounds(),
         ledger_log=tree,
-        board=WorkBoard(clock, tree, bundle_version),
+        board=WorkBoard(clock, tree),
         helper=link,
         running=running,
         publisher=Publisher(distribution, asyncio.Lock()),
         entropy=entropy,
         vault=KeyVault(settings.vault_folder()),
     )
-
-
-async def _load_register(store: LeaderStore, change: Change, register: Register, clock: Clock) -> None:
-    """Devices, then each one's consent chain, verified row by row.
-
-    Raises:
-        StoreCorrupt: a chain does not verify.
-    """
-    async for row in store.devices(change.connection):
-        register.enrol(row.device_id, VerifyKey(row.device_key), row.enrolled_at_ms // 1_000)
-    chains: dict[bytes, tuple[str, list[bytes]]] = {}
-    async for row in store.consent_rows(change.connection):
-        chains.setdefault(row.device_id, (row.person, []))[1].append(row.body)
-    for device_id, (person, bodies) in chains.items():
-        device = register.device(device_id)
-        assert device is not None, "a consent row refers to its device"
-        state = await asyncio.to_thread(replay, register.parties(device, person), bodies)
-        if state.fault is not None:
-            raise StoreCorrupt(f"a consent chain does not verify: {state.fault}")
-        register.set_consent(device, state, clock.now_seconds())

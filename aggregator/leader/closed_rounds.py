@@ -38,6 +38,7 @@ async def charge(course: Course, row: Record) -> None:
     approval = digest("approval", course.approval.encode()).hex()
 
     async def act(change: Change) -> None:
+        await desk.store.ledger.catch_up(change.connection, desk.budget)
         charged = desk.budget.charge(course.study, row.number, price, approval)
         await desk.store.ledger.append(change, charged, row.study_hash)
         # The noise is fixed from here on: a function of this secret and the batch, whatever happens next.
@@ -49,7 +50,7 @@ async def charge(course: Course, row: Record) -> None:
         change.then(lambda: desk.budget.settle(charged))
 
     try:
-        await desk.database.change(act)
+        await course.change(act)
     except ProblemError as error:
         await course.abandon(row, RoundEvent.BUDGET_EXHAUSTED, str(error))
     desk.metrics.epsilon.set(desk.budget.spent_epsilon())
@@ -81,7 +82,7 @@ async def ask_helper(course: Course, row: Record) -> None:
     async def act(change: Change) -> None:
         await desk.store.update_round(change.connection, row.round_id, state=step.state, answer=answer, opened=opened)
 
-    await desk.database.change(act)
+    await course.change(act)
 
 
 async def _check_answer(course: Course, row: Record, answer: bytes, batch: bytes) -> int:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+from typing import Final
 
 from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.budget import Promised
 from aggregator.errors import StudyFailed, StudyStopped
 from aggregator.leader.course import Course
+from aggregator.leader.offering import put_up
 from aggregator.leader.open_rounds import OpenRound
-from aggregator.leader.work import PublishedRound
 from aggregator.rounds import RoundEvent, RoundState, step_round
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
@@ -25,6 +28,10 @@ from privacy.crypto import SignatureInvalid, verify_document
 
 _PROOFS = 5
 _PROOF_PAUSE_SECONDS = 0.3
+
+_LEAST_REST_SECONDS: Final = 0.01
+_REST_OF_A_COUNT: Final = 20.0
+"""Counting the devices with consent takes at most so small a part of the time that a round is open."""
 
 
 async def open_round(course: Course, number: int, model: bytes) -> None:
@@ -82,11 +89,12 @@ async def _promise(course: Course, number: int) -> Costs:
     price = await asyncio.to_thread(desk.budget.price, study)
 
     async def act(change: Change) -> None:
+        await desk.store.ledger.catch_up(change.connection, desk.budget)
         promised = [*await desk.store.promised(change.connection), *desk.opening.values()]
         desk.budget.require_payable(study, price, promised)
         desk.opening[study.study_hash(), number] = Promised(study.purpose, price)
 
-    await desk.database.change(act)
+    await course.change(act)
     return price
 
 
@@ -111,10 +119,10 @@ async def _store_opening(
             costs=json.dumps(price),
         )
         await desk.ledger_log.append(change, "opening", jws.encode())
-        item = _open_round(course, round_id, number, model_hash(model), opening.closes_at_ms)
-        change.then(lambda: _put_up(course, item, jws))
+        row = await desk.store.open_round(change.connection, round_id)
+        change.then(lambda: put_up(desk, row))
 
-    await desk.database.change(act)
+    await course.change(act)
 
 
 def _read_opening(course: Course, jws: str, request: OpeningRequest) -> Opening:
@@ -132,78 +140,98 @@ def _read_opening(course: Course, jws: str, request: OpeningRequest) -> Opening:
     return opening
 
 
-def _open_round(course: Course, round_id: int, number: int, model_digest: bytes, closes_at_ms: int) -> OpenRound:
-    return OpenRound(
-        round_id=round_id,
-        study=course.study,
-        number=number,
-        context=course.context(number, model_digest),
-        params=course.study.plan.parameters(),
-        closes_at_ms=closes_at_ms,
-    )
-
-
-def _put_up(course: Course, item: OpenRound, jws: str) -> None:
-    opening = Opening.model_validate(verify_document(jws, OPENING_TYPE, (course.desk.settings.helper_verify_key(),)))
-    inclusion = course.desk.ledger_log.inclusion(course.log_index, opening.checkpoint.size)
-    course.desk.open_rounds.add(item)
-    course.desk.board.put_up(item.context.digest, PublishedRound(course.study, course.approval, jws, inclusion))
-    course.desk.metrics.open_rounds.inc()
-
-
-async def restore(course: Course) -> None:
-    """Take reports again for a round that was open when the leader stopped."""
-    desk = course.desk
-    async with desk.database.reading() as connection:
-        for row in await desk.store.rounds(connection, course.study.study_hash()):
-            if row.state == RoundState.OPEN:
-                item = _open_round(course, row.round_id, row.number, row.model_hash, row.closes_at_ms)
-                item.reported = await desk.store.report_count(connection, row.round_id)
-                _put_up(course, item, row.opening)
-
-
 async def collect(course: Course, row: Record) -> None:
     """Wait until a round's window is over or everybody has reported, and close it.
 
     Raises:
         StudyStopped: the privacy office said stop; the round is abandoned.
     """
-    item = course.desk.open_rounds.find(row.context)
-    assert item is not None, "an open round was put up when it was opened or restored"
-    event = None
-    next_poll = course.desk.clock.monotonic()
-    while event is None:
-        if course.desk.clock.monotonic() >= next_poll:
-            next_poll = course.desk.clock.monotonic() + course.desk.settings.decision_poll_seconds
+    desk, turnout = course.desk, _Turnout(course)
+    item = desk.open_rounds.find(row.context)
+    if item is None:  # another worker had the duty when it was opened: memory follows
+        await desk.follower.look()
+        return
+    next_poll = desk.clock.monotonic()
+    while True:
+        if desk.clock.monotonic() >= next_poll:
+            next_poll = desk.clock.monotonic() + desk.settings.decision_poll_seconds
             if await course.stop() is not None:
                 await course.abandon(row, RoundEvent.STOPPED, "stopped by the privacy office")
                 raise StudyStopped
         item.changed.clear()
-        event = _closing(course, item)
-        if event is None:
-            left_seconds = max(0.0, item.closes_at_ms / 1_000 - course.desk.clock.wall())
-            await _wait(item.changed, min(left_seconds, course.desk.settings.decision_poll_seconds))
-    await _close(course, row, event)
+        event = await turnout.closing(item)
+        if event is not None and await _close(course, row, item, event):
+            return
+        left_seconds = max(0.0, item.closes_at_ms / 1_000 - desk.clock.wall())
+        await _wait(item.changed, min(left_seconds, desk.settings.decision_poll_seconds, turnout.rest_seconds(item)))
 
 
-def _closing(course: Course, item: OpenRound) -> RoundEvent | None:
-    expected = max(item.params.minimum_cohort, course.desk.register.consenting(course.study.purpose))
-    if course.desk.settings.close_early and item.reported >= expected:
-        return RoundEvent.ALL_REPORTED
-    if item.reported >= item.params.maximum_cohort:
-        return RoundEvent.ALL_REPORTED
-    return RoundEvent.WINDOW_OVER if course.desk.clock.now_ms() >= item.closes_at_ms else None
+class _Turnout:
+    """Whether a round is over. Devices with consent are counted in the store, sparingly: a count costs what it costs.
+
+    Args:
+        course: the study's.
+    """
+
+    def __init__(self, course: Course) -> None:
+        self._course = course
+        self._expected = 0
+        self._again_at = 0.0
+
+    async def closing(self, item: OpenRound) -> RoundEvent | None:
+        """Why the round closes now; None while it goes on."""
+        desk = self._course.desk
+        if desk.clock.now_ms() >= item.closes_at_ms:
+            return RoundEvent.WINDOW_OVER
+        if item.reported >= item.params.maximum_cohort:
+            return RoundEvent.ALL_REPORTED
+        if not self._may_be_early(item):
+            return None
+        if desk.clock.monotonic() >= self._again_at:
+            async with desk.database.reading() as connection:
+                await self._count(connection)
+        return RoundEvent.ALL_REPORTED if item.reported >= self._expected else None
+
+    async def confirmed(self, connection: AsyncConnection, item: OpenRound, event: RoundEvent) -> bool:
+        """Whether a round that everybody has reported to is still one, inside the change that closes it."""
+        if event is RoundEvent.WINDOW_OVER:
+            return True
+        item.reported = (await self._course.desk.store.reported(connection)).get(item.round_id, 0)
+        if item.reported >= item.params.maximum_cohort:
+            return True
+        await self._count(connection)
+        return self._may_be_early(item) and item.reported >= self._expected
+
+    def rest_seconds(self, item: OpenRound) -> float:
+        """How long the last count holds, where one is waited for."""
+        if not self._may_be_early(item):
+            return math.inf
+        return max(_LEAST_REST_SECONDS, self._again_at - self._course.desk.clock.monotonic())
+
+    def _may_be_early(self, item: OpenRound) -> bool:
+        return self._course.desk.settings.close_early and item.reported >= item.params.minimum_cohort
+
+    async def _count(self, connection: AsyncConnection) -> None:
+        desk, started = self._course.desk, self._course.desk.clock.monotonic()
+        purpose, now = self._course.study.purpose, desk.clock.now_seconds()
+        self._expected = await desk.register.consenting(connection, purpose, now)
+        ended = desk.clock.monotonic()
+        self._again_at = ended + max(_LEAST_REST_SECONDS, _REST_OF_A_COUNT * (ended - started))
 
 
-async def _close(course: Course, row: Record, event: RoundEvent) -> None:
-    step = step_round(RoundState.OPEN, event)
+async def _close(course: Course, row: Record, item: OpenRound, event: RoundEvent) -> bool:
+    """Close a round in one change; False if it goes on, because not everybody has reported after all."""
+    step, turnout = step_round(RoundState.OPEN, event), _Turnout(course)
 
-    async def act(change: Change) -> None:
+    async def act(change: Change) -> bool:
+        if not await turnout.confirmed(change.connection, item, event):
+            return False
         reports = await course.desk.store.report_count(change.connection, row.round_id)
         await course.desk.store.update_round(change.connection, row.round_id, state=step.state, reports=reports)
         change.then(lambda: course.take_down(row.context))
+        return True
 
-    await course.desk.database.change(act)
+    return await course.change(act)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from aggregator.errors import StudyFailed, StudyStopped
 from aggregator.leader.desk import Desk
+from aggregator.leader.offering import take_down
 from aggregator.rounds import Effect, RoundEvent, RoundState, Step, step_round
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
@@ -54,12 +55,22 @@ class Course:
         async with self.desk.database.reading() as connection:
             return await self.desk.store.rounds(connection, self.study.study_hash())
 
+    async def change(self, act: Callable[[Change], Awaitable[Result]]) -> Result:
+        """A change of the round driver: nothing happens unless this worker has the duty, by the store's own word.
+
+        Raises:
+            LeaseLost: another worker runs the studies now.
+        """
+
+        async def fenced(change: Change) -> Result:
+            await self.desk.duty.require(change.connection)
+            return await act(change)
+
+        return await self.desk.database.change(fenced)
+
     def take_down(self, context: bytes) -> None:
         """Take no more reports for a round and offer it to no device."""
-        if self.desk.open_rounds.find(context) is not None:
-            self.desk.metrics.open_rounds.dec()
-        self.desk.open_rounds.close(context)
-        self.desk.board.take_down(context)
+        take_down(self.desk, context)
 
     async def abandon(self, row: Record, event: RoundEvent, detail: str) -> None:
         """End a round without a release: its reports and secrets go, what was charged stays."""
@@ -99,7 +110,7 @@ class Course:
             await self.desk.store.drop_reports(change.connection, row.round_id)
             await also(change)
 
-        await self.desk.database.change(act)
+        await self.change(act)
         await self.desk.database.scrub()
         self.desk.metrics.rounds.labels(step.state).inc()
 

@@ -26,6 +26,8 @@ from privacy.crypto import SigningKey
 
 if TYPE_CHECKING:
     from aggregator.leader.bundles import Publisher
+    from aggregator.leader.duty import Duty
+    from aggregator.leader.following import Follower
     from aggregator.leader.studies import Running
 
 _BEARER = "Bearer "
@@ -54,6 +56,10 @@ class Desk:
     vault: KeyVault
     opening: dict[tuple[bytes, int], Promised] = field(default_factory=dict)
     """Rounds that the helper is being asked to open, and what they will be charged."""
+    follower: Follower = field(init=False)
+    """Keeps all of this in step with the store."""
+    duty: Duty = field(init=False)
+    """Whether it is this worker that runs studies."""
 
     async def require_scope(self, request: Request, scope: str) -> None:
         """Return if the request bears a token of this scope.

@@ -30,7 +30,7 @@ async def enrol(desk: Desk, request: EnrolmentRequest) -> EnrolmentResponse:
         await admission.store(now_ms - 2 * window_ms)
         return results
 
-    return EnrolmentResponse(results=tuple(await desk.database.change(act)))
+    return EnrolmentResponse(results=tuple(await desk.database.join(act)))
 
 
 class _Admission:
@@ -41,6 +41,7 @@ class _Admission:
         self._change = change
         self._now_ms = now_ms
         self._used: set[bytes] = set()
+        self._known: set[bytes] = set()
         self._fresh: dict[bytes, VerifyKey] = {}
         self._nonces: list[bytes] = []
         self._spent: dict[str, int] = {}
@@ -49,10 +50,12 @@ class _Admission:
     async def load(self, items: Sequence[Enrolment]) -> None:
         nonces = [bytes.fromhex(item.nonce) for item in items]
         self._used = await self._desk.store.used_nonces(self._change.connection, nonces)
+        names = [bytes.fromhex(item.device_key) for item in items]
+        self._known = await self._desk.store.known_keys(self._change.connection, names)
 
     async def admit(self, item: Enrolment, key: VerifyKey) -> EnrolmentResult:
         name = device_id(self._desk.key.verify_key, key)
-        if self._desk.register.device(name) is not None or name in self._fresh:
+        if key.raw in self._known or name in self._fresh:
             return EnrolmentResult(device_id=name.hex())
         try:
             await self._take_token(item.token)
@@ -68,9 +71,14 @@ class _Admission:
         return EnrolmentResult(device_id=name.hex())
 
     async def store(self, forget_before_ms: int) -> None:
-        connection, store, register = self._change.connection, self._desk.store, self._desk.register
+        connection, store = self._change.connection, self._desk.store
         rows = [
-            {"device_id": name, "device_key": key.raw, "enrolled_at_ms": self._now_ms}
+            {
+                "device_id": name,
+                "device_key": key.raw,
+                "enrolled_at_ms": self._now_ms,
+                "ended_at": self._now_ms // 1_000,
+            }
             for name, key in self._fresh.items()
         ]
         await store.add_devices(connection, rows)
@@ -78,12 +86,7 @@ class _Admission:
         for token, uses in self._spent.items():
             await spend_token(connection, token, uses)
 
-        def remember() -> None:
-            for name, key in self._fresh.items():
-                register.enrol(name, key, self._now_ms // 1_000)
-            self._desk.metrics.devices.set(len(register))
-
-        self._change.then(remember)
+        self._change.then(lambda: self._desk.metrics.devices.inc(len(rows)))
 
     async def _take_token(self, token: str) -> None:
         if token not in self._left:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from aggregator.storage.database import Change
 from consent.receipts import DAY_SECONDS
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 _LOOKED_AT: Final = "receipts-looked-at"
 _PART: Final = 2_000
-"""Devices that one step looks at: a million are through in a third of a day, and no request waits for long."""
+"""Devices whose time is up that one step looks at, and deletes: no request waits for long."""
+_LOOKED_UP: Final = 256
 _LONGEST_GAP_SECONDS: Final = 30 * DAY_SECONDS
 
 
@@ -35,10 +38,11 @@ class Forgetting:
     async def step(self) -> int:
         """Look at a part of the devices, once a day at each; returns how many were forgotten. Run every minute."""
         if not self._left and await self._is_due():
-            self._left = self._desk.register.device_ids()
+            async with self._desk.database.reading() as connection:
+                self._left = await self._desk.store.ended_devices(connection, self._before())
         part = self._left[-_PART:]
         del self._left[-_PART:]
-        if not self._over(part):
+        if not part:
             return 0
 
         async def act(change: Change) -> int:
@@ -68,18 +72,20 @@ class Forgetting:
 
     async def _forget(self, change: Change, part: list[bytes]) -> int:
         """Under the store's lock: a device may have answered since the first look."""
-        desk, gone = self._desk, self._over(part)
+        desk = self._desk
+        gone = await self._over(change.connection, part)
         await desk.store.forget_devices(change.connection, gone)
-
-        def follow() -> None:
-            desk.register.forget(gone)
-            desk.metrics.devices.set(len(desk.register))
-
-        change.then(follow)
+        change.then(lambda: desk.metrics.devices.dec(len(gone)))
         return len(gone)
 
-    def _over(self, part: list[bytes]) -> list[bytes]:
-        """Those whose consent ended long enough ago."""
-        before = self._desk.clock.now_seconds() - self._desk.settings.receipt_retention_days * DAY_SECONDS
-        found = ((name, self._desk.register.device(name)) for name in part)
-        return [name for name, device in found if device is not None and device.ended_at <= before]
+    async def _over(self, connection: AsyncConnection, part: list[bytes]) -> list[bytes]:
+        """Those whose consent ended long enough ago, by what stands."""
+        found: list[bytes] = []
+        for start in range(0, len(part), _LOOKED_UP):
+            devices = await self._desk.register.find(connection, part[start : start + _LOOKED_UP])
+            found += [name for name, device in devices.items() if device.ended_at <= self._before()]
+        return found
+
+    def _before(self) -> int:
+        """Unix seconds: what ended then or earlier is over."""
+        return self._desk.clock.now_seconds() - self._desk.settings.receipt_retention_days * DAY_SECONDS

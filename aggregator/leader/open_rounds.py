@@ -13,7 +13,7 @@ from privacy.secure_sum import SumContext, SumParameters
 
 @dataclass
 class OpenRound:
-    """One open round. ``reported`` counts its reports; which devices they are of, the store knows."""
+    """One open round. ``reported`` is how many reports it had when this worker last looked; the store decides."""
 
     round_id: int
     study: Study
@@ -43,6 +43,14 @@ class OpenRounds:
         """Take no more reports for a round."""
         self._open.pop(context, None)
         self._over.add(context)
+
+    def ended(self, context: bytes) -> None:
+        """A round of this context was opened once; unless it is open here, it is over."""
+        self._over.add(context)
+
+    def knows(self, context: bytes) -> bool:
+        """Whether a round of this context was ever opened, as far as this worker has heard."""
+        return context in self._open or context in self._over
 
     def find(self, context: bytes) -> OpenRound | None:
         """An open round, if this context is one's."""

@@ -6,9 +6,9 @@ Its report goes if it has come; if it is still on its way it is not let in, also
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from aggregator.leader.desk import Desk
-from aggregator.leader.open_rounds import OpenRound
 from aggregator.leader.register import Device
 from aggregator.storage.database import Change
 from consent.acceptance import Accepted, Refused, accept
@@ -16,7 +16,6 @@ from consent.errors import ReceiptInvalid
 from consent.policy import decide
 from consent.receipts import receipt_digest, verify_receipt
 from consent.signals.facts import NO_SIGNALS
-from consent.state import ConsentState
 from models.wire.enrolment import (
     REMOVAL_TYPE,
     ReceiptRequest,
@@ -34,23 +33,27 @@ _UNKNOWN = ProblemError("unknown-device", "enrol first")
 
 async def take_receipts(desk: Desk, request: ReceiptRequest) -> ReceiptResponse:
     """Verify, record and countersign 1 to 256 receipts in one transaction. Each has its own outcome."""
-    persons = await asyncio.to_thread(lambda: [_person(desk, item) for item in request.receipts])
+    names = [bytes.fromhex(item.device_id) for item in request.receipts]
+    async with desk.database.reading() as connection:
+        devices = await desk.register.find(connection, names)
+    persons = await asyncio.to_thread(
+        lambda: [_person(devices.get(name), item) for name, item in zip(names, request.receipts, strict=True)]
+    )
 
     async def act(change: Change) -> list[ReceiptResult]:
-        recording = _Recording(desk, change)
+        recording = _Recording(desk, change, await desk.register.find_with_rows(change.connection, names))
         results = [
             await recording.take(item, person) if isinstance(person, str) else ReceiptResult(problem=person.body())
             for item, person in zip(request.receipts, persons, strict=True)
         ]
-        await desk.store.add_consent_rows(change.connection, recording.rows)
+        await recording.store()
         return results
 
-    return ReceiptResponse(results=tuple(await desk.database.change(act)))
+    return ReceiptResponse(results=tuple(await desk.database.join(act)))
 
 
-def _person(desk: Desk, item: SubmittedReceipt) -> str | ProblemError:
+def _person(device: Device | None, item: SubmittedReceipt) -> str | ProblemError:
     """Whom the receipt is about, once its signature holds (done before the change: signatures are the slow part)."""
-    device = desk.register.device(bytes.fromhex(item.device_id))
     if device is None:
         return _UNKNOWN
     try:
@@ -61,20 +64,35 @@ def _person(desk: Desk, item: SubmittedReceipt) -> str | ProblemError:
 
 
 class _Recording:
-    """One request's receipts, in order; a device may appear twice."""
+    """One request's receipts, in order, against what the store says in this change; a device may appear twice.
 
-    def __init__(self, desk: Desk, change: Change) -> None:
+    Args:
+        desk: the leader's.
+        change: the request's.
+        devices: those that are enrolled, as the store has them in this change.
+    """
+
+    def __init__(self, desk: Desk, change: Change, devices: dict[bytes, Device]) -> None:
         self._desk = desk
         self._change = change
-        self._states: dict[bytes, ConsentState] = {}
-        self.rows: list[dict[str, object]] = []
+        self._devices = devices
+        self._before = dict(devices)
+        self._rows: list[dict[str, object]] = []
+
+    async def store(self) -> None:
+        """Store the rows, and what stands after them."""
+        register, connection = self._desk.register, self._change.connection
+        changed = [device for name, device in self._devices.items() if device is not self._before[name]]
+        await self._desk.store.add_consent_rows(connection, self._rows)
+        fresh = [device.device_id for device in changed if self._before[device.device_id].consent is None]
+        await register.remember(connection, changed, fresh)
 
     async def take(self, item: SubmittedReceipt, person: str) -> ReceiptResult:
         desk, now = self._desk, self._desk.clock.now_seconds()
-        device = desk.register.device(bytes.fromhex(item.device_id))
+        device = self._devices.get(bytes.fromhex(item.device_id))
         if device is None:  # forgotten since the first look: its consent had ended years ago
             return ReceiptResult(problem=_UNKNOWN.body())
-        state = self._state_of(device, person)
+        state = desk.register.consent_of(device, person)
         outcome = accept(state, item.receipt, desk.key, now)
         if isinstance(outcome, Refused):
             problem = ProblemError("receipt-refused", f"{outcome.code}: {outcome.reason}").body()
@@ -84,10 +102,14 @@ class _Recording:
         return ReceiptResult(countersignature=outcome.countersignature, dropped_reports=dropped, removal=removal)
 
     async def _record(self, device: Device, accepted: Accepted, now: int) -> int:
-        before, state, row = self._state_of(device, accepted.receipt.person), accepted.state, accepted.row
+        before, state, row = (
+            self._desk.register.consent_of(device, accepted.receipt.person),
+            accepted.state,
+            accepted.row,
+        )
         assert row is not None, "only new receipts are recorded"
-        self._states[device.device_id] = state
-        self.rows.append(
+        self._devices[device.device_id] = replace(device, consent=state)
+        self._rows.append(
             {
                 "device_id": device.device_id,
                 "row_index": row.index,
@@ -95,14 +117,12 @@ class _Recording:
                 "body": row.body(),
             }
         )
-        self._change.then(lambda: self._desk.register.set_consent(device, state, now))
         dropped, store = 0, self._desk.store
         for item in self._desk.open_rounds:
             was, now_is = (decide("accept", item.study.purpose, s, NO_SIGNALS, now).allowed for s in (before, state))
             if not now_is and await store.take_back(
                 self._change.connection, item.round_id, device.device_id, expected=was
             ):
-                self._forget(item)
                 dropped += 1
             self._change.then(item.changed.set)
         return dropped
@@ -124,12 +144,3 @@ class _Recording:
             at_ms=desk.clock.now_ms(),
         )
         return sign_document(desk.key, REMOVAL_TYPE, removal.document())
-
-    def _state_of(self, device: Device, person: str) -> ConsentState:
-        return self._states.get(device.device_id) or self._desk.register.consent_of(device, person)
-
-    def _forget(self, item: OpenRound) -> None:
-        def forget() -> None:
-            item.reported -= 1
-
-        self._change.then(forget)

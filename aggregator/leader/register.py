@@ -1,19 +1,33 @@
-"""Devices and their consent in memory, rebuilt from the store at start-up: a report costs two look-ups, no query."""
+"""Devices and their consent, looked up in the store for each request; nothing of them is kept in memory.
+
+Beside its consent rows the store keeps what stands of a device's consent, as verified when its last receipt was taken
+in: one row to read, whatever the length of the chain. The standing is sealed under a secret that follows from the
+leader's key, which is not in the store. A standing that was edited, made up or does not fit the last row is not
+believed: the device's rows are replayed instead, and if they do not verify either, nothing is granted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from consent.ledger import open_ledger
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.service import Log
+from aggregator.storage.devices import DeviceStore, Record
+from consent.errors import LedgerFaulty
+from consent.ledger import distrust, open_ledger, replay
 from consent.policy import decide
 from consent.purposes import PURPOSES
+from consent.rows import Row
 from consent.signals.facts import NO_SIGNALS
+from consent.standing import check_seal, read_standing, seal_standing, write_standing
 from consent.state import ConsentState, Parties
-from privacy.crypto import VerifyKey
+from privacy.crypto import SigningKey, VerifyKey, digest
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Device:
     """One enrolled device key; behind a gateway, one person's profile."""
 
@@ -34,61 +48,154 @@ class Device:
             return self.enrolled_at
         return max(self.enrolled_at, self.consent.recorded_at, *(yes.expires_at for yes in self.consent.granted))
 
+    def allowed(self, purpose: str, epoch: int, now: int) -> bool:
+        """The gate *accept*: consent in force for the purpose, in the epoch that the report was made under."""
+        state = self.consent
+        return state is not None and state.epoch == epoch and decide("accept", purpose, state, NO_SIGNALS, now).allowed
 
-@dataclass
+
 class Register:
-    """Every device, and for each purpose the devices whose consent is in force."""
+    """Every device, and for each purpose how many have consent in force.
 
-    leader_key: VerifyKey
-    site: str
-    _devices: dict[bytes, Device] = field(default_factory=dict)
-    _consenting: dict[str, set[bytes]] = field(default_factory=dict)
+    Args:
+        key: the leader's; standings are sealed under it.
+        site: whose consent it is.
+        store: where devices, rows and standings are.
+        log: where the operator reads that a standing was not believed.
+    """
 
-    def __len__(self) -> int:
-        return len(self._devices)
+    def __init__(self, key: SigningKey, site: str, store: DeviceStore, log: Log) -> None:
+        self._leader_key = key.verify_key
+        self._secret = digest("consent-standings", key.seed())
+        self._site = site
+        self._store = store
+        self._log = log
 
-    def enrol(self, device_id: bytes, key: VerifyKey, enrolled_at: int) -> None:
-        """Know a device from now on; ``enrolled_at`` in Unix seconds."""
-        self._devices[device_id] = Device(device_id, key, enrolled_at)
+    def __repr__(self) -> str:
+        return f"Register({self._site!r})"
 
-    def forget(self, device_ids: Iterable[bytes]) -> None:
-        """Know these devices no more, as if they had never enrolled."""
-        for device_id in device_ids:
-            self._devices.pop(device_id, None)
-            for members in self._consenting.values():
-                members.discard(device_id)
-
-    def device_ids(self) -> list[bytes]:
-        """Every device that is known at this moment."""
-        return list(self._devices)
-
-    def device(self, device_id: bytes) -> Device | None:
-        """A device, if it is enrolled."""
-        return self._devices.get(device_id)
-
-    def parties(self, device: Device, person: str) -> Parties:
+    def parties(self, key: VerifyKey, person: str) -> Parties:
         """Between whom a device's consent is given."""
-        return Parties(device.key, self.leader_key, self.site, person)
+        return Parties(key, self._leader_key, self._site, person)
 
     def consent_of(self, device: Device, person: str) -> ConsentState:
         """What stands for a device; nothing before its first receipt."""
-        return device.consent or open_ledger(self.parties(device, person))
+        return device.consent or open_ledger(self.parties(device.key, person))
 
-    def set_consent(self, device: Device, state: ConsentState, now: int) -> None:
-        """A receipt is durable: what it says stands from now on."""
-        device.consent = state
-        for purpose in PURPOSES:
-            members = self._consenting.setdefault(purpose.id, set())
-            if decide("accept", purpose.id, state, NO_SIGNALS, now).allowed:
-                members.add(device.device_id)
-            else:
-                members.discard(device.device_id)
+    async def find(self, connection: AsyncConnection, device_ids: Sequence[bytes]) -> dict[bytes, Device]:
+        """Those of these devices that are enrolled, with what stands. One query for all."""
+        rows = await self._store.devices_named(connection, device_ids)
+        return {row.device_id: await self._device(connection, row) for row in rows}
 
-    def consenting(self, purpose: str) -> int:
+    async def find_with_rows(self, connection: AsyncConnection, device_ids: Sequence[bytes]) -> dict[bytes, Device]:
+        """As ``find``, and each standing is held against its chain's last row: for a receipt that goes on from it."""
+        rows = await self._store.devices_named(connection, device_ids)
+        last = await self._store.last_rows(connection, device_ids)
+        return {
+            row.device_id: await self._device(connection, row, last.get(row.device_id), chained=True) for row in rows
+        }
+
+    async def remember(self, connection: AsyncConnection, devices: Sequence[Device], fresh: Sequence[bytes]) -> None:
+        """Store what stands of these devices, beside the rows that it follows from.
+
+        Args:
+            connection: of the change that stores the rows.
+            devices: as they are now.
+            fresh: those of them of which nothing was counted before.
+        """
+        await self._store.set_standings(connection, [self._sealed(device) for device in devices])
+        known = [device.device_id for device in devices if device.device_id not in fresh]
+        await self._store.replace_grants(connection, known, [row for device in devices for row in counted(device)])
+
+    async def consenting(self, connection: AsyncConnection, purpose: str, now: int) -> int:
         """How many devices have consent for a purpose in force (presence: outside the contract)."""
-        return len(self._consenting.get(purpose, ()))
+        declared = PURPOSES.find(purpose)
+        return 0 if declared is None else await self._store.grant_count(connection, purpose, declared.version, now)
 
-    def allowed(self, device: Device, purpose: str, epoch: int, now: int) -> bool:
-        """The gate *accept*: consent in force for the purpose, in the epoch that the report was made under."""
+    def read(self, row: Record) -> Device:
+        """A stored device with its sealed standing, and no look at its rows.
+
+        Raises:
+            LedgerFaulty: the standing is not the one that was sealed.
+        """
+        device = _bare(row)
+        if row.standing is None:
+            return device
+        parties = self.parties(device.key, row.person or "")
+        check_seal(self._secret, parties, row.standing, row.seal or b"")
+        return Device(device.device_id, device.key, device.enrolled_at, read_standing(parties, row.standing))
+
+    async def replayed(self, connection: AsyncConnection, rows: Sequence[Record]) -> dict[bytes, Device]:
+        """Stored devices, each with what its rows say, verified one by one; a fault is in the state."""
+        chains: dict[bytes, tuple[str, list[bytes]]] = {}
+        async for row in self._store.consent_rows(connection, [row.device_id for row in rows]):
+            chains.setdefault(row.device_id, (row.person, []))[1].append(row.body)
+        return {row.device_id: self._replayed(_bare(row), chains.get(row.device_id)) for row in rows}
+
+    def _replayed(self, device: Device, chain: tuple[str, list[bytes]] | None) -> Device:
+        if chain is None:
+            return device
+        state = replay(self.parties(device.key, chain[0]), chain[1])
+        return Device(device.device_id, device.key, device.enrolled_at, state)
+
+    async def _device(
+        self, connection: AsyncConnection, row: Record, last: Record | None = None, *, chained: bool = False
+    ) -> Device:
+        try:
+            device = self.read(row)
+            if chained:
+                _check_last(device, last)
+        except LedgerFaulty as fault:
+            self._log.error("a consent standing is not believed; its rows are replayed", reason=str(fault))
+            return await self._from_rows(connection, row)
+        return device
+
+    async def _from_rows(self, connection: AsyncConnection, row: Record) -> Device:
+        device = (await self.replayed(connection, [row]))[row.device_id]
+        if device.consent is None and row.standing is not None:
+            # Rows that are gone: the person had answered, and nobody can say what.
+            state = distrust(open_ledger(self.parties(device.key, row.person or "")), "its rows are missing")
+            return Device(device.device_id, device.key, device.enrolled_at, state)
+        return device
+
+    def _sealed(self, device: Device) -> dict[str, Any]:
         state = device.consent
-        return state is not None and state.epoch == epoch and decide("accept", purpose, state, NO_SIGNALS, now).allowed
+        assert state is not None, "only devices that have answered are remembered"
+        body = write_standing(state)
+        return {
+            "device_id": device.device_id,
+            "person": state.parties.person,
+            "standing": body,
+            "seal": seal_standing(self._secret, state.parties, body),
+            "ended_at": device.ended_at,
+        }
+
+
+def counted(device: Device) -> list[dict[str, Any]]:
+    """The grants of a device that count until they run out: what the gate *accept* would let through."""
+    state = device.consent
+    if state is None:
+        return []
+    return [
+        {"device_id": device.device_id, "purpose": yes.purpose, "version": yes.version, "expires_at": yes.expires_at}
+        for yes in state.granted
+        if decide("accept", yes.purpose, state, NO_SIGNALS, yes.issued_at).allowed
+    ]
+
+
+def _bare(row: Record) -> Device:
+    return Device(row.device_id, VerifyKey(row.device_key), row.enrolled_at_ms // 1_000)
+
+
+def _check_last(device: Device, last: Record | None) -> None:
+    """Insist that a standing follows from the last row.
+
+    Raises:
+        LedgerFaulty: rows were added, taken away or edited since it was sealed.
+    """
+    if device.consent is None and last is None:
+        return
+    if device.consent is None or last is None:
+        raise LedgerFaulty("expected a standing and rows, got one without the other")
+    if (device.consent.length, device.consent.head) != (last.row_index + 1, Row.parse(last.body).digest):
+        raise LedgerFaulty("the last row is not the one that the standing names")

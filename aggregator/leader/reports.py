@@ -1,9 +1,13 @@
-"""Reports: signature, consent, once per round; one transaction a request, two look-ups a report."""
+"""Reports: signature, consent, once per round; a handful of queries a request, whatever the number of reports.
+
+Whether a round is open, how many reports it has and what a device consents to is read from the store in the change that
+takes the report in: which worker took an earlier report or a withdrawal makes no difference.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aggregator.leader.desk import Desk
@@ -29,24 +33,31 @@ async def take_reports(desk: Desk, body: bytes) -> tuple[str, ...]:
         ProblemError: ``malformed``: the frame as a whole cannot be read.
     """
     frames = decode_batch(body)
-    candidates = [_find(desk, frame) for frame in frames]
+    candidates = await _find_all(desk, frames)
     verdicts = await asyncio.to_thread(_verify_all, candidates)
     if all(isinstance(verdict, str) for verdict in verdicts):
         codes = tuple(str(verdict) for verdict in verdicts)
     else:
-        codes = await desk.database.change(lambda change: _store(desk, change, verdicts))
+        codes = await desk.database.join(lambda change: _store(desk, change, verdicts))
     for code in codes:
         desk.metrics.reports.labels(code).inc()
     return codes
 
 
-def _find(desk: Desk, frame: ReportFrame) -> Candidate | str:
-    """Which round and device a frame is of. Consent is looked at once the signature holds: it is nobody else's."""
+async def _find_all(desk: Desk, frames: Sequence[ReportFrame]) -> list[Candidate | str]:
+    """Which rounds and devices frames are of. Consent is looked at once the signature holds: it is nobody else's."""
+    if any(not desk.open_rounds.knows(frame.report.context) for frame in frames):
+        await desk.follower.look()  # another worker may have opened it in this very moment
+    async with desk.database.reading() as connection:
+        devices = await desk.register.find(connection, [frame.device_id for frame in frames])
+    return [_find(desk, frame, devices.get(frame.device_id)) for frame in frames]
+
+
+def _find(desk: Desk, frame: ReportFrame, device: Device | None) -> Candidate | str:
     try:
         item = desk.open_rounds.require(frame.report.context, desk.clock.now_ms())
     except ProblemError as error:
         return error.code
-    device = desk.register.device(frame.device_id)
     if device is None:
         return "unknown-device"
     return frame, item, device
@@ -66,9 +77,14 @@ def _verify(candidate: Candidate) -> Candidate | str:
 
 
 class _Known:
-    """A round's reports that a request could clash with: those stored, and those accepted before in it."""
+    """A round's reports that a request could clash with: those stored, and those accepted before in it.
 
-    def __init__(self) -> None:
+    Args:
+        reported: how many reports the round has; None if it takes none any more.
+    """
+
+    def __init__(self, reported: int | None) -> None:
+        self.reported = reported
         self.signatures: dict[bytes, bytes] = {}
         self.report_ids: set[bytes] = set()
         self.taken_back: set[bytes] = set()
@@ -84,10 +100,11 @@ async def _store(desk: Desk, change: Change, verdicts: Sequence[Candidate | str]
     """Under the store's lock: a round may have closed, consent may have gone, since the first look."""
     candidates = [verdict for verdict in verdicts if not isinstance(verdict, str)]
     known = await _known(desk, change, candidates)
+    devices = await desk.register.find(change.connection, [device.device_id for _, _, device in candidates])
     rows: list[dict[str, Any]] = []
     codes = []
     for verdict in verdicts:
-        code = verdict if isinstance(verdict, str) else _admit(desk, verdict, known[verdict[1].round_id])
+        code = verdict if isinstance(verdict, str) else _admit(desk, verdict, devices, known[verdict[1].round_id])
         if not isinstance(verdict, str) and code == "":
             row = _row(*verdict)
             rows.append(row)
@@ -95,6 +112,9 @@ async def _store(desk: Desk, change: Change, verdicts: Sequence[Candidate | str]
             known[verdict[1].round_id].fresh += 1
         codes.append(code or ACCEPTED)
     await desk.store.add_reports(change.connection, rows)
+    for round_id, found in known.items():
+        if found.fresh:
+            await desk.store.count_in(change.connection, round_id, found.fresh)
     change.then(lambda: _remember(candidates, known))
     return tuple(codes)
 
@@ -102,9 +122,10 @@ async def _store(desk: Desk, change: Change, verdicts: Sequence[Candidate | str]
 async def _known(desk: Desk, change: Change, candidates: Sequence[Candidate]) -> dict[int, _Known]:
     """Two look-ups a round, whatever the number of reports."""
     found: dict[int, _Known] = {}
+    reported = await desk.store.reported(change.connection)
     for round_id in {item.round_id for _, item, _ in candidates}:
         here = [(frame, device) for frame, item, device in candidates if item.round_id == round_id]
-        found[round_id] = _Known()
+        found[round_id] = _Known(reported.get(round_id))
         device_ids = [device.device_id for _, device in here]
         report_ids = [frame.report.report_id for frame, _ in here]
         for row in await desk.store.known_reports(change.connection, round_id, device_ids, report_ids):
@@ -114,13 +135,14 @@ async def _known(desk: Desk, change: Change, candidates: Sequence[Candidate]) ->
     return found
 
 
-def _admit(desk: Desk, candidate: Candidate, known: _Known) -> str:
+def _admit(desk: Desk, candidate: Candidate, devices: Mapping[bytes, Device], known: _Known) -> str:
     """``""`` for a report to store, else what to answer."""
     frame, item, device = candidate
-    if desk.open_rounds.find(frame.report.context) is not item:
+    if known.reported is None:
         return "round-closed"
-    if not desk.register.allowed(device, item.study.purpose, frame.consent_epoch, desk.clock.now_seconds()):
-        return "no-consent"
+    refused = _not_let_in(desk, frame, item, devices.get(device.device_id), device)
+    if refused:
+        return refused
     if not known.taken_back.isdisjoint((device.device_id, frame.report.report_id)):
         # The epoch in a frame is not signed: a new grant would let the bytes that were taken back in again.
         return "round-closed"
@@ -130,7 +152,15 @@ def _admit(desk: Desk, candidate: Candidate, known: _Known) -> str:
         return ACCEPTED if stored == frame.report.signature else "report-conflict"
     if frame.report.report_id in known.report_ids:
         return "report-conflict"  # another device's seal: the helper would refuse the whole batch for it
-    return "round-closed" if item.reported + known.fresh >= item.params.maximum_cohort else ""
+    return "round-closed" if known.reported + known.fresh >= item.params.maximum_cohort else ""
+
+
+def _not_let_in(desk: Desk, frame: ReportFrame, item: OpenRound, device: Device | None, verified: Device) -> str:
+    """Why a device may not report, by what the store says of it in this change; ``""`` if it may."""
+    if device is None or device.key != verified.key:
+        return "unknown-device"  # forgotten, or under another key, since its signature was looked at
+    allowed = device.allowed(item.study.purpose, frame.consent_epoch, desk.clock.now_seconds())
+    return "" if allowed else "no-consent"
 
 
 def _row(frame: ReportFrame, item: OpenRound, device: Device) -> dict[str, Any]:
@@ -147,6 +177,7 @@ def _row(frame: ReportFrame, item: OpenRound, device: Device) -> dict[str, Any]:
 
 def _remember(candidates: Sequence[Candidate], known: dict[int, _Known]) -> None:
     for item in {item.round_id: item for _, item, _ in candidates}.values():
-        if known[item.round_id].fresh:
-            item.reported += known[item.round_id].fresh
+        found = known[item.round_id]
+        if found.fresh and found.reported is not None:
+            item.reported = found.reported + found.fresh
             item.changed.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,11 +11,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from aggregator import schedules
-from aggregator.errors import StudyFailed, StudyStopped
-from aggregator.leader.collecting import restore
-from aggregator.leader.course import Course, is_stop
+from aggregator.errors import LeaseLost, StudyFailed, StudyStopped
+from aggregator.leader.course import Course
 from aggregator.leader.desk import Desk
 from aggregator.leader.round_driver import Released, drive, give_up
 from aggregator.leader.study_steps import THE_LEADER, require_in, take_decided_step, take_step
@@ -29,6 +30,10 @@ from models.wire.states import Schedule
 from models.wire.studies import APPROVAL_TYPE, Decision, Study
 from privacy.crypto import SignatureInvalid, verify_document
 from privacy.secure_sum import decode
+
+_STORE_GONE: Final = (OperationalError, InterfaceError, OSError)
+"""What a store answers with that is away for a while; a study waits for it to come back."""
+_STORE_PAUSE_SECONDS: Final = 0.5
 
 _COURSES: Final = {
     StudyEvent.PAUSE: StudyState.PAUSED,
@@ -149,19 +154,6 @@ async def require_study(desk: Desk, study_id: str) -> Record:
     return row
 
 
-async def resume(desk: Desk) -> None:
-    """Go on with every running study. Run at start-up, before the first request."""
-    async with desk.database.reading() as connection:
-        rows = await desk.store.studies(connection)
-    for row in rows:
-        study = Study.model_validate_json(row.body)
-        if row.state == StudyState.STOPPED and is_stop(desk, row.decision, row.study_hash):
-            desk.board.stop(row.decision)
-        if row.state in UNDER_WAY:
-            await restore(Course(desk, study, row.decision, row.log_index))
-            desk.running.spawn(desk, study, row.decision, row.log_index)
-
-
 @dataclass
 class Running:
     """The studies under way: for each a task here and a strategy on a thread."""
@@ -170,10 +162,16 @@ class Running:
     _waits: set[Future[Released | None]] = field(default_factory=set)
     _closing: bool = False
 
+    def follow(self, desk: Desk, rows: Sequence[Record]) -> None:
+        """Run what the store says is under way, if this worker has the duty; what runs here already goes on."""
+        for row in rows:
+            if row.state in UNDER_WAY:
+                self.spawn(desk, Study.model_validate_json(row.body), row.decision, row.log_index)
+
     def spawn(self, desk: Desk, study: Study, approval: str, log_index: int) -> None:
-        """Run a study, once."""
+        """Run a study, once, if this worker has the duty; else the one that has it finds the study in the store."""
         name = study.study_hash()
-        if name not in self._tasks:
+        if desk.duty.held and not self._closing and name not in self._tasks:
             course = Course(desk, study, approval, log_index)
             self._tasks[name] = asyncio.create_task(self._run(course), name=f"study {study.study_id}")
 
@@ -184,7 +182,26 @@ class Running:
             wait.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
+    async def pause(self) -> None:
+        """Let every study pause, because another worker runs them now; this one may have the duty again later."""
+        await self.close()
+        self._tasks.clear()
+        self._closing = False
+
     async def _run(self, course: Course) -> None:
+        while True:
+            try:
+                await self._run_once(course)
+            except LeaseLost as lost:
+                course.desk.log.info("left to another worker", study=course.study.study_id, reason=str(lost))
+            except _STORE_GONE as error:
+                course.desk.log.error("waiting for the store", study=course.study.study_id, **failure(error))  # noqa: TRY400  # texts may quote input
+                await asyncio.sleep(_STORE_PAUSE_SECONDS)
+                if not self._closing:
+                    continue
+            return
+
+    async def _run_once(self, course: Course) -> None:
         desk, study = course.desk, course.study
         loop = asyncio.get_running_loop()
         try:
@@ -193,6 +210,8 @@ class Running:
             await _finish(course, StudyEvent.FINISH, "", model)
         except (CancelledError, asyncio.CancelledError):
             desk.log.info("paused", study=study.study_id)
+        except (LeaseLost, *_STORE_GONE):
+            raise  # neither is the study's fault: it ends in no state because of it
         except StudyStopped:
             await _break_off(course, StudyEvent.STOP, "stopped by the privacy office")
         except (StudyFailed, ProblemError) as error:
@@ -245,5 +264,5 @@ async def _finish(course: Course, event: StudyEvent, detail: str, model: NDArray
             kept["decision"] = stop
         await take_step(desk, change, row, event, THE_LEADER, detail=detail, **kept)
 
-    await desk.database.change(act)
+    await course.change(act)
     desk.log.info("study over", study=study.study_id, outcome=event.value)

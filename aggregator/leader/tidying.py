@@ -1,6 +1,7 @@
 """What is put in order while the service runs: left-over keys, a scrub that met a reader, receipts that are too old.
 
-A crash leaves wrapping keys of rounds that are over; ``forgetting`` says which receipts go, and when.
+A crash leaves wrapping keys of rounds that are over; ``forgetting`` says which receipts go, and when. The worker that
+has the duty does it, for all.
 """
 
 from __future__ import annotations
@@ -16,9 +17,16 @@ _PAUSE_SECONDS = 60.0
 
 
 async def tidy(desk: Desk) -> None:
-    """Destroy wrapping keys that no round under way names, and give the store's scrub another try."""
+    """Destroy wrapping keys that no round under way names, and give the store's scrub another try.
+
+    Raises:
+        LeaseLost: another worker has the duty.
+    """
+    if not desk.duty.held:
+        return
 
     async def act(change: Change) -> None:
+        await desk.duty.require(change.connection)
         if over := desk.vault.names() - await desk.store.live_keys(change.connection):
             change.then(lambda: desk.vault.destroy_soon(over))
             desk.log.info("wrapping keys left over", keys=len(over))
@@ -34,7 +42,10 @@ async def watch(desk: Desk) -> None:
     while True:
         try:
             await tidy(desk)
-            await forgetting.step()
+            if desk.duty.held:
+                await forgetting.step()
+            async with desk.database.reading() as connection:
+                desk.metrics.devices.set(await desk.store.device_count(connection))
         except Exception as error:  # noqa: BLE001 - a store that fails now is asked again; the service goes on
             desk.log.error("not tidied up", **failure(error))  # noqa: TRY400 - texts may quote input
         await asyncio.sleep(_PAUSE_SECONDS)

@@ -33,6 +33,8 @@ class WorkBoard:
     clock: Clock
     log: TransparencyLog
     bundle_version: int = 0
+    at_ms: int | None = None
+    """When what is published last changed, by the store: every worker signs the same checkpoint. None: now."""
     _rounds: dict[bytes, PublishedRound] = field(default_factory=dict)
     _stopped: set[str] = field(default_factory=set)
     body: bytes = b""
@@ -58,6 +60,10 @@ class WorkBoard:
         self._stopped.add(decision)
         self.refresh()
 
+    def tells(self, decision: str) -> bool:
+        """Whether this stop is published."""
+        return decision in self._stopped
+
     def announce_bundle(self, version: int) -> None:
         """Publish the newest bundle's version."""
         self.bundle_version = version
@@ -74,7 +80,7 @@ class WorkBoard:
         work = Work(
             rounds=tuple(item.work() for item in self._rounds.values()),
             stopped=tuple(sorted(self._stopped)),
-            checkpoint=self.log.checkpoint(self.clock.now_ms()),
+            checkpoint=self.log.checkpoint(self.clock.now_ms() if self.at_ms is None else self.at_ms),
             bundle_version=self.bundle_version,
         )
         self.body = work.model_dump_json().encode()

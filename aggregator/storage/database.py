@@ -2,7 +2,11 @@
 
 A change is one durable transaction followed by its in-memory consequences. Both happen under one lock and, once begun,
 are finished even if the request that asked goes away: memory and disk never disagree. Where several processes share a
-store, one writes at a time: SQLite and an advisory lock of PostgreSQL see to it.
+store, one writes at a time: SQLite and an advisory lock of PostgreSQL see to it. What a process remembers of the store
+is brought up to date inside each change, before it acts (``Following``).
+
+Small changes that wait for the lock together (``join``) share one transaction and its one wait for the disk, each in a
+savepoint of its own: one that fails is rolled back alone, and none is answered before the commit.
 
 ``scrub`` empties SQLite's write-ahead log, so that deleted reports are gone from the files. It is tidiness, and no
 secret rests on it (``vault`` says what does): a reader that is under way, a file system that copies on write or an SSD
@@ -14,7 +18,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
@@ -38,6 +43,10 @@ _PRAGMAS = (
 )
 
 
+_GROUP: Final = 64
+"""Most small changes in one transaction: a change that must run alone waits for no more than these."""
+
+
 class Change:
     """A transaction under way. ``then`` says what follows in memory once it is durable."""
 
@@ -53,10 +62,36 @@ class Change:
         """Do this after the commit, in the order of the calls."""
         self._after.append(act)
 
+    def first(self, act: Callable[[], None]) -> None:
+        """Do this after the commit, before anything else."""
+        self._after.insert(0, act)
+
     def settle(self) -> None:
         """Run what was asked for. Called once, after the commit."""
         for act in self._after:
             act()
+
+
+class Following(Protocol):
+    """Keeps what a process remembers of the store in step with it."""
+
+    async def begin(self, change: Change) -> None:
+        """Learn what others have changed. Run inside each transaction, first."""
+
+    async def finish(self, change: Change) -> None:
+        """See what this change has changed. Run inside it, last; not for small changes, which need no memory."""
+
+
+@dataclass(frozen=True)
+class _Small:
+    """A small change that waits, and who waits for it."""
+
+    act: Callable[[Change], Awaitable[Any]]
+    answer: asyncio.Future[Any]
+
+    def fail(self, error: BaseException) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
 class Database:
@@ -71,6 +106,10 @@ class Database:
             raise SettingsInvalid(f"database_url cannot be used: {type(error).__name__}") from error
         self._lock = asyncio.Lock()
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._waiting: list[_Small] = []
+        self._conducting = False
+        self.following: Following | None = None
+        """Told of every change from now on; set once, when the store is open."""
         self.scrub_owed = False
         """The last scrub met a reader or a writer; whoever tidies up tries again."""
 
@@ -104,15 +143,73 @@ class Database:
         """Run one change; it is completed or rolled back whole, even when the caller is cancelled."""
         return await self._finished(self._run(act))
 
+    async def join(self, act: Callable[[Change], Awaitable[Result]]) -> Result:
+        """Run one small change, which may share its transaction with others that wait at the same time.
+
+        Its outcome is that of running it alone, at its place in the order of the calls. It must need nothing of this
+        process's memory that another small change alters, and raise no generation.
+        """
+        small = _Small(act, asyncio.get_running_loop().create_future())
+        small.answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # the caller may be gone
+        self._waiting.append(small)
+        if not self._conducting:
+            self._conducting = True
+            self._keep(asyncio.ensure_future(self._conduct()))
+        result: Result = await asyncio.shield(small.answer)
+        return result
+
     async def _run(self, act: Callable[[Change], Awaitable[Result]]) -> Result:
         async with self._lock:
-            async with self._writer.begin() as connection:
-                if not self._sqlite:
-                    await connection.execute(text(_ONE_WRITER))
-                change = Change(connection)
+            async with self._transaction() as change:
                 result = await act(change)
+                if self.following is not None:
+                    await self.following.finish(change)
             change.settle()
             return result
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Change]:
+        async with self._writer.begin() as connection:
+            if not self._sqlite:
+                await connection.execute(text(_ONE_WRITER))
+            change = Change(connection)
+            if self.following is not None:
+                await self.following.begin(change)
+            yield change
+
+    async def _conduct(self) -> None:
+        """Group after group, until nobody waits; a change that must run alone gets its turn in between."""
+        try:
+            while self._waiting:
+                async with self._lock:
+                    group, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
+                    await self._run_group(group)
+        finally:
+            self._conducting = False
+
+    async def _run_group(self, group: list[_Small]) -> None:
+        done: list[tuple[_Small, Change, Any]] = []
+        try:
+            async with self._transaction() as shared:
+                for small in group:
+                    change = Change(shared.connection)
+                    try:
+                        async with shared.connection.begin_nested():
+                            result = await small.act(change)
+                    except Exception as error:
+                        if not shared.connection.in_transaction():
+                            raise  # the store gave up the transaction with it: nobody's act is in it any more
+                        small.fail(error)
+                    else:
+                        done.append((small, change, result))
+        except BaseException as error:
+            for small in group:
+                small.fail(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for small, change, result in done:
+            _settle(small, change, result)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -151,10 +248,22 @@ class Database:
 
     async def _finished(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Do this to its end, whatever becomes of the caller."""
-        task = asyncio.ensure_future(work)
+        return await asyncio.shield(self._keep(asyncio.ensure_future(work)))
+
+    def _keep(self, task: asyncio.Task[Result]) -> asyncio.Task[Result]:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(task)
+        return task
+
+
+def _settle(small: _Small, change: Change, result: Any) -> None:
+    """What follows in memory, then the answer."""
+    try:
+        change.settle()
+    except Exception as error:  # noqa: BLE001 - the others of the group are durable too and have their own answers
+        small.fail(error)
+    else:
+        small.answer.set_result(result)
 
 
 def _engine(url: str, begin: str | None, *, connections: int) -> AsyncEngine:

@@ -21,6 +21,12 @@ class DeviceStore:
         """Those of these devices that are enrolled, with what stands of their consent."""
         return list((await connection.execute(select(devices).where(devices.c.device_id.in_(device_ids)))).all())
 
+    async def known_keys(self, connection: AsyncConnection, keys: Sequence[bytes]) -> set[bytes]:
+        """Which of these device keys are enrolled."""
+        return set(
+            (await connection.execute(select(devices.c.device_key).where(devices.c.device_key.in_(keys)))).scalars()
+        )
+
     async def device_count(self, connection: AsyncConnection) -> int:
         """How many devices are enrolled."""
         return int((await connection.execute(select(func.count()).select_from(devices))).scalar_one())
@@ -37,7 +43,9 @@ class DeviceStore:
 
     async def ended_devices(self, connection: AsyncConnection, before: int) -> list[bytes]:
         """Devices whose consent had ended by this time (Unix seconds)."""
-        return list((await connection.execute(select(devices.c.device_id).where(devices.c.ended_at <= before))).scalars())
+        return list(
+            (await connection.execute(select(devices.c.device_id).where(devices.c.ended_at <= before))).scalars()
+        )
 
     async def forget_devices(self, connection: AsyncConnection, device_ids: Sequence[bytes]) -> None:
         """Delete devices and everything of their consent; the store overwrites the bytes."""

@@ -1,4 +1,4 @@
-"""The leader's store: devices, consent, studies, rounds, reports, the log. Each query takes its change's connection."""
+"""The leader's store: studies, rounds, reports, the log, devices. Each query takes its change's connection."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.budget import Promised
+from aggregator.clock import Clock
+from aggregator.storage.devices import DeviceStore
 from aggregator.storage.leader_tables import (
     METADATA,
     bundles,
-    consent_rows,
-    devices,
+    generations,
     log_entries,
     models,
-    nonces,
     reports,
     rounds,
     studies,
@@ -27,53 +27,30 @@ from aggregator.storage.ledger import LedgerStore
 Record = Row[Any]
 _CHUNK = 256
 _CHUNK_BYTES = 2 * 2**20
+_OPEN = "open"
 
 
-class LeaderStore:
-    """Queries of the leader."""
+class LeaderStore(DeviceStore):
+    """Queries of the leader.
 
-    def __init__(self) -> None:
+    Args:
+        clock: says when something changed that every worker remembers; the operating system's unless given.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
         self.ledger = LedgerStore(METADATA)
+        self._clock = clock or Clock()
 
-    # Devices and consent
+    # Generation
 
-    async def devices(self, connection: AsyncConnection) -> AsyncIterator[Record]:
-        """Every device."""
-        for row in await connection.execute(select(devices)):
-            yield row
+    async def generation(self, connection: AsyncConnection) -> tuple[int, int]:
+        """How often rounds, studies, log or bundles have changed, and when they last did (Unix milliseconds)."""
+        row = (await connection.execute(select(generations))).one()
+        return int(row.value), int(row.at_ms)
 
-    async def add_devices(self, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-        """Store devices."""
-        if rows:
-            await connection.execute(devices.insert(), list(rows))
-
-    async def used_nonces(self, connection: AsyncConnection, asked: Sequence[bytes]) -> set[bytes]:
-        """Which of these nonces were used."""
-        return set((await connection.execute(select(nonces.c.nonce).where(nonces.c.nonce.in_(asked)))).scalars())
-
-    async def add_nonces(self, connection: AsyncConnection, fresh: Sequence[bytes], at_ms: int, before_ms: int) -> None:
-        """Remember nonces, and forget those whose time window is over."""
-        await connection.execute(delete(nonces).where(nonces.c.at_ms < before_ms))
-        if fresh:
-            await connection.execute(nonces.insert(), [{"nonce": nonce, "at_ms": at_ms} for nonce in fresh])
-
-    async def consent_rows(self, connection: AsyncConnection) -> AsyncIterator[Record]:
-        """Every consent row, by device and in order."""
-        query = select(consent_rows).order_by(consent_rows.c.device_id, consent_rows.c.row_index)
-        for row in await connection.execute(query):
-            yield row
-
-    async def add_consent_rows(self, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-        """Append consent rows."""
-        if rows:
-            await connection.execute(consent_rows.insert(), list(rows))
-
-    async def forget_devices(self, connection: AsyncConnection, device_ids: Sequence[bytes]) -> None:
-        """Delete devices and every consent row of theirs; the store overwrites the bytes."""
-        for start in range(0, len(device_ids), _CHUNK):
-            part = device_ids[start : start + _CHUNK]
-            await connection.execute(delete(consent_rows).where(consent_rows.c.device_id.in_(part)))
-            await connection.execute(delete(devices).where(devices.c.device_id.in_(part)))
+    async def _rises(self, connection: AsyncConnection) -> None:
+        """Say to every worker that what it remembers of rounds, studies, log or bundles is old."""
+        await connection.execute(update(generations).values(value=generations.c.value + 1, at_ms=self._clock.now_ms()))
 
     # Studies
 
@@ -81,16 +58,23 @@ class LeaderStore:
         """Every study, oldest first."""
         return list((await connection.execute(select(studies).order_by(studies.c.proposed_at_ms))).all())
 
+    async def studies_in(self, connection: AsyncConnection, states: Sequence[str]) -> list[Record]:
+        """The studies in these states, oldest first."""
+        query = select(studies).where(studies.c.state.in_(states)).order_by(studies.c.proposed_at_ms)
+        return list((await connection.execute(query)).all())
+
     async def study(self, connection: AsyncConnection, study_id: str) -> Record | None:
         """One study by name."""
         return (await connection.execute(select(studies).where(studies.c.study_id == study_id))).one_or_none()
 
     async def add_study(self, connection: AsyncConnection, **values: Any) -> None:
         """Store a study."""
+        await self._rises(connection)
         await connection.execute(studies.insert().values(**values))
 
     async def update_study(self, connection: AsyncConnection, study_hash: bytes, **values: Any) -> None:
         """Change a study's state."""
+        await self._rises(connection)
         await connection.execute(update(studies).where(studies.c.study_hash == study_hash).values(**values))
 
     async def add_model(self, connection: AsyncConnection, model_hash: bytes, body: bytes) -> None:
@@ -108,6 +92,7 @@ class LeaderStore:
 
     async def add_round(self, connection: AsyncConnection, **values: Any) -> int:
         """Store an opened round; returns its id."""
+        await self._rises(connection)
         result = await connection.execute(rounds.insert().values(detail="", **values))
         key = result.inserted_primary_key
         assert key is not None, "the table numbers its rows"
@@ -115,6 +100,7 @@ class LeaderStore:
 
     async def update_round(self, connection: AsyncConnection, round_id: int, **values: Any) -> None:
         """Change a round."""
+        await self._rises(connection)
         await connection.execute(update(rounds).where(rounds.c.round_id == round_id).values(**values))
 
     async def round(self, connection: AsyncConnection, study_hash: bytes, number: int) -> Record | None:
@@ -137,9 +123,31 @@ class LeaderStore:
         query = select(rounds.c.wrapping).where(rounds.c.wrapping.is_not(None))
         return set((await connection.execute(query)).scalars())
 
-    async def contexts(self, connection: AsyncConnection) -> list[bytes]:
-        """The contexts of every round so far."""
-        return list((await connection.execute(select(rounds.c.context))).scalars())
+    async def contexts(self, connection: AsyncConnection, after: int = 0) -> list[Record]:
+        """Id and context of every round after one, in order."""
+        query = select(*(rounds.c[name] for name in ("round_id", "context"))).where(rounds.c.round_id > after)
+        return list((await connection.execute(query.order_by(rounds.c.round_id))).all())
+
+    async def open_rounds(self, connection: AsyncConnection) -> list[Record]:
+        """The rounds that take reports, in order, each with its study (``body``, ``decision``, ``log_index``)."""
+        joined = select(rounds, studies.c.body, studies.c.decision, studies.c.log_index).join(studies)
+        query = joined.where(rounds.c.state == _OPEN).order_by(rounds.c.round_id)
+        return list((await connection.execute(query)).all())
+
+    async def open_round(self, connection: AsyncConnection, round_id: int) -> Record:
+        """One round that takes reports, as ``open_rounds`` has it."""
+        joined = select(rounds, studies.c.body, studies.c.decision, studies.c.log_index).join(studies)
+        return (await connection.execute(joined.where(rounds.c.round_id == round_id))).one()
+
+    async def reported(self, connection: AsyncConnection) -> dict[int, int]:
+        """How many reports each round has that still takes them."""
+        query = select(rounds.c.round_id, rounds.c.reported).where(rounds.c.state == _OPEN)
+        return {row.round_id: row.reported for row in await connection.execute(query)}
+
+    async def count_in(self, connection: AsyncConnection, round_id: int, reports_more: int) -> None:
+        """A round has so many reports more, or fewer."""
+        more = rounds.c.reported + reports_more
+        await connection.execute(update(rounds).where(rounds.c.round_id == round_id).values(reported=more))
 
     # Reports
 
@@ -187,7 +195,9 @@ class LeaderStore:
         report_id = (await connection.execute(select(reports.c.report_id).where(here))).scalar_one_or_none()
         if report_id is None and not expected:
             return False
-        await connection.execute(delete(reports).where(here))
+        if report_id is not None:
+            await connection.execute(delete(reports).where(here))
+            await self.count_in(connection, round_id, -1)
         gone = (taken_back.c.round_id == round_id) & (taken_back.c.device_id == device_id)
         if (await connection.execute(select(taken_back.c.device_id).where(gone))).first() is None:
             values = {"round_id": round_id, "device_id": device_id, "report_id": report_id}
@@ -225,6 +235,7 @@ class LeaderStore:
 
     async def add_log_entry(self, connection: AsyncConnection, index: int, body: bytes) -> None:
         """Append a log entry."""
+        await self._rises(connection)
         await connection.execute(log_entries.insert().values(entry_index=index, body=body))
 
     async def bundle_version(self, connection: AsyncConnection) -> int:
@@ -233,4 +244,5 @@ class LeaderStore:
 
     async def add_bundle(self, connection: AsyncConnection, **values: Any) -> None:
         """Remember a published bundle."""
+        await self._rises(connection)
         await connection.execute(bundles.insert().values(**values))

@@ -18,8 +18,8 @@ devices = Table(
     Column("ended_at", BigInteger, nullable=False, server_default="0"),
     Index("ix_devices_ended_at", "ended_at"),
 )
-"""``standing`` is what follows from the device's consent rows, sealed under the leader's key; ``ended_at`` (Unix seconds)
-the time from which nothing here is anybody's consent any more."""
+"""``standing`` is what follows from the device's consent rows, sealed under the leader's key; ``ended_at`` is the time
+(Unix seconds) from which nothing here is anybody's consent any more."""
 
 grants = Table(
     "grants",

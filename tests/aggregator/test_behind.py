@@ -27,7 +27,7 @@ async def test_a_restored_device_learns_the_epoch_and_its_withdrawal_is_counters
         (taken,) = await world.receipts([(device, sign_receipt(device.key, again))])
         assert taken["countersignature"]
         assert taken["last_epoch"] is None
-        held = world.leader_app.state.desk.register.device(device.name).consent
+        held = await world.standing(device)
         assert [grant.purpose for grant in held.granted] == [MEASUREMENT]
 
 

@@ -120,12 +120,10 @@ async def test_receipts_and_devices_go_when_their_time_is_up(world):
         _wait(world, 1)
         assert await _daily(world) == 1
         assert await _stored(world) == ({standing.name},) * 2
-        register = world.leader_app.state.desk.register
-        assert register.device_ids() == [standing.name]
         answers = await world.receipts([(gone, world.grant(gone, ("measurement",))) for gone in (expired, silent)])
         assert [answer["problem"]["type"].rpartition(":")[2] for answer in answers] == ["unknown-device"] * 2
     async with world.up():
-        assert world.leader_app.state.desk.register.device_ids() == [standing.name], "the store says the same"
+        assert await _stored(world) == ({standing.name},) * 2, "the store says the same"
 
 
 @in_world(clock=_clock())
@@ -168,7 +166,7 @@ async def test_no_old_receipt_passes_once_its_epoch_is_forgotten(world):
         assert "expired" in expired["problem"]["detail"]
         (harmless,) = await world.receipts([(device, taken_back)])
         assert harmless["countersignature"], "a no counts whenever it comes"
-        assert world.leader_app.state.desk.register.consenting("measurement") == 0
+        assert await world.consenting("measurement") == 0
 
 
 @in_world(clock=_clock())
@@ -178,12 +176,19 @@ async def test_a_yes_between_the_look_and_the_deletion_stands(world):
         (device,) = await world.devices(1)
         _wait(world, DEFAULT_DAYS + DEFAULT_VALID_DAYS)
         rounds, yes = Forgetting(world.leader_app.state.desk), world.grant(device, ("measurement",))
-        looks = [rounds._over([device.name])]
-        assert looks == [[device.name]]
-        assert (await world.receipts([(device, yes)]))[0]["countersignature"]
-        later = rounds._over
-        rounds._over = lambda part: looks.pop() if looks else later(part)
-        assert await _daily(world, rounds) == 0
+        _wait(world, -1)
+        await rounds._is_due()
+        _wait(world, 1)
+        ended = world.leader_app.state.desk.store.ended_devices
+
+        async def slow(connection, before):
+            found = await ended(connection, before)
+            assert found == [device.name]
+            assert (await world.receipts([(device, yes)]))[0]["countersignature"]
+            return found
+
+        world.leader_app.state.desk.store.ended_devices = slow
+        assert await rounds.step() == 0
         assert await _stored(world) == ({device.name},) * 2
 
 
@@ -193,15 +198,14 @@ async def test_a_receipt_that_is_overtaken_by_the_deletion_is_answered(world):
     async with world.up():
         (device,) = await world.devices(1, ())
         desk, looked, go_on = world.leader_app.state.desk, asyncio.Event(), asyncio.Event()
-        change = desk.database.change
+        join = desk.database.join
 
         async def slow(act):
-            if act.__qualname__.startswith("take_receipts"):
-                looked.set()
-                await go_on.wait()
-            return await change(act)
+            looked.set()
+            await go_on.wait()
+            return await join(act)
 
-        desk.database.change = slow
+        desk.database.join = slow
         answering = asyncio.create_task(world.receipts([(device, world.grant(device, ("measurement",)))]))
         await looked.wait()
         _wait(world, DEFAULT_DAYS)
@@ -305,7 +309,7 @@ def test_an_agent_that_comes_back_enrols_and_chooses_anew(tmp_path):
         assert again == first, "the same key, the same name there: nothing here has to be made anew"
         keeper.grant(first.participant_id, ["measurement"])
         assert courier.deliver(leader) == 1
-        assert world.leader_app.state.desk.register.consenting("measurement") == 1
+        assert services.call(world.consenting("measurement")) == 1
         store.close()
 
 

@@ -203,6 +203,6 @@ async def test_receipts_are_countersigned_once_and_refused_with_a_reason(world):
             kinds = [item["problem"]["type"].rsplit(":", 1)[-1] for item in both[1:]]
             assert kinds == ["receipt-refused", "bad-signature", "unknown-device"]
             assert "epoch" in both[1]["problem"]["detail"]
-        async with world.leader_up() as app:
-            assert app.state.desk.register.consenting("measurement") == 0
+        async with world.leader_up():
+            assert await world.consenting("measurement") == 0
             assert (await world.receipts([(device, withdrawal)]))[0]["countersignature"]

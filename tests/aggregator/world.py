@@ -218,6 +218,18 @@ class World:
         assert response.status_code == 200, response.text
         return response.json()["results"]
 
+    async def consenting(self, purpose: str) -> int:
+        """How many devices the leader counts for a purpose."""
+        desk = self.leader_app.state.desk
+        async with desk.database.reading() as connection:
+            return await desk.register.consenting(connection, purpose, desk.clock.now_seconds())
+
+    async def standing(self, device: Device) -> ConsentState | None:
+        """What stands of a device at the leader."""
+        desk = self.leader_app.state.desk
+        async with desk.database.reading() as connection:
+            return (await desk.register.find(connection, [device.name]))[device.name].consent
+
     # Studies
 
     def study(self, name: str = "moves", **changes) -> Study:

@@ -1,0 +1,146 @@
+"""What a worker remembers of the store, kept in step with it: the work board, open rounds, the log's tree, the studies.
+
+Workers are many and the store is one. A generation number in it rises with every change of rounds, studies, log or
+bundles. Each worker compares it inside every change, before the change acts, and a few times a second for those who
+only read; where it has risen, everything below is read again. A worker that misses a step is therefore wrong for a
+quarter of a second at most, and never inside a change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.leader.course import is_stop
+from aggregator.leader.offering import put_up, take_down
+from aggregator.logs import failure
+from aggregator.storage.database import Change
+from aggregator.storage.leader import Record
+from aggregator.storage.leases import LeaseRow, read_lease
+from aggregator.studies import UNDER_WAY, StudyState
+
+if TYPE_CHECKING:
+    from aggregator.leader.desk import Desk
+
+POLL_SECONDS: Final = 0.2
+"""How often a worker that changes nothing looks: an officer's stop reaches every worker's board within it."""
+
+
+@dataclass(frozen=True)
+class View:
+    """The store at one generation, as far as a worker remembers it."""
+
+    generation: int
+    at_ms: int
+    rounds: list[Record]
+    contexts: list[Record]
+    studies: list[Record]
+    entries_from: int
+    entries: list[bytes]
+    bundle_version: int
+
+
+class Follower:
+    """Keeps a desk in step with the store (``storage.database.Following``).
+
+    Args:
+        desk: the leader's.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._taken_in = -1
+        """The generation that memory was last read from."""
+        self._own = -1
+        """The last generation that this worker brought about: memory is not older than that."""
+        self._begun = -1
+        self._last_round = 0
+
+    async def begin(self, change: Change) -> None:
+        """Learn what others have changed. Run inside each change, first."""
+        self._begun, _ = await self._catch_up(change.connection)
+
+    async def finish(self, change: Change) -> None:
+        """See whether this change raised the generation: what is read from before it counts no more."""
+        generation, at_ms = await self._desk.store.generation(change.connection)
+        if generation != self._begun:
+            change.first(lambda: self._settle(generation, at_ms))
+
+    async def look(self) -> LeaseRow:
+        """Bring memory up to date outside of a change; returns the lease as it stands."""
+        async with self._desk.database.reading() as connection:
+            await self._catch_up(connection)
+            if any(True for _ in self._desk.open_rounds):
+                self._recount(await self._desk.store.reported(connection))
+            return await read_lease(connection)
+
+    async def follow(self) -> None:
+        """Look, and attend to the lease, for as long as the service is up."""
+        while True:
+            try:
+                await self._desk.duty.attend(await self.look())
+            except Exception as error:  # noqa: BLE001 - a store that fails now is asked again; the service goes on
+                self._desk.log.error("not following the store", **failure(error))  # noqa: TRY400 - texts may quote input
+            await asyncio.sleep(POLL_SECONDS)
+
+    def read_again(self) -> None:
+        """Take everything in anew at the next look, also where nothing has changed: the duty is this worker's now."""
+        self._taken_in = -1
+
+    async def _catch_up(self, connection: AsyncConnection) -> tuple[int, int]:
+        generation, at_ms = await self._desk.store.generation(connection)
+        if generation != self._taken_in and generation >= self._own:
+            self._take_in(await self._read(connection, generation, at_ms))
+        return generation, at_ms
+
+    def _settle(self, generation: int, at_ms: int) -> None:
+        self._own = max(self._own, generation)
+        self._desk.board.at_ms = at_ms
+
+    async def _read(self, connection: AsyncConnection, generation: int, at_ms: int) -> View:
+        store, size = self._desk.store, self._desk.ledger_log.size
+        return View(
+            generation=generation,
+            at_ms=at_ms,
+            rounds=await store.open_rounds(connection),
+            contexts=await store.contexts(connection, self._last_round),
+            studies=await store.studies_in(connection, (*UNDER_WAY, StudyState.STOPPED)),
+            entries_from=size,
+            entries=await store.log_entries(connection, size),
+            bundle_version=await store.bundle_version(connection),
+        )
+
+    def _take_in(self, view: View) -> None:
+        """No pause in here: whoever looks sees one generation. An older view than memory's is passed over."""
+        if view.generation < max(self._own, self._taken_in):
+            return
+        desk = self._desk
+        desk.board.at_ms = view.at_ms
+        desk.board.bundle_version = view.bundle_version
+        desk.ledger_log.take(view.entries, view.entries_from)
+        for row in view.contexts:
+            self._last_round = max(self._last_round, row.round_id)
+            desk.open_rounds.ended(row.context)
+        open_now = {row.context for row in view.rounds}
+        for item in desk.open_rounds:
+            if item.context.digest not in open_now:
+                take_down(desk, item.context.digest)
+        for row in view.rounds:
+            put_up(desk, row)
+        for row in view.studies:
+            unheard = row.state == StudyState.STOPPED and not desk.board.tells(row.decision)
+            if unheard and is_stop(desk, row.decision, row.study_hash):
+                desk.board.stop(row.decision)
+        desk.board.refresh()
+        self._taken_in = view.generation
+        desk.running.follow(desk, view.studies)
+
+    def _recount(self, reported: dict[int, int]) -> None:
+        for item in self._desk.open_rounds:
+            count = reported.get(item.round_id, item.reported)
+            if count != item.reported:
+                item.reported = count
+                item.changed.set()
