@@ -203,7 +203,7 @@ def _add_proposal_routes(router: APIRouter) -> None:
     async def withdraw_proposal(request: Request, study_hash: HexDigest) -> ProposalState:
         """The leader takes a proposal back that no officer has decided. Signed by the leader."""
         office, body = office_of(request), await request.body()
-        office.check_leader(request, body)
+        await office.check_leader(request, body)
         state = await decisions.withdraw(office, bytes.fromhex(study_hash))
         async with office.database.reading() as connection:
             known = await decisions.require_proposal(office, connection, bytes.fromhex(study_hash))
