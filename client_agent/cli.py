@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from client_agent.commands import consent, people, rights, running, status
+from client_agent.commands import consent, log, people, rights, running, status
 from client_agent.errors import AgentError, StoreError
 from models.wire.command import EXIT_INPUT, EXIT_UNAVAILABLE, run_command
 
@@ -30,6 +30,7 @@ app.command(epilog="Example: hearthside-agent export > mine.json")(rights.export
 app.command(epilog="Example: hearthside-agent erase --yes")(rights.erase)
 app.add_typer(consent.app, name="consent")
 app.add_typer(people.app, name="person")
+app.add_typer(log.app, name="log")
 
 
 def main() -> NoReturn:

@@ -31,6 +31,7 @@ from models.wire.frames import REPORTS_MEDIA_TYPE, ReportResponse, join_reports
 from models.wire.message import CompactJws, Message
 from models.wire.problems import Problem, ProblemError, problem_code
 from models.wire.rounds import RoundWork, SealedWithdrawal, WithdrawalAnswer, WithdrawalNotice, Work
+from privacy.crypto.tiles import Tile
 
 TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _DECISION_SECONDS = 2.0
@@ -137,6 +138,10 @@ class LeaderConnection(_Connection):
     def model(self, model_hash: str) -> bytes:
         """The bytes of a model by the hex digest; the caller compares the digest."""
         return self._request("GET", f"/v1/models/{model_hash}").content
+
+    def log_tile(self, tile: Tile) -> bytes:
+        """A tile of the log's hashes; nobody believes it before it leads to a signed root."""
+        return self._request("GET", f"/v1/log/tiles/{tile.level}/{tile.index}", params={"width": tile.width}).content
 
     def post_reports(self, encoded: Sequence[bytes], standing: Callable[[], bool] = _always) -> tuple[str, ...]:
         """Post 1 to 256 serialised reports; one word each: ``accepted`` or a problem code.

@@ -9,6 +9,7 @@
     │   └── ConsentOvertaken     a choice was made on what no longer stands; nothing was recorded
     ├── KeyringUnreadable        the keyring, or the file in its place, holds something else than keys
     ├── PinMismatch              a service is not the one whose fingerprint was given out of band
+    ├── LogFault             the leader's transparency log cannot be believed at the moment; ``code`` says why
     ├── RoundRefused             an approval, opening, model or log proof does not check out; ``code`` says which
     ├── NotEnrolled              an action needs a participant that the leader knows
     ├── PersonRefused            nobody of this name is here, or they cannot be what was asked
@@ -20,7 +21,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 RefusalCode = Literal[
     "approval",
@@ -37,8 +38,19 @@ RefusalCode = Literal[
     "parameters",
     "cap",
     "purpose",
+    "log",
 ]
 """Which check of a round failed."""
+LogFaultCode = Literal["unsigned", "frozen", "shrunk", "unproven", "forked"]
+"""No checkpoint of the leader's, one of another time, fewer entries than before, growth that was not proven, or what
+contradicts what was seen before."""
+_LOG_FAULTS: Final[dict[LogFaultCode, str]] = {
+    "unsigned": "the leader shows no checkpoint of its log with its signature",
+    "frozen": "the leader shows a checkpoint of another time",
+    "shrunk": "the leader shows fewer entries than before",
+    "unproven": "the leader does not show that its log only grew",
+    "forked": "the histories that were shown contradict each other",
+}
 
 
 class AgentError(Exception):
@@ -67,6 +79,20 @@ class KeyringUnreadable(AgentError):
 
 class PinMismatch(AgentError):
     """A service presents another key than the one that was pinned."""
+
+
+class LogFault(AgentError):
+    """The leader's log cannot be believed at the moment: nothing is contributed.
+
+    Attributes:
+        code: why.
+        reason: what was expected and what was got.
+    """
+
+    def __init__(self, code: LogFaultCode, reason: str) -> None:
+        super().__init__(f"{_LOG_FAULTS[code]}: {reason}")
+        self.code: LogFaultCode = code
+        self.reason = reason
 
 
 class RoundRefused(AgentError):

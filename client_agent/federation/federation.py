@@ -30,6 +30,7 @@ from client_agent.federation.contribution import (
     reserve,
     settle,
 )
+from client_agent.federation.log_view import LogView
 from client_agent.federation.roster import Roster
 from client_agent.federation.rounds import Rounds
 from client_agent.federation.sending import Delivery, send
@@ -62,6 +63,7 @@ class Federation:
         budgets: everybody's budgets.
         roster: who takes part.
         stops: which studies the privacy office has stopped.
+        log: the leader's log as this device sees it; while it does not hold, nothing is contributed.
     """
 
     def __init__(
@@ -84,7 +86,8 @@ class Federation:
         self.budgets = Budgets(store, contract, clock, quotas)
         self.roster = Roster(store, pins, self.budgets)
         self.stops = Stops(store, helper, pins, clock)
-        self._rounds = Rounds(store, leader, pins, self.stops, clock, contract, local_epsilon_cap)
+        self.log = LogView(store, leader, pins, clock)
+        self._rounds = Rounds(store, leader, pins, self.stops, self.log, clock, contract, local_epsilon_cap)
         self._clock = clock
         self._entropy = entropy
         self._slots = slots or Slots()
@@ -110,6 +113,7 @@ class Federation:
         self.store.consents.look(self.now_seconds(), self._clock.monotonic_seconds())
         self.roster.refresh()
         self.stops.hear(work.stopped)
+        self.log.follow(work.checkpoint)
         found = self._rounds.admit(work)
         for key in self._rounds.close({verified.key for verified in found}):
             self._reservations.pop(key, None)
@@ -220,9 +224,12 @@ class Federation:
         """Send the final reports whose slot has come, at most 256 a request, the same bytes however often.
 
         Returns:
-            What became of them. With ``unreachable`` the rest is sent by a later call.
+            What became of them. With ``unreachable`` the rest is sent by a later call, as is everything while the
+            leader's log does not hold.
         """
         self.roster.refresh()
+        if self.log.fault is not None:
+            return Delivery()
         return send(self.store, self.leader, self._clock.now_ms() if now_ms is None else now_ms, self._may_leave)
 
     def _may_leave(self, participant_id: str, purpose: str) -> bool:

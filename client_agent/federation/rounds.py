@@ -15,6 +15,7 @@ from client_agent.connection import LeaderConnection
 from client_agent.enrolment import Pins
 from client_agent.errors import RefusalCode, RoundRefused
 from client_agent.federation.contribution import SEAL_GRACE_SECONDS
+from client_agent.federation.log_view import LogView
 from client_agent.federation.prices import RoundPrice, check_cap, price_round
 from client_agent.federation.stops import Stops
 from client_agent.federation.trust import VerifiedRound, claimed_model, verify_round
@@ -34,6 +35,7 @@ class Rounds:
         leader: where models are fetched.
         pins: the keys that were given out of band.
         stops: which studies the privacy office has stopped.
+        log: the leader's log, as far as this device follows it.
         clock: the machine's clocks.
         contract: the installed budget (device level, zero-out), for prices.
         local_epsilon_cap: installed cap of the local layer (per training row, zero-out), for one study.
@@ -48,6 +50,7 @@ class Rounds:
         leader: LeaderConnection,
         pins: Pins,
         stops: Stops,
+        log: LogView,
         clock: Clock,
         contract: Contract,
         local_epsilon_cap: float,
@@ -57,6 +60,7 @@ class Rounds:
         self._leader = leader
         self._pins = pins
         self._stops = stops
+        self._log = log
         self._clock = clock
         self._contract = contract
         self._local_epsilon_cap = local_epsilon_cap
@@ -80,7 +84,7 @@ class Rounds:
                 if self.refused.get(key) != refusal.code:
                     _log.warning("round of %s refused: %s", item.study.study_id, refusal)
         self.refused = refused
-        return found
+        return [] if self._log.fault is not None else found
 
     def get(self, key: RoundKey) -> VerifiedRound | None:
         """A round that was admitted, None if it was not."""
@@ -100,11 +104,11 @@ class Rounds:
         Returns:
             The rounds that were closed, never to be admitted again.
         """
-        now_ms = self._clock.now_ms()
+        now_ms, holds = self._clock.now_ms(), self._log.fault is None
         over = [
             key
             for key, closes_at_ms, unsent in self._store.reports.open_rounds()
-            if now_ms >= closes_at_ms or (key not in listed and not unsent) or self._stops.is_stopped(key[0])
+            if now_ms >= closes_at_ms or (holds and key not in listed and not unsent) or self._stops.is_stopped(key[0])
         ]
         with self._store.transaction():
             for key in over:
@@ -118,6 +122,8 @@ class Rounds:
 
     def _admit(self, item: RoundWork, work: Work) -> VerifiedRound:
         verified = self._verified(item, work)
+        if self._log.fault is not None:
+            raise RoundRefused("log", self._log.fault)
         if self._stops.is_stopped(verified.study_hash):
             raise RoundRefused("stopped", "the privacy office has stopped the study")
         if not self._remember(verified):
@@ -133,7 +139,9 @@ class Rounds:
                 if now_ms >= known.study.expires_at_ms:
                     raise RoundRefused("expired", "the study has expired")
                 return known
-        return verify_round(item, work.checkpoint, self._pins, now_ms, self._model(item))
+        verified = verify_round(item, work.checkpoint, self._pins, now_ms, self._model(item))
+        self._log.require(verified.opening.checkpoint, item.opening)
+        return verified
 
     def _model(self, item: RoundWork) -> bytes:
         """The round's model, fetched once; its digest is checked with the opening."""

@@ -53,6 +53,7 @@ from models.wire.studies import APPROVAL_TYPE, Decision, Study, SumPlan, Transit
 from privacy.accounting import Contract
 from privacy.crypto import SealPrivateKey, SigningKey, VerifyKey, sign_document
 from privacy.crypto.merkle import MerkleTree
+from privacy.crypto.tiles import Tile, read_tile
 from privacy.mechanisms import RandomStream
 from privacy.secure_sum import HelperSum, LeaderSum, Report, unpack, verify_report
 from privacy.secure_sum.reports import SealedPayload, seal_info
@@ -98,6 +99,8 @@ class World:
         self.reports: dict[tuple[bytes, bytes], Report] = {}
         self.epochs: set[int] = set()
         self.bodies: list[bytes] = []
+        self.tiles: list[Tile] = []
+        """Tiles of the log that were asked for."""
         self.withdrawals: list[WithdrawalNotice] = []
         self.sealed = 0
         """Withdrawals that came with their seal."""
@@ -230,6 +233,13 @@ class World:
             return _json(self._receipts(ReceiptRequest.model_validate_json(request.content)))
         if path == "/v1/work":
             return self._work(request)
+        if path.startswith("/v1/log/tiles/"):
+            level, index = map(int, path.split("/")[-2:])
+            self.tiles.append(Tile(level, index, int(request.url.params["width"])))
+            try:
+                return httpx.Response(200, content=read_tile(self.log, self.tiles[-1]))
+            except ValueError:
+                return _problem(ProblemError("not-found"))
         if path.startswith("/v1/models/"):
             return httpx.Response(200, content=self.models[path.rsplit("/", 1)[1]])
         if path == "/v1/reports":
