@@ -119,6 +119,10 @@ async def _decide(desk: Desk, change: Change, row: Record, jws: str, decision: D
     """Take in what the privacy office said, once."""
     if row.decision == jws:
         return StudyState(row.state)
+    if decision.decision == "approve" and row.state in (StudyState.APPROVED, StudyState.SCHEDULED):
+        await desk.ledger_log.append(change, "decision", jws.encode())  # a helper that was restored asks for it anew
+        await desk.store.update_study(change.connection, row.study_hash, decision=jws)
+        return StudyState(row.state)
     event = {"approve": StudyEvent.APPROVE, "refuse": StudyEvent.REFUSE, "stop": StudyEvent.STOP}
     return await take_decided_step(desk, change, row, event[decision.decision], jws)
 

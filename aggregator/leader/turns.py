@@ -81,4 +81,4 @@ async def _started(course: Course) -> bool:
 
     if (await _study(course)).state == StudyState.RUNNING:
         return True
-    return await desk.database.change(act)
+    return await course.change(act)
