@@ -102,7 +102,7 @@ def _add_reading(router: APIRouter) -> None:
 
     @router.get("/v1/studies/{study_id}/results", tags=["studies"])
     async def results(request: Request, study_id: StudyName) -> answers.StudyResults:
-        """What was released, and who is missing from it."""
+        """What was released, and which share granted its use."""
         return await answers.results(desk_of(request), study_id)
 
     @router.get("/v1/coverage", tags=["studies"])
