@@ -38,17 +38,20 @@ class Steps:
         setattr(owner, name, stepped)
 
 
-def deaths(prepare: Callable[[int], Path], work: Callable[[Path, Steps], None]) -> Iterator[tuple[int, Path]]:
+def deaths(
+    prepare: Callable[[int], Path], work: Callable[[Path, Steps], None], stride: int = 1
+) -> Iterator[tuple[int, Path]]:
     """Kill ``work`` at its first step, at its second, and so on until it ends by itself; yields what each death left.
 
     Args:
         prepare: makes the folder for the n-th attempt.
         work: runs in a child process on that folder.
+        stride: look at every so many-th step only.
 
     Yields:
         The number of the step and the folder; the last one is that of the process which nobody killed.
     """
-    for fatal in range(1, 10_000):
+    for fatal in range(1, 10_000, stride):
         folder = prepare(fatal)
         killed = _in_child(work, folder, fatal)
         yield fatal, folder

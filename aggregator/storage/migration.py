@@ -1,4 +1,8 @@
-"""Schema migrations (Alembic), shipped in the wheel and run on start-up."""
+"""Schema migrations (Alembic), shipped in the wheel and run on start-up.
+
+An upgrade is one transaction, on SQLite as on PostgreSQL: a store is of the old schema or of the new one, whatever
+happens in the middle. There is no way back to an older schema: a service refuses a store that is newer than itself.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,12 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 import aggregator
+from aggregator.errors import SettingsInvalid
 
 NEWEST = "head"
 
@@ -19,11 +26,31 @@ def upgrade(connection: Connection, schema: str) -> None:
     Args:
         connection: a connection in a transaction.
         schema: ``leader`` or ``helper``.
+
+    Raises:
+        SettingsInvalid: the store belongs to a newer version of the program, or to the other service.
     """
+    config = _config(schema)
+    scripts = ScriptDirectory.from_config(config)
+    present = set(MigrationContext.configure(connection).get_current_heads())
+    for revision in present - {script.revision for script in scripts.walk_revisions()}:
+        raise SettingsInvalid(_unknown(revision, schema))
+    if NEWEST == "head" and present == set(scripts.get_heads()):
+        return
+    config.attributes["connection"] = connection
+    command.upgrade(config, NEWEST)
+
+
+def _unknown(revision: str, schema: str) -> str:
+    if revision.partition("_")[0] == schema:
+        return f"the store has schema {revision}, which this version does not know; install the version that wrote it"
+    return f"expected a {schema}'s store at database_url, got one with schema {revision}"
+
+
+def _config(schema: str) -> Config:
     folder = Path(aggregator.__file__).parent / "migrations"
     config = Config()
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", str(folder / schema).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, NEWEST)
+    return config

@@ -12,15 +12,6 @@ from aggregator.storage.database import Database
 SCHEMAS = {"leader": leader_tables.METADATA, "helper": helper_tables.METADATA}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def fresh(request, tmp_path):
-    """URLs of stores that nobody has used: an empty one, or one of a schema."""
-    if request.param == "postgresql":
-        return request.getfixturevalue("postgres").fresh
-    made = iter(range(100))
-    return lambda schema=None: f"sqlite+aiosqlite:///{tmp_path / f'{schema}-{next(made)}.sqlite3'}"
-
-
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_the_migrations_make_the_tables_that_the_code_uses(fresh, schema):
     """Alembic finds nothing to add to a freshly migrated store, and migrating again changes nothing."""
