@@ -10,6 +10,7 @@ import typer
 NAME = "hearthside-aggregator"
 Folder = Annotated[Path, typer.Option("--dir", help="The party's own folder: key, settings, store.")]
 Port = Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")]
+Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes that answer, behind one store and one port.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 LeaderUrl = Annotated[str, typer.Option("--leader", help="The leader's address.")]
 HelperUrl = Annotated[str, typer.Option("--helper", help="The helper's address.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import httpx
@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from aggregator.budget import Budget
 from aggregator.clock import OS_ENTROPY, Clock, Entropy
-from aggregator.leader import studies, tidying
+from aggregator.leader import tidying
 from aggregator.leader.auditing import write_standings
 from aggregator.leader.bundles import Publisher
 from aggregator.leader.desk import Desk
@@ -26,6 +26,7 @@ from aggregator.leader.log import TransparencyLog
 from aggregator.leader.open_rounds import OpenRounds
 from aggregator.leader.register import Register
 from aggregator.leader.routes import device_routes, log_routes, public_routes
+from aggregator.leader.studies import Running
 from aggregator.leader.study_routes import study_routes
 from aggregator.leader.work import WorkBoard
 from aggregator.logs import quiet_libraries, service_log
@@ -35,6 +36,7 @@ from aggregator.settings import LeaderSettings
 from aggregator.storage.database import Change, Database
 from aggregator.storage.leader import LeaderStore
 from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
+from aggregator.storage.processes import running, starting
 from aggregator.storage.vault import KeyVault
 from models.wire.enrolment import ServiceIdentity
 from privacy.crypto import SigningKey
@@ -73,16 +75,16 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         link = _link(settings, key, helper_transport, clock, metrics)
-        running = studies.Running()
-        try:
-            await database.open("leader")
-            desk = await _open_desk(settings, key, clock, log, metrics, database, link, distribution, entropy, running)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(database.close)
+            stack.push_async_callback(link.close)
+            stack.enter_context(running(settings.directory))
+            async with starting(settings.directory):  # two that start at once do not both find a restored store
+                await database.open("leader")
+                desk = await _open_desk(settings, key, clock, log, metrics, database, link, distribution, entropy)
             app.state.desk = desk
-            async with _in_step(desk):
-                yield
-        finally:
-            await link.close()
-            await database.close()
+            await stack.enter_async_context(_in_step(desk))
+            yield
 
     async def ready() -> None:
         async with database.reading() as connection:
@@ -157,7 +159,6 @@ async def _open_desk(
     link: HelperLink,
     distribution: Distribution,
     entropy: Entropy,
-    running: studies.Running,
 ) -> Desk:
     """Bring the store up to date and load the budget; the rest of memory follows the store (``following``)."""
     store = LeaderStore(clock)
@@ -188,7 +189,7 @@ async def _open_desk(
         ledger_log=tree,
         board=WorkBoard(clock, tree),
         helper=link,
-        running=running,
+        running=Running(),
         publisher=Publisher(distribution, asyncio.Lock()),
         entropy=entropy,
         vault=KeyVault(settings.vault_folder()),
