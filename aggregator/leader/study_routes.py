@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 
-from aggregator.leader import answers, bundles, proposals, studies
+from aggregator.leader import answers, bundles, proposals, studies, tables
 from aggregator.leader.coverage import CoverageEstimate
 from aggregator.leader.desk import Desk, desk_of
 from aggregator.service import body_schema
@@ -100,10 +100,20 @@ def _add_reading(router: APIRouter) -> None:
         """One study: its rounds and what they were charged."""
         return await answers.account(desk_of(request), study_id)
 
-    @router.get("/v1/studies/{study_id}/results", tags=["studies"])
-    async def results(request: Request, study_id: StudyName) -> answers.StudyResults:
-        """What was released, and which share granted its use."""
-        return await answers.results(desk_of(request), study_id)
+    @router.get(
+        "/v1/studies/{study_id}/results",
+        tags=["studies"],
+        response_model=answers.StudyResults,
+        responses={200: {"content": {tables.CSV_MEDIA_TYPE: {}, tables.PARQUET_MEDIA_TYPE: {}}}},
+    )
+    async def results(
+        request: Request, study_id: StudyName, form: Annotated[str, Query(alias="format", max_length=32)] = ""
+    ) -> Response | answers.StudyResults:
+        """What was released, and which share granted its use: JSON, or a tidy table as CSV or Parquet (format, Accept)."""
+        desk, media_type = desk_of(request), tables.wanted(form, request.headers.get("accept", ""))
+        if media_type is None:
+            return await answers.results(desk, study_id)
+        return await tables.answer(desk, study_id, media_type)
 
     @router.get("/v1/coverage", tags=["studies"])
     async def coverage(request: Request) -> list[CoverageEstimate]:

@@ -27,6 +27,7 @@ class ProblemType:
 PROBLEM_TYPES: dict[str, ProblemType] = {
     "malformed": ProblemType(HTTPStatus.BAD_REQUEST, "The message does not have the expected form"),
     "too-large": ProblemType(HTTPStatus(413), "The message is larger than this endpoint accepts"),
+    "not-acceptable": ProblemType(HTTPStatus.NOT_ACCEPTABLE, "The answer cannot be given in the form asked for"),
     "unsupported-media-type": ProblemType(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The content type is not accepted here"),
     "unsupported-version": ProblemType(HTTPStatus.BAD_REQUEST, "The message needs a version or feature that is absent"),
     "unauthenticated": ProblemType(HTTPStatus.UNAUTHORIZED, "A signature or token is needed"),
