@@ -1,4 +1,4 @@
-"""Key files: one Ed25519 seed in hex, readable by its owner only."""
+"""Key files: one Ed25519 seed in hex, readable by its owner only; and other secrets that are a file's one line."""
 
 from __future__ import annotations
 
@@ -47,3 +47,20 @@ def load_key(path: Path) -> SigningKey:
         return SigningKey(bytes.fromhex(text))
     except (ValueError, KeyInvalid):
         raise SettingsInvalid(f"{path} is no key: expected 64 hexadecimal digits") from None
+
+
+def load_secret(path: Path) -> str:
+    """Read a file whose one line is a secret, such as a database's URL with its password.
+
+    Raises:
+        SettingsInvalid: missing, unreadable, readable by everybody, or not one line.
+    """
+    try:
+        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{path} cannot be read ({type(error).__name__})") from None
+    if mode & stat.S_IRWXO:
+        raise SettingsInvalid(f"{path} can be read by everybody; expected mode 0600 or 0640")
+    if not text or "\n" in text:
+        raise SettingsInvalid(f"{path}: expected one line")
+    return text

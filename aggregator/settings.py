@@ -1,19 +1,27 @@
 """Settings of both services: environment, then ``settings.json`` in the service's folder, then defaults.
 
 There is no default secret: keys are files that ``hearthside-aggregator init`` makes, tokens come from ``token create``.
+Secrets are settings in no other way than as the name of a file. What stands here is the one source of
+``docs/operations.md``: a setting's meaning is the string below it, its range and default are its type's, an example of
+a value that fits is given where the default is none.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    JsonConfigSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
-from aggregator.errors import SettingsInvalid
-from aggregator.key_files import load_key
+from aggregator.key_files import load_key, load_secret
+from aggregator.setting_sources import SETTINGS_FILE, check_environment, read_settings
 from aggregator.storage.vault import VAULT_FOLDER
 from consent.receipts import MAXIMUM_VALID_DAYS
 from models.wire.limits import LONGEST_KEY_LIFE_SECONDS, WINDOW_SECONDS
@@ -21,7 +29,6 @@ from models.wire.message import Hex32
 from privacy.accounting import Contract, Quotas, suggest_order
 from privacy.crypto import SigningKey, VerifyKey
 
-SETTINGS_FILE = "settings.json"
 SHORTEST_RETENTION_DAYS = MAXIMUM_VALID_DAYS + 1
 """The longest that a yes can hold, and a day for clocks that differ: once a device's receipts are forgotten, none of
 them can be taken in again."""
@@ -29,46 +36,88 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Bytes = Annotated[int, Field(ge=1_024, le=2**34)]
 
 
+def _split(value: Any) -> Any:
+    """A list from the environment is written with commas."""
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Keys = Annotated[tuple[Hex32, ...], NoDecode, BeforeValidator(_split)]
+_KEY_EXAMPLE = "8f3a" + 60 * "0"
+
+
 class ServiceSettings(BaseSettings):
     """What leader and helper have in common."""
 
-    directory: Path
-    """The service's own folder: key, store, settings."""
-    key_file: Path | None = None
+    model_config = SettingsConfigDict(use_attribute_docstrings=True)
+
+    directory: Annotated[Path, Field(examples=["/var/lib/hearthside/leader"])]
+    """The service's own folder: key, store, settings; the command's ``--dir``."""
+    key_file: Annotated[Path | None, Field(examples=["/run/secrets/service.key"])] = None
     """The service's key; ``DIRECTORY/service.key`` unless said."""
-    database_url: str = ""
+    database_url: Annotated[
+        str, Field(repr=False, examples=["postgresql+asyncpg://hearthside@/leader?host=/run/pg"])
+    ] = ""
     """SQLAlchemy URL; SQLite in the folder unless said, ``postgresql+asyncpg://...`` in production."""
-    wrapping_directory: Path | None = None
+    database_url_file: Annotated[Path | None, Field(examples=["/run/secrets/database-url"])] = None
+    """File whose one line is the database's URL, for one that has a password; instead of ``database_url``."""
+    wrapping_directory: Annotated[Path | None, Field(examples=["/var/lib/hearthside/leader/wrapping"])] = None
     """Folder of the keys that wrap the secrets of rounds under way; ``wrapping`` beside the service's key unless said.
     Leave it out of back-ups. Processes behind one database must share it: one that does not find a round's wrapping
     key there ends the round."""
     site: str = "site"
     """Name of the site; studies and receipts are for it."""
-    hosts: tuple[str, ...] = ()
-    """Host headers that are answered, exact, such as ``127.0.0.1:8700``."""
-    origins: tuple[str, ...] = ()
+    hosts: Annotated[Names, Field(examples=["leader.example,leader.example:8700"])] = ()
+    """Host headers that are answered, exact, beside the address that the service listens on. A list has commas."""
+    origins: Annotated[Names, Field(examples=["https://leader.example"])] = ()
     """Origins whose pages may cause a change."""
     budget_epsilon: Annotated[float, Field(gt=0, le=1_000)] = 4.0
     """Device-level epsilon (zero-out) that the service's own ledger allows within the window."""
     budget_delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
     """Delta of that budget."""
-    budget_order: int | tuple[int, ...] | Literal["zcdp"] | None = None
+    budget_order: Annotated[int | tuple[int, ...] | Literal["zcdp"] | None, Field(examples=["9"])] = None
     """The privacy filter: an order of the Renyi filter (2 to 1,024), a list of several that share delta, or ``"zcdp"``
     where no study hides its sampling; one order, chosen from epsilon and delta, unless said."""
     budget_window_seconds: Annotated[int, Field(ge=1)] = WINDOW_SECONDS
     """How long a charge counts: 30 days, and two more for the way from a charge to its release."""
-    budget_quotas: dict[str, float] = {}
+    budget_quotas: Annotated[dict[str, float], Field(examples=['{"intent": 0.5}'])] = {}
     """By purpose, the share of the budget, in (0, 1], that its rounds may take within the window, such as
     ``{"intent": 0.5}``; ``"*"`` is for every other purpose. None unless said."""
     minimum_cohort: Annotated[int, Field(ge=2)] = 2
     """The site's own minimum: a study whose rounds could be answered with fewer reports is refused. What protects
     people is the noise; a larger cohort makes figures worth reading, and chosen tiny cohorts pointless."""
-    log_level: Literal["info", "warning", "error"] = "info"
-    """Least level of the service's own log lines."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level of the service's own log lines; ``debug`` has one for each request."""
+    tls_certificate: Annotated[Path | None, Field(examples=["/etc/hearthside/leader.pem"])] = None
+    """Certificate chain (PEM) for TLS without a proxy; with ``tls_key``."""
+    tls_key: Annotated[Path | None, Field(examples=["/run/secrets/leader-tls.pem"])] = None
+    """Private key (PEM) of the certificate."""
+    proxy_trusted: Annotated[Names, Field(examples=["127.0.0.1"])] = ()
+    """Addresses of reverse proxies whose ``X-Forwarded-Proto`` and ``X-Forwarded-For`` count; nobody's unless said."""
+    metrics_token_file: Annotated[Path | None, Field(examples=["/run/secrets/metrics-token"])] = None
+    """File with the token that ``/metrics`` asks for; without one it answers only to its own machine, not forwarded."""
     body_limit_bytes: Bytes = 64 * 2**20
     """Largest request body."""
+    header_limit_bytes: Annotated[int, Field(ge=1_024, le=2**20)] = 32 * 2**10
+    """Most bytes of a request's line and headers."""
     time_limit_seconds: Seconds = 120.0
     """Longest that a request may take."""
+    header_seconds: Annotated[float, Field(ge=0.1, le=600)] = 10.0
+    """Longest from a connection, or the first byte of a request on it, to the end of that request's headers."""
+    body_pause_seconds: Annotated[float, Field(ge=0.1, le=600)] = 15.0
+    """Longest wait for the next piece of a body; from then on the body must also have come at ``body_rate_bytes``."""
+    body_rate_bytes: Annotated[int, Field(ge=0, le=2**30)] = 240
+    """Bytes a second at which a body must come, on average over the time that was waited for it."""
+    send_pause_seconds: Annotated[float, Field(ge=0.1, le=600)] = 30.0
+    """Longest that a client may read nothing of an answer that waits for it."""
+    keep_alive_seconds: Annotated[int, Field(ge=1, le=600)] = 30
+    """Longest that a connection may stay open between two requests."""
+    connection_limit: Annotated[int, Field(ge=10, le=100_000)] = 2_000
+    """Most connections of one worker; with one more, the one that has been idle longest is closed."""
+    shutdown_seconds: Annotated[int, Field(ge=1, le=600)] = 5
+    """Longest that requests under way may take after SIGTERM."""
+    disk_least_bytes: Annotated[int, Field(ge=0, le=2**50)] = 64 * 2**20
+    """Free space in the service's folder below which it is not ready."""
 
     def signing_key(self) -> SigningKey:
         """The service's key, from its file."""
@@ -79,7 +128,13 @@ class ServiceSettings(BaseSettings):
         return self.wrapping_directory or (self.key_file or self.directory / "service.key").parent / VAULT_FOLDER
 
     def url(self) -> str:
-        """The store's SQLAlchemy URL."""
+        """The store's SQLAlchemy URL; it may carry a password.
+
+        Raises:
+            SettingsInvalid: ``database_url_file`` cannot be read.
+        """
+        if self.database_url_file is not None:
+            return load_secret(self.database_url_file)
         return self.database_url or f"sqlite+aiosqlite:///{self.directory / 'store.sqlite3'}"
 
     def contract(self) -> Contract:
@@ -97,6 +152,14 @@ class ServiceSettings(BaseSettings):
         return dict(Quotas(shares).shares)
 
     @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together; expected both or neither")
+        if self.database_url and self.database_url_file is not None:
+            raise ValueError("expected database_url or database_url_file, got both")
+        return self
+
+    @model_validator(mode="after")
     def _check_contract(self) -> Self:
         self.contract()  # a filter that cannot be enforced is found before anything is opened
         return self
@@ -106,18 +169,11 @@ class ServiceSettings(BaseSettings):
         """Settings of a folder: explicit arguments, environment, then the folder's ``settings.json``.
 
         Raises:
-            SettingsInvalid: a setting that does not fit, named.
+            SettingsInvalid: a setting that does not fit or that there is none of, where it stands, and one that fits.
         """
         given = {name: value for name, value in explicit.items() if value not in (None, ())}
-        try:
-            return cls(directory=directory, **given)
-        except json.JSONDecodeError as error:
-            raise SettingsInvalid(f"{directory / SETTINGS_FILE} is no JSON: line {error.lineno}") from None
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            raise SettingsInvalid(
-                f"setting {'.'.join(map(str, first['loc'])) or 'budget_order'}: {first['msg']}"
-            ) from None
+        check_environment(cls)
+        return read_settings(cls, directory, given)
 
     @classmethod
     def settings_customise_sources(
@@ -139,11 +195,15 @@ class LeaderSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="HEARTHSIDE_LEADER_", extra="forbid")
 
-    helper_url: str = ""
-    """Where the helper answers, such as ``https://helper.example``."""
-    helper_key: Hex32 = "0" * 64
+    helper_url: Annotated[
+        str, Field(pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$", examples=["https://helper.example"])
+    ] = ""
+    """Where the helper answers."""
+    helper_authorities: Annotated[Path | None, Field(examples=["/etc/hearthside/authorities.pem"])] = None
+    """Authorities (PEM) that may sign the helper's certificate; the usual ones unless said."""
+    helper_key: Annotated[Hex32, Field(examples=[_KEY_EXAMPLE])] = "0" * 64
     """The helper's public key, compared out of band."""
-    officers: tuple[Hex32, ...] = ()
+    officers: Annotated[Keys, Field(examples=[_KEY_EXAMPLE])] = ()
     """Public keys of the privacy officers, compared out of band."""
     helper_timeout_seconds: Seconds = 120.0
     """Longest wait for one answer of the helper."""
@@ -177,9 +237,9 @@ class HelperSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="HEARTHSIDE_HELPER_", extra="forbid")
 
-    leader_key: Hex32 = "0" * 64
+    leader_key: Annotated[Hex32, Field(examples=[_KEY_EXAMPLE])] = "0" * 64
     """The leader's public key, compared out of band."""
-    officers: tuple[Hex32, ...] = ()
+    officers: Annotated[Keys, Field(examples=[_KEY_EXAMPLE])] = ()
     """Public keys of the privacy officers whose decisions count."""
     batch_limit_bytes: Bytes = 2**34
     """Largest batch of seals; a round's own limit follows from its study's maximum cohort and is never above this."""
