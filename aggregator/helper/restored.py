@@ -5,6 +5,7 @@ from __future__ import annotations
 from aggregator.helper.decisions import CLOCK_SKEW_MS
 from aggregator.helper.expiry import FOR_EVER_MS
 from aggregator.helper.office import Office
+from aggregator.storage import backup
 from aggregator.storage.database import Change
 from aggregator.storage.helper_tables import EXPIRED
 
@@ -13,15 +14,18 @@ async def check(office: Office, change: Change) -> None:
     """Compare the store with what lies beside the key; run once, at the start.
 
     Where they differ, every round under way ends, and no approval that was signed before this moment counts: a stop, a
-    notice or an opening may be among what was lost. Whether charges were lost, the ledger's own head says.
+    notice or an opening may be among what was lost. Whether charges were lost, the ledger's own head says. The mark of
+    ``hearthside-aggregator restore`` has the same consequences where no head differs.
     """
-    kept = await office.standing.is_kept(change)
+    directory = office.settings.directory
+    kept = await office.standing.is_kept(change) and not backup.is_marked(directory)
     if kept and not office.budget.lost:
         return
     now_ms = office.clock.now_ms()
     await office.store.expire_rounds(change.connection, FOR_EVER_MS, EXPIRED)
     approvals = await office.store.withdraw_approvals(change.connection, now_ms + CLOCK_SKEW_MS)
     await office.standing.begin_again(change, now_ms)
+    change.then(lambda: backup.unmark(directory))
     office.log.error(
         "store restored",
         meaning="it is not the one last used: round keys are destroyed, and officers have to sign approvals again",

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from aggregator.budget import Budget
 from aggregator.clock import OS_ENTROPY, Clock, Entropy
-from aggregator.leader import tidying
+from aggregator.leader import restored, tidying
 from aggregator.leader.auditing import write_standings
 from aggregator.leader.bundles import Publisher
 from aggregator.leader.desk import Desk
@@ -167,8 +167,7 @@ async def _open_desk(
     async def load(change: Change) -> tuple[Budget, int]:
         mirror = HeadMirror(settings.directory / MIRROR_FILE)
         budget = await store.ledger.load(change, settings.contract(), "leader", clock, mirror, settings.quotas())
-        if budget.lost:
-            log.error("ledger lost", meaning="the store is not the one last used: the whole budget counts as spent")
+        await restored.check(store, change, settings.directory, budget, log)
         await write_standings(change, store, register, key.verify_key)
         return budget, await store.device_count(change.connection)
 

@@ -113,6 +113,11 @@ class LeaderStore(DeviceStore):
         query = select(rounds).where(rounds.c.study_hash == study_hash).order_by(rounds.c.number)
         return list((await connection.execute(query)).all())
 
+    async def unfinished_rounds(self, connection: AsyncConnection) -> list[Record]:
+        """The rounds that neither were released nor are abandoned."""
+        over = ("released", "abandoned")
+        return list((await connection.execute(select(rounds).where(rounds.c.state.not_in(over)))).all())
+
     async def promised(self, connection: AsyncConnection) -> list[Promised]:
         """What rounds that take reports, or have just closed, will be charged."""
         joined = select(rounds.c.costs, studies.c.body).join(studies).where(rounds.c.state.in_(("open", "closed")))

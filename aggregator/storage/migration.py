@@ -31,14 +31,23 @@ def upgrade(connection: Connection, schema: str) -> None:
         SettingsInvalid: the store belongs to a newer version of the program, or to the other service.
     """
     config = _config(schema)
-    scripts = ScriptDirectory.from_config(config)
-    present = set(MigrationContext.configure(connection).get_current_heads())
-    for revision in present - {script.revision for script in scripts.walk_revisions()}:
-        raise SettingsInvalid(_unknown(revision, schema))
-    if NEWEST == "head" and present == set(scripts.get_heads()):
+    if check_schema(connection, schema) and NEWEST == "head":
         return
     config.attributes["connection"] = connection
     command.upgrade(config, NEWEST)
+
+
+def check_schema(connection: Connection, schema: str) -> bool:
+    """Whether a store has the newest schema; one of an older schema, or an empty one, does not.
+
+    Raises:
+        SettingsInvalid: the store belongs to a newer version of the program, or to the other service.
+    """
+    scripts = ScriptDirectory.from_config(_config(schema))
+    present = set(MigrationContext.configure(connection).get_current_heads())
+    for revision in present - {script.revision for script in scripts.walk_revisions()}:
+        raise SettingsInvalid(_unknown(revision, schema))
+    return present == set(scripts.get_heads())
 
 
 def _unknown(revision: str, schema: str) -> str:
