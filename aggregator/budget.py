@@ -19,6 +19,7 @@ from privacy.accounting import (
     BudgetExhausted,
     Charge,
     Contract,
+    ContractInvalid,
     Costs,
     Elapsed,
     EventUnsuited,
@@ -34,6 +35,7 @@ from privacy.accounting import (
     forfeit,
     lifetime_epsilon,
     price,
+    reopen,
     replay,
     spent,
     spent_epsilon,
@@ -95,6 +97,20 @@ class Budget:
             self.state = replay(contract, owner, rows)
         except LedgerCorrupt as error:
             raise _corrupt(error) from error
+
+    def reopened(self, contract: Contract, owner: str, quotas: Quotas) -> tuple[Budget, Charged | None]:
+        """This budget under another contract, its spend carried over in one charge (None where there is none).
+
+        Raises:
+            StoreCorrupt: what was spent cannot be stated under the other contract's filter.
+        """
+        times, elapsed = self._times()
+        try:
+            state, rows = reopen(self.state, contract, owner, times, "contract changed")
+        except ContractInvalid as error:
+            raise StoreCorrupt(f"the ledger cannot go on under this contract: {error}") from error
+        following = Budget(contract, owner, [], self._elapsed, self._clock, quotas)
+        return following, Charged(state, rows[0], elapsed) if rows else None
 
     def price(self, study: Study) -> Costs:
         """Costs of one round under the contract's filter, nats. Loads dp-accounting: call in a thread.

@@ -27,6 +27,7 @@ from consent.receipts import MAXIMUM_VALID_DAYS
 from models.wire.limits import LONGEST_KEY_LIFE_SECONDS, WINDOW_SECONDS
 from models.wire.message import Hex32
 from privacy.accounting import Contract, Quotas, suggest_order
+from privacy.accounting.contract import Order
 from privacy.crypto import SigningKey, VerifyKey
 
 SHORTEST_RETENTION_DAYS = MAXIMUM_VALID_DAYS + 1
@@ -83,6 +84,9 @@ class ServiceSettings(BaseSettings):
     budget_quotas: Annotated[dict[str, float], Field(examples=['{"intent": 0.5}'])] = {}
     """By purpose, the share of the budget, in (0, 1], that its rounds may take within the window, such as
     ``{"intent": 0.5}``; ``"*"`` is for every other purpose. None unless said."""
+    study_epsilon_cap: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """The most that one study may name as its own limit (device level, zero-out); the contract alone unless said. Like
+    the budget itself it is raised by two officers."""
     minimum_cohort: Annotated[int, Field(ge=2)] = 2
     """The site's own minimum: a study whose rounds could be answered with fewer reports is refused. What protects
     people is the noise; a larger cohort makes figures worth reading, and chosen tiny cohorts pointless."""
@@ -137,9 +141,9 @@ class ServiceSettings(BaseSettings):
             return load_secret(self.database_url_file)
         return self.database_url or f"sqlite+aiosqlite:///{self.directory / 'store.sqlite3'}"
 
-    def contract(self) -> Contract:
-        """The service's own budget."""
-        order = self.budget_order or suggest_order(self.budget_epsilon, self.budget_delta)
+    def contract(self, keep_order: Order | None = None) -> Contract:
+        """The service's own budget; ``keep_order`` is the ledger's filter, where the settings name none."""
+        order = self.budget_order or keep_order or suggest_order(self.budget_epsilon, self.budget_delta)
         return Contract(self.budget_epsilon, self.budget_delta, order, self.budget_window_seconds)
 
     def quotas(self) -> Quotas:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aggregator.commands.options import NAME, Folder, group
 from aggregator.errors import SettingsInvalid
+
+if TYPE_CHECKING:
+    from aggregator.settings import HelperSettings, LeaderSettings
 
 init = group("Make a party's folder and keys.", "init officer --dir officer")
 
@@ -79,7 +82,7 @@ def configure(
         changes[name] = (
             [item for item in value.split(",") if item] if name in {"officers", "hosts", "origins"} else value
         )
-    _write_settings(directory, changes)
+    write_settings(directory, changes)
 
 
 def _make_party(directory: Path, key_file: str, settings: dict[str, Any] | None) -> None:
@@ -88,14 +91,14 @@ def _make_party(directory: Path, key_file: str, settings: dict[str, Any] | None)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = create_key(directory / key_file)
     if settings is not None:
-        _write_settings(directory, {name: value for name, value in settings.items() if value})
+        write_settings(directory, {name: value for name, value in settings.items() if value})
     print(f"key         {key.verify_key.raw.hex()}")
     print(f"fingerprint {key.verify_key.fingerprint}")
 
 
-def _write_settings(directory: Path, changes: dict[str, Any]) -> None:
+def write_settings(directory: Path, changes: dict[str, Any]) -> None:
     """Merge settings into the folder's file; what does not fit leaves the file as it was."""
-    from aggregator.settings import SETTINGS_FILE, HelperSettings, LeaderSettings
+    from aggregator.setting_sources import SETTINGS_FILE
 
     if not directory.is_dir():
         raise SettingsInvalid(f"expected a folder at {directory}; make one with '{NAME} init'")
@@ -104,7 +107,21 @@ def _write_settings(directory: Path, changes: dict[str, Any]) -> None:
     merged = {**json.loads(before), **changes}
     path.write_text(json.dumps(merged, indent=2, sort_keys=True) + "\n")
     try:
-        (HelperSettings if "leader_key" in merged else LeaderSettings).read(directory)
+        settings_of(directory)
     except SettingsInvalid:
         path.write_text(before)
         raise
+
+
+def settings_of(directory: Path) -> HelperSettings | LeaderSettings:
+    """The settings of a service's folder, whichever service it is.
+
+    Raises:
+        SettingsInvalid: a setting that does not fit, named.
+    """
+    from aggregator.setting_sources import SETTINGS_FILE
+    from aggregator.settings import HelperSettings, LeaderSettings
+
+    path = directory / SETTINGS_FILE
+    known = json.loads(path.read_text()) if path.exists() else {}
+    return (HelperSettings if "leader_key" in known else LeaderSettings).read(directory)

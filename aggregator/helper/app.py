@@ -29,6 +29,7 @@ from aggregator.service import (
     require_media_type,
 )
 from aggregator.settings import HelperSettings
+from aggregator.storage.contracts import Parties, budget_state, contract_in_force
 from aggregator.storage.database import Change, Database
 from aggregator.storage.helper import HelperStore
 from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
@@ -36,6 +37,7 @@ from aggregator.storage.processes import running, starting
 from aggregator.storage.standing import STANDING_FILE, Standing
 from aggregator.storage.vault import KeyVault
 from models.queries.summaries import PlainSummary
+from models.wire.budgets import BudgetState
 from models.wire.enrolment import ServiceIdentity
 from models.wire.frames import SEALS_MEDIA_TYPE
 from models.wire.message import CompactJws, Message
@@ -96,6 +98,7 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
     """
     key, metrics, log = settings.signing_key(), Metrics(), service_log("helper", settings.log_level)
     clock = clock or Clock()
+    parties = Parties("helper", key.verify_key, settings.leader_verify_key(), settings.officer_keys())
     database = Database(settings.url())
     quiet_libraries()
 
@@ -105,7 +108,8 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
 
         async def load(change: Change) -> Office:
             mirror = HeadMirror(settings.directory / MIRROR_FILE)
-            budget = await store.ledger.load(change, settings.contract(), "helper", clock, mirror, settings.quotas())
+            contract = await contract_in_force(change, store.ledger, settings, parties)
+            budget = await store.ledger.load(change, contract, "helper", clock, mirror, settings.quotas())
             office = Office(
                 settings=settings,
                 key=key,
@@ -166,6 +170,13 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
     )
     add_common_routes(app, identity, metrics, ready)
     app.include_router(_routes())
+
+    @app.get("/v1/budget", tags=["service"])
+    async def budget() -> BudgetState:
+        """What this service allows at most, and what two officers have allowed."""
+        async with database.reading() as connection:
+            return await budget_state(connection, app.state.office.store.ledger, settings, parties)
+
     app.mount("/static", StaticFiles(directory=console.FOLDER / "static"), name="static")
     return app
 

@@ -229,6 +229,10 @@ def _beyond(office: Office, study: Study) -> Iterator[str]:
     least, most = office.settings.minimum_cohort, study.plan.maximum_cohort
     if study.plan.minimum_cohort < least:
         yield f"expected a minimum cohort of at least {least}, this site's, got {study.plan.minimum_cohort}"
+    cap = office.settings.study_epsilon_cap
+    if cap is not None and study.epsilon_cap > cap:
+        who = "this helper's, which two officers can raise"
+        yield f"expected an epsilon_cap of at most {cap:g} ({who}), got {study.epsilon_cap:g}"
     # Devices pay when a round opens: a batch that could not be handed in must be found before any does.
     if seals_size(most, SEAL_BYTES) > office.settings.batch_limit_bytes:
         yield f"expected a maximum cohort whose seals fit into {office.settings.batch_limit_bytes} bytes, got {most}"

@@ -24,6 +24,7 @@ from aggregator.leader.following import Follower
 from aggregator.leader.helper_link import HelperLink
 from aggregator.leader.log import TransparencyLog
 from aggregator.leader.open_rounds import OpenRounds
+from aggregator.leader.raises import parties_of, raise_routes
 from aggregator.leader.register import Register
 from aggregator.leader.routes import device_routes, log_routes, public_routes
 from aggregator.leader.studies import Running
@@ -33,6 +34,7 @@ from aggregator.logs import quiet_libraries, service_log
 from aggregator.metrics import Metrics
 from aggregator.service import Log, add_common_routes, new_service
 from aggregator.settings import LeaderSettings
+from aggregator.storage.contracts import contract_in_force
 from aggregator.storage.database import Change, Database
 from aggregator.storage.leader import LeaderStore
 from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
@@ -100,7 +102,7 @@ def create_app(
         officers=settings.officers,
     )
     add_common_routes(app, identity, metrics, ready)
-    for router in (public_routes(), device_routes(), study_routes(), log_routes()):
+    for router in (public_routes(), device_routes(), study_routes(), raise_routes(), log_routes()):
         app.include_router(router)
     for name, folder in (("metadata", distribution.metadata_dir), ("targets", distribution.targets_dir)):
         app.mount(f"/tuf/{name}", StaticFiles(directory=folder, check_dir=False), name=f"tuf-{name}")
@@ -166,7 +168,8 @@ async def _open_desk(
 
     async def load(change: Change) -> tuple[Budget, int]:
         mirror = HeadMirror(settings.directory / MIRROR_FILE)
-        budget = await store.ledger.load(change, settings.contract(), "leader", clock, mirror, settings.quotas())
+        contract = await contract_in_force(change, store.ledger, settings, parties_of(settings, key))
+        budget = await store.ledger.load(change, contract, "leader", clock, mirror, settings.quotas())
         await restored.check(store, change, settings.directory, budget, log)
         await write_standings(change, store, register, key.verify_key)
         return budget, await store.device_count(change.connection)

@@ -109,7 +109,7 @@ def _add_reading(router: APIRouter) -> None:
     async def results(
         request: Request, study_id: StudyName, form: Annotated[str, Query(alias="format", max_length=32)] = ""
     ) -> Response | answers.StudyResults:
-        """What was released, and which share granted its use: JSON, or a tidy table as CSV or Parquet (format, Accept)."""
+        """What was released, and which share granted its use: JSON, or a table as CSV or Parquet (format, Accept)."""
         desk, media_type = desk_of(request), tables.wanted(form, request.headers.get("accept", ""))
         if media_type is None:
             return await answers.results(desk, study_id)

@@ -15,6 +15,7 @@ from aggregator.storage.mirror import HeadMirror
 from privacy.accounting import NO_QUOTAS, Contract, Elapsed, Quotas, open_ledger, row_digest
 
 _CONTRACT, _ELAPSED = "contract", "elapsed"
+_CLOSED = "ledger:"
 
 
 class LedgerStore:
@@ -38,20 +39,56 @@ class LedgerStore:
 
         A ledger that is not the one that the mirror names has lost rows: everything that is left counts as spent.
 
+        Under another contract than the ledger's (``contracts`` says which may be) it is opened anew, with its spend.
+
         Raises:
-            StoreCorrupt: the rows do not verify, the row and byte named where they can be, or the settings name another
-                contract than the ledger's.
+            StoreCorrupt: the rows do not verify, the row and byte named where they can be, or what was spent cannot be
+                stated under the contract.
         """
+        known = await known_contract(self, change.connection)
+        if known is None or known == contract:
+            await self.set_fact(change.connection, _CONTRACT, _terms(contract))
+            return await self._load(change, contract, owner, clock, mirror, quotas)
+        budget = await self._load(change, known, owner, clock, mirror, quotas)
+        return await self._reopen(change, budget, contract, owner, quotas)
+
+    async def _reopen(self, change: Change, budget: Budget, contract: Contract, owner: str, quotas: Quotas) -> Budget:
+        """Close the ledger as it is, keep its rows as they are, and go on under another contract."""
+        connection, before = change.connection, budget.state.head
+        following, carried = budget.reopened(contract, owner, quotas)
+        following.lost = budget.lost
+        await self._put_away(connection)
+        await self.set_fact(connection, _CONTRACT, _terms(contract))
+        head = following.state.head
+        if carried is not None:
+            await self._insert(change, carried, bytes(32))
+            following.settle(carried)
+            head = carried.row.digest
+        mirror = self.mirror
+        assert mirror is not None, "a ledger is loaded before it is opened anew"
+        if not budget.lost:  # else the file keeps naming what was lost until the loss is durable
+            mirror.announce(before, head)
+        change.then(lambda: mirror.begin_again(head))
+        return following
+
+    async def _put_away(self, connection: AsyncConnection) -> None:
+        """The rows of a ledger that is over, as one value: nothing of them is ever lost."""
+        found = await connection.execute(select(self._rows).order_by(self._rows.c.row_index))
+        rows = [[row.study_hash.hex(), row.body.hex()] for row in found]
+        if rows:
+            count = len(await self._closed(connection))
+            await self.set_fact(connection, f"{_CLOSED}{count + 1:06d}", json.dumps(rows).encode())
+            await connection.execute(self._rows.delete())
+
+    async def _closed(self, connection: AsyncConnection) -> list[bytes]:
+        name = self._facts.c.name
+        found = await connection.execute(select(self._facts.c.value).where(name.like(f"{_CLOSED}%")).order_by(name))
+        return list(found.scalars())
+
+    async def _load(
+        self, change: Change, contract: Contract, owner: str, clock: Clock, mirror: HeadMirror, quotas: Quotas
+    ) -> Budget:
         connection = change.connection
-        order = list(contract.order) if isinstance(contract.order, tuple) else contract.order
-        terms = [contract.epsilon, contract.delta, order, contract.window_seconds]
-        known = await self.fact(connection, _CONTRACT)
-        if known is None:
-            await self.set_fact(connection, _CONTRACT, json.dumps(terms).encode())
-        elif json.loads(known) != terms:
-            raise StoreCorrupt(
-                f"the ledger was opened with (epsilon, delta, order, window) {json.loads(known)}, not {terms}"
-            )
         found = await connection.execute(select(self._rows.c.body).order_by(self._rows.c.row_index))
         rows = list(found.scalars())
         elapsed = await self.fact(connection, _ELAPSED)
@@ -102,12 +139,18 @@ class LedgerStore:
         await self.set_fact(connection, _ELAPSED, value)
 
     async def bodies(self, connection: AsyncConnection, study_hash: bytes) -> list[bytes]:
-        """A study's rows, in order."""
-        rows = self._rows
+        """A study's rows, in order, also those of ledgers that a changed contract has closed."""
+        rows, name = self._rows, study_hash.hex()
+        closed = [
+            bytes.fromhex(body)
+            for value in await self._closed(connection)
+            for whose, body in json.loads(value)
+            if whose == name
+        ]
         found = await connection.execute(
             select(rows.c.body).where(rows.c.study_hash == study_hash).order_by(rows.c.row_index)
         )
-        return list(found.scalars())
+        return [*closed, *found.scalars()]
 
     async def fact(self, connection: AsyncConnection, name: str) -> bytes | None:
         """One remembered value."""
@@ -123,3 +166,17 @@ class LedgerStore:
 
 def _elapsed(stored: bytes | None) -> Elapsed | None:
     return Elapsed(*json.loads(stored)) if stored is not None else None
+
+
+async def known_contract(store: LedgerStore, connection: AsyncConnection) -> Contract | None:
+    """The contract that the ledger is kept under; None before the first start."""
+    known = await store.fact(connection, _CONTRACT)
+    if known is None:
+        return None
+    epsilon, delta, order, window_seconds = json.loads(known)
+    return Contract(epsilon, delta, tuple(order) if isinstance(order, list) else order, window_seconds)
+
+
+def _terms(contract: Contract) -> bytes:
+    order = list(contract.order) if isinstance(contract.order, tuple) else contract.order
+    return json.dumps([contract.epsilon, contract.delta, order, contract.window_seconds]).encode()

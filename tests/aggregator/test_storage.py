@@ -196,11 +196,11 @@ async def test_an_edited_ledger_is_refused(world: World):
 
 @in_world()
 async def test_another_contract_does_not_reset_the_budget(world: World):
-    """Changed budget settings are refused, not silently started from zero."""
+    """A larger one that two officers did not sign is refused, in one line that says what to do."""
     async with world.helper_up():
         pass
     world.helper_options["budget_epsilon"] = 30.0
-    with pytest.raises(StoreCorrupt, match="opened with"):
+    with pytest.raises(SettingsInvalid, match="30 above 8: a raise needs two officers"):
         async with world.helper_up():
             pass
 
