@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from aggregator.errors import SettingsInvalid, StoreCorrupt
@@ -45,6 +45,20 @@ _PRAGMAS = (
 
 _GROUP: Final = 64
 """Most small changes in one transaction: a change that must run alone waits for no more than these."""
+
+
+_AWAY: Final = ("08", "57P")
+"""Classes of PostgreSQL's states that say that the server is gone, going or not there yet."""
+
+
+class StoreAway(OperationalError):
+    """The database cannot be reached, or went away in the middle; nothing is known to have changed, and it may return.
+
+    A change whose commit was under way may be durable all the same: whoever asks again must get the same answer.
+    """
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(None, None, cause)
 
 
 class Change:
@@ -102,6 +116,8 @@ class Database:
             self._sqlite = make_url(url).get_backend_name() == "sqlite"
             self._writer = _engine(url, "BEGIN IMMEDIATE" if self._sqlite else None, connections=1)
             self._reader = _engine(url, "BEGIN" if self._sqlite else None, connections=4)
+            if not self._sqlite:  # SQLite's readers see one moment by themselves
+                self._reader = self._reader.execution_options(isolation_level="REPEATABLE READ")
         except (SQLAlchemyError, ModuleNotFoundError) as error:
             raise SettingsInvalid(f"database_url cannot be used: {type(error).__name__}") from error
         self._lock = asyncio.Lock()
@@ -169,7 +185,7 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Change]:
-        async with self._writer.begin() as connection:
+        async with _begun(self._writer) as connection:
             if not self._sqlite:
                 await connection.execute(text(_ONE_WRITER))
             change = Change(connection)
@@ -214,7 +230,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A consistent read that never waits for a change."""
-        async with self._reader.begin() as connection:
+        async with _begun(self._reader) as connection:
             yield connection
 
     async def scrub(self) -> bool:
@@ -264,6 +280,37 @@ def _settle(small: _Small, change: Change, result: Any) -> None:
         small.fail(error)
     else:
         small.answer.set_result(result)
+
+
+@asynccontextmanager
+async def _begun(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction, whose errors say whether the database was away.
+
+    Raises:
+        StoreAway: it was.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            connection = await stack.enter_async_context(engine.connect())
+        except Exception as error:
+            if isinstance(error, SQLAlchemyError) and not _is_away(error):
+                raise
+            raise StoreAway(error) from error  # the driver's own errors, or the operating system's
+        try:
+            async with connection.begin():
+                yield connection
+        except DBAPIError as error:
+            if not _is_away(error):
+                raise
+            await connection.invalidate()  # the next one asks for a new connection
+            raise StoreAway(error) from error
+
+
+def _is_away(error: SQLAlchemyError) -> bool:
+    if not isinstance(error, DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return error.connection_invalidated or state.startswith(_AWAY)
 
 
 def _engine(url: str, begin: str | None, *, connections: int) -> AsyncEngine:

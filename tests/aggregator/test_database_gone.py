@@ -1,0 +1,65 @@
+"""The database goes away under running services and comes back: a real PostgreSQL, stopped and started."""
+
+import asyncio
+import time
+
+import pytest
+
+from models.wire.frames import REPORTS_MEDIA_TYPE, ReportFrame
+from tests.frames import encode_batch
+
+from .world import World, code, vectors
+
+
+async def _until(request, seconds: float = 15.0):
+    """Ask again until the answer is none of a store that is away, as every client does; returns it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        response = await request()
+        if response.status_code != 503:
+            return response
+        assert code(response) == "store-unavailable"
+        assert time.monotonic() < deadline, "the store is back and the service did not notice"
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("moment", ["while reports come in", "while the helper opens the seals"])
+def test_nothing_that_was_acknowledged_is_lost_while_the_database_is_away(tmp_path, postgres, moment):
+    """Requests answer ``store-unavailable`` and work again after; the study goes on to its release by itself."""
+    world = World(tmp_path)
+    world.leader_options["database_url"] = postgres.fresh("leader")
+    world.helper_options["database_url"] = postgres.fresh("helper")
+
+    async def report(device, made):
+        frame = encode_batch([ReportFrame(device.name, device.consent.epoch, made)])
+        headers = {"content-type": REPORTS_MEDIA_TYPE}
+        return await world.leader.post("/v1/reports", content=frame, headers=headers)
+
+    async def story():
+        async with world.up():
+            study, devices = world.study(), await world.devices(6)
+            await world.run(study)
+            _, opening = await world.work()
+            items = [(d, world.report(d, study, opening, v)) for d, v in zip(devices, vectors(6), strict=True)]
+            before, after = (items[:3], items[3:]) if moment == "while reports come in" else (items, [])
+            assert await world.send(*before[:-1]) == ["accepted"] * (len(before) - 1)
+            assert await world.send(before[-1]) == ["accepted"]
+            await asyncio.to_thread(postgres.stop)
+            for _ in range(2):
+                assert code(await report(*items[0])) == "store-unavailable"
+                assert code(await world.helper.get("/v1/proposals")) == "store-unavailable"
+                assert code(await world.leader.get("/ready")) == "store-unavailable"
+                assert (await world.leader.get("/health")).status_code == 200
+            await asyncio.to_thread(postgres.start)
+            for device, made in after:
+                assert (await _until(lambda device=device, made=made: report(device, made))).status_code == 200
+            assert (await _until(lambda: world.helper.get("/v1/proposals"))).status_code == 200
+            account = await world.until(study, "finished", "failed", seconds=30)
+            assert (account["state"], account["rounds"][0]["opened"]) == ("finished", 6), account["detail"]
+            spent = world.helper_app.state.office.budget.state.length, world.leader_app.state.desk.budget.state.length
+            assert spent == (1, 1), "one round, one charge at each"
+
+    try:
+        asyncio.run(story())
+    finally:
+        postgres.start()  # for the tests that follow, whatever happened to this one
