@@ -22,6 +22,7 @@ from aggregator.leader.distribution import Distribution
 from aggregator.leader.duty import Duty
 from aggregator.leader.following import Follower
 from aggregator.leader.helper_link import HelperLink
+from aggregator.leader.keys_in_force import note_keys
 from aggregator.leader.log import TransparencyLog
 from aggregator.leader.open_rounds import OpenRounds
 from aggregator.leader.raises import parties_of, raise_routes
@@ -137,6 +138,7 @@ async def _in_step(desk: Desk) -> AsyncIterator[None]:
         await desk.duty.attend(await desk.follower.look())
         desk.database.following = desk.follower
         await tidying.tidy(desk)
+        await note_keys(desk)
         await desk.follower.look()  # studies that are under way go on before the first request
         tasks = [
             asyncio.create_task(desk.follower.follow(), name="following the store"),
@@ -175,7 +177,9 @@ async def _open_desk(
         return budget, await store.device_count(change.connection)
 
     budget, devices = await database.change(load)
-    tree = TransparencyLog(store, key, [])
+    tree = TransparencyLog(store, key)
+    async with database.reading() as connection:
+        await tree.catch_up(connection)
     metrics.devices.set(devices)
     return Desk(
         settings=settings,

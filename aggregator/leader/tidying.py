@@ -10,6 +10,7 @@ import asyncio
 
 from aggregator.leader.desk import Desk
 from aggregator.leader.forgetting import Forgetting
+from aggregator.leader.keys_in_force import note_keys
 from aggregator.logs import failure
 from aggregator.storage.database import Change
 
@@ -42,6 +43,7 @@ async def watch(desk: Desk) -> None:
     while True:
         try:
             await tidy(desk)
+            await note_keys(desk)
             if desk.duty.held:
                 await forgetting.step()
             async with desk.database.reading() as connection:

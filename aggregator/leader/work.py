@@ -34,7 +34,7 @@ class WorkBoard:
     log: TransparencyLog
     bundle_version: int = 0
     at_ms: int | None = None
-    """When what is published last changed, by the store: every worker signs the same checkpoint. None: now."""
+    """When what is published last changed, by the store; no checkpoint states an earlier time."""
     _rounds: dict[bytes, PublishedRound] = field(default_factory=dict)
     _stopped: set[str] = field(default_factory=set)
     body: bytes = b""
@@ -80,7 +80,7 @@ class WorkBoard:
         work = Work(
             rounds=tuple(item.work() for item in self._rounds.values()),
             stopped=tuple(sorted(self._stopped)),
-            checkpoint=self.log.checkpoint(self.clock.now_ms() if self.at_ms is None else self.at_ms),
+            checkpoint=self.log.checkpoint(max(self.clock.now_ms(), self.at_ms or 0)),
             bundle_version=self.bundle_version,
         )
         self.body = work.model_dump_json().encode()

@@ -100,19 +100,19 @@ async def test_the_log_proves_everything_that_happened(world):
         jws = (await world.leader.get("/v1/log/checkpoint")).json()["checkpoint"]
         keys = (world.leader_key.verify_key,)
         old, new = (Checkpoint.model_validate(verify_document(item, CHECKPOINT_TYPE, keys)) for item in (first, jws))
-        assert (old.size, new.size) == (0, 6)
+        assert (old.size, new.size) == (1, 7)
         entries = [from_base64(item) for item in (await world.leader.get("/v1/log/entries")).json()["entries"]]
-        kinds = [b"study", b"decision", b"state", b"opening", b"release", b"state"]
+        kinds = [b"keys", b"study", b"decision", b"state", b"opening", b"release", b"state"]
         assert [entry.split(b"\0")[0] for entry in entries] == kinds
         assert MerkleTree(entries).root().hex() == new.root
         for index, entry in enumerate(entries):
-            proof = (await world.leader.get(f"/v1/log/inclusion?index={index}&size=6")).json()
+            proof = (await world.leader.get(f"/v1/log/inclusion?index={index}&size=7")).json()
             path = [bytes.fromhex(node) for node in proof["path"]]
-            verify_inclusion(leaf_hash(entry), index, 6, path, bytes.fromhex(new.root))
-        proof = (await world.leader.get("/v1/log/consistency?first=2&second=6")).json()
+            verify_inclusion(leaf_hash(entry), index, 7, path, bytes.fromhex(new.root))
+        proof = (await world.leader.get("/v1/log/consistency?first=2&second=7")).json()
         path = [bytes.fromhex(node) for node in proof["path"]]
-        verify_consistency(2, MerkleTree(entries[:2]).root(), 6, bytes.fromhex(new.root), path)
-        assert code(await world.leader.get("/v1/log/inclusion?index=6&size=6")) == "malformed"
+        verify_consistency(2, MerkleTree(entries[:2]).root(), 7, bytes.fromhex(new.root), path)
+        assert code(await world.leader.get("/v1/log/inclusion?index=7&size=7")) == "malformed"
         assert code(await world.leader.get("/v1/log/consistency?first=0&second=9")) == "malformed"
 
 
