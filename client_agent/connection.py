@@ -5,7 +5,6 @@ A transport can be given, so that tests and simulations speak the same bytes wit
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeVar
@@ -28,9 +27,10 @@ from models.wire.enrolment import (
     SubmittedReceipt,
 )
 from models.wire.frames import REPORTS_MEDIA_TYPE, ReportResponse, join_reports
+from models.wire.future import read_work
 from models.wire.message import CompactJws, Message
 from models.wire.problems import Problem, ProblemError, problem_code
-from models.wire.rounds import RoundWork, SealedWithdrawal, WithdrawalAnswer, WithdrawalNotice, Work
+from models.wire.rounds import SealedWithdrawal, WithdrawalAnswer, WithdrawalNotice, Work
 from privacy.crypto.tiles import Tile
 
 TIMEOUT = httpx.Timeout(30.0, connect=5.0)
@@ -200,26 +200,11 @@ class HelperConnection(_Connection):
 
 
 def _read_work(body: bytes) -> tuple[Work, int]:
-    """Parse work; rounds in a form that this version does not know are left out and counted."""
+    """Parse work; rounds in a form that this version does not know at all are left out and counted."""
     try:
-        return Work.model_validate_json(body), 0
-    except ValidationError:
-        pass
-    try:
-        document = json.loads(body)
-        items = list(document["rounds"])
-        readable = [item for item in items if _readable(item)]
-        return Work.model_validate_json(json.dumps({**document, "rounds": readable})), len(items) - len(readable)
-    except (ValueError, TypeError, KeyError):
+        return read_work(body)
+    except ValueError:
         raise ProblemError("malformed", "expected the leader's work, got something else") from None
-
-
-def _readable(item: object) -> bool:
-    try:
-        RoundWork.model_validate_json(json.dumps(item))
-    except ValidationError:
-        return False
-    return True
 
 
 def _parse(kind: type[_AnyMessage], response: httpx.Response) -> _AnyMessage:

@@ -21,10 +21,11 @@ def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: A
     from client_agent.clocks import SystemClock
     from client_agent.federation.budgets import inspect
     from client_agent.federation.log_view import standing
+    from client_agent.federation.shortfalls import UPDATE, shortfalls
     from client_agent.federation.stops import IGNORED_STOPS
 
     agent = open_agent(folder)
-    fault = standing(agent.store)["fault"]
+    fault, lacked = standing(agent.store)["fault"], shortfalls(agent.store)
     spend = inspect(agent.store, person, SystemClock())
     document: dict[str, Any] = {
         "site": agent.pins.site,
@@ -37,6 +38,7 @@ def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: A
         "withdrawals_of_erased_people_waiting": len(agent.store.outbox),
         "deleted_data": _DELETED[agent.store.traces],
         "ignored_stops": agent.store.facts.counted(IGNORED_STOPS),
+        "unsupported": {name: f"{UPDATE} (it lacks {', '.join(found)})" for name, found in lacked.items()},
         "log_fault": None if fault is None else fault["words"],
         "budget": None
         if spend is None

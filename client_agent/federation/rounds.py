@@ -17,8 +17,9 @@ from client_agent.errors import RefusalCode, RoundRefused
 from client_agent.federation.contribution import SEAL_GRACE_SECONDS
 from client_agent.federation.log_view import LogView
 from client_agent.federation.prices import RoundPrice, check_cap, price_round
+from client_agent.federation.shortfalls import note
 from client_agent.federation.stops import Stops
-from client_agent.federation.trust import VerifiedRound, claimed_model, verify_round
+from client_agent.federation.trust import VerifiedRound, claimed_model, lacking, verify_round
 from client_agent.store import AgentStore, RoundKey
 from models.wire.rounds import RoundWork, Work, model_hash
 from privacy.accounting import Contract
@@ -84,6 +85,8 @@ class Rounds:
                 if self.refused.get(key) != refusal.code:
                     _log.warning("round of %s refused: %s", item.study.study_id, refusal)
         self.refused = refused
+        lacked = {verified.study.study_id: lacking(verified.study) for verified in found if not verified.supported}
+        note(self._store, lacked, self._leader.unread_rounds)
         return [] if self._log.fault is not None else found
 
     def get(self, key: RoundKey) -> VerifiedRound | None:

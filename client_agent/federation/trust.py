@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from client_agent.enrolment import Pins
 from client_agent.errors import RefusalCode, RoundRefused
 from consent import registry_hash
+from models.wire.features import FEATURES, missing
+from models.wire.future import FutureStudy
 from models.wire.limits import CLOCK_SKEW_SECONDS, LONGEST_WINDOW_SECONDS
 from models.wire.message import Message, from_base64
 from models.wire.rounds import (
@@ -28,8 +30,6 @@ from privacy.crypto import CryptoError, KeyInvalid, SealPublicKey, VerifyKey, ve
 from privacy.crypto.merkle import leaf_hash, verify_inclusion
 from privacy.secure_sum import SecureSumError, SumContext, SumParameters
 
-FEATURES: frozenset[str] = frozenset({"masked-sum/1"})
-"""What this version can do, as studies name it in ``needs``."""
 CLOCK_SKEW_MS = CLOCK_SKEW_SECONDS * 1_000
 LONGEST_WINDOW_MS = LONGEST_WINDOW_SECONDS * 1_000
 _Kind = TypeVar("_Kind", bound=Message)
@@ -118,8 +118,14 @@ def verify_round(
         round_key=round_key,
         model=model,
         approval=hashlib.sha256(item.approval.encode()).hexdigest(),
-        supported=frozenset(study.needs) <= features,
+        supported=not lacking(study, features),
     )
+
+
+def lacking(study: Study, features: frozenset[str] = FEATURES) -> list[str]:
+    """What a study needs and this version cannot do; empty where it can be answered."""
+    form = [f"study/{study.version}:{study.query.question}"] if isinstance(study, FutureStudy) else []
+    return [*form, *missing(study.needs, features)]
 
 
 def claimed_model(item: RoundWork, pins: Pins) -> str:
@@ -135,8 +141,9 @@ def _check_keys(study: Study, pins: Pins) -> None:
     expected = (pins.leader_key.raw.hex(), pins.helper_key.raw.hex())
     _require((study.leader_key, study.helper_key) == expected, "keys", "the study names services that are not pinned")
     _require(study.site == pins.site, "keys", "the study is for another site")
-    purpose = purpose_of(study.query)
-    _require(study.purpose == purpose, "purpose", f"the question is for purpose {purpose!r}, not {study.purpose!r}")
+    if not isinstance(study, FutureStudy):  # which purpose a question of a newer form is for, a newer version knows
+        purpose = purpose_of(study.query)
+        _require(study.purpose == purpose, "purpose", f"the question is for purpose {purpose!r}, not {study.purpose!r}")
     _require(study.policy_hash == registry_hash().hex(), "policy", "the study was written for other purposes or texts")
 
 

@@ -127,6 +127,7 @@ FACTS: Final[Mapping[str, str]] = MappingProxyType(
         "ledger-lost": "when a loss of the ledgers was noticed",
         "ledger-owners": "the secret behind the pseudonyms of spend counters",
         "ignored-stops": "a counter of stops that no officer signed",
+        "unsupported": "names of studies that this version cannot answer, and what it lacks",
         "unscrubbed": "that something was deleted whose traces in the file have yet to be overwritten",
     }
 )

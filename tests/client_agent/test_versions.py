@@ -1,0 +1,126 @@
+"""An older agent and a newer leader: nulls for what it cannot do, all else as before, and a status that says so."""
+
+import json
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from client_agent import cli
+from client_agent.agent import Addresses, set_up
+from client_agent.connection import LeaderConnection
+from client_agent.federation.shortfalls import UNREAD, UPDATE, shortfalls
+from client_agent.keys import FileKeyring
+from models.wire.future import FutureStudy, read_work
+from models.wire.rounds import RoundWork, Work
+
+from .world import federate, populate
+
+
+class NewerLeader:
+    """What a leader of a later version puts into its work: each round changed by hand, the rest as it is."""
+
+    def __init__(self, world, change) -> None:
+        self._world, self._change = world, change
+
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self._answer)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/v1/work":
+            return self._world._leader(request)
+        return httpx.Response(
+            200,
+            content=json.dumps(self._change(self._world.work.model_dump(mode="json", serialize_as_any=True))).encode(),
+        )
+
+
+def future(study, **changes) -> FutureStudy:
+    """A study of the next version, as its leader would propose it."""
+    document = {**study.document(), "version": 2, "kind": "compare", "query": {"question": "funnel", "steps": 3}}
+    return FutureStudy.model_validate({**document, **changes})
+
+
+def test_a_study_of_a_newer_form_keeps_its_digest(world):
+    """What is not known here is carried along: digest, approval and the log's proof are over the same bytes."""
+    study = future(world.study(), weights={"late": [0.5, 1], "note": "new in version 2"})
+    again = FutureStudy.model_validate_json(study.canonical())
+    assert again.canonical() == study.canonical()
+    assert b'"weights":{"late":[0.5,1],"note":"new in version 2"}' in study.canonical()
+    assert again.study_hash() == study.study_hash() != world.study().study_hash()
+
+
+@pytest.mark.parametrize("extra", [{}, {"strata": ["a", "b"]}], ids=["another question", "another field, too"])
+def test_an_unknown_question_gets_nulls_and_costs_nothing(world, store, extra):
+    """The agent reports like everybody: same size, same time, verified all the same; its budget stays whole."""
+    populate(world, store, 3)
+    study = future(world.study(plan={"sampling_rate": 1.0}), **extra)
+    item = world.open_round(study)
+    federation = federate(world, store)
+    (found,) = federation.open_rounds()
+    assert not found.supported
+    reservations = federation.reserve_all(found)
+    assert [item.payment for item in reservations] == ["unsupported"] * 3
+    assert not any(item.may_be_real for item in reservations)
+    federation.finalise(found, reservations)
+    world.clock.advance(9)
+    assert federation.send_due().accepted == 3
+    total, count = world.total(item)
+    assert (total.tolist(), count) == ([0, 0, 0, 0], 3)
+    assert all(member.budget.contract.length == 0 for member in federation.roster)
+    assert shortfalls(store) == {"pages": ["study/2:funnel"]}
+
+
+def test_a_forged_study_of_a_newer_form_is_refused_like_any_other(world, store):
+    """Not knowing a question is no reason to believe who asks it."""
+    populate(world, store, 1)
+    federation = federate(world, store)
+    world.open_round(future(world.study()), by=world.leader)
+    assert federation.open_rounds() == []
+    assert list(federation.refused.values()) == ["approval"]
+    assert shortfalls(store) == {}
+
+
+def test_a_round_that_cannot_be_read_does_not_hide_the_others(world, store):
+    """The plan of the sum has another form: no null of the right size can be made. The round beside it is answered."""
+    populate(world, store, 2)
+    federation = federate(world, store)
+    good = world.open_round(world.study(study_id="good"))
+    strange = world.open_round(world.study(study_id="strange"))
+    world.publish(good, strange)
+
+    def change(work):
+        work["rounds"][1]["study"]["plan"] = {"version": 2, "buckets": 8}
+        return {**work, "hint": "a field of a later version"}
+
+    federation.leader = federation._rounds._leader = LeaderConnection(
+        "http://leader.test", NewerLeader(world, change).transport()
+    )
+    (found,) = federation.open_rounds()
+    assert found.study.study_id == "good"
+    assert len(federation.reserve_all(found)) == 2
+    assert shortfalls(store) == {UNREAD: ["a form of work that cannot be read"]}
+
+
+def test_work_of_this_version_is_read_strictly(world):
+    """A known form stays a known form, and what is no work at all is an error."""
+    world.open_round(world.study())
+    work, unread = read_work(world.work.model_dump_json().encode())
+    assert isinstance(work, Work)
+    assert type(work.rounds[0]) is RoundWork
+    assert unread == 0
+    for body in (b"", b"[]", b"{}", b'{"rounds": 3}', b"\xff"):
+        with pytest.raises(ValueError, match=r"."):
+            read_work(body)
+
+
+def test_the_status_names_what_is_unsupported(world, store):
+    """Whoever looks after the device reads which study it is, and that an update is what helps."""
+    populate(world, store, 1)
+    federation = federate(world, store)
+    world.open_round(world.study(needs=("telepathy/1",)))
+    assert len(federation.open_rounds()) == 1
+    folder = store._database.path.parent
+    set_up(folder, world.pins, Addresses("http://l", "http://h"), FileKeyring(folder))
+    done = CliRunner().invoke(cli.app, ["status", "--json", "--dir", str(folder), "--person", "person-0"])
+    assert json.loads(done.stdout)["unsupported"] == {"pages": f"{UPDATE} (it lacks telepathy/1)"}
