@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -113,7 +114,8 @@ class Postgres:
         """
         if schema is not None and schema not in self._templates:
             name = self._create("template0")
-            asyncio.run(_migrate(self.url(name), schema))
+            with ThreadPoolExecutor(1) as thread:  # whoever asks may be within an event loop
+                thread.submit(asyncio.run, _migrate(self.url(name), schema)).result()
             self._templates[schema] = name
         return self.url(self._create("template0" if schema is None else self._templates[schema]))
 
