@@ -14,9 +14,11 @@ from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
+from models.wire.budgets import RAISE, SignedRaise, read_raise
 from models.wire.limits import CLOCK_SKEW_SECONDS
 from models.wire.log import KeysInForce, read_entry
 from models.wire.message import Message
+from models.wire.problems import ProblemError
 from models.wire.rounds import CHECKPOINT_TYPE, OPENING_TYPE, Checkpoint, Opening
 from models.wire.states import STATE_TYPE, StateChange
 from models.wire.studies import APPROVAL_TYPE, Decision, Study
@@ -85,6 +87,7 @@ class LogAudit:
             "release": self._release,
             "bundle": self._bundle,
             "keys": self._keys,
+            RAISE: self._raise,
             "stopped": self._stopped,
         }
 
@@ -184,6 +187,12 @@ class LogAudit:
         _require(keys.helper == signers.helper.raw.hex(), "another helper's key came into force")
         unknown = set(keys.officers) - {key.raw.hex() for key in signers.officers}
         _require(not unknown, f"{len(unknown)} unknown officer key(s) came into force")
+
+    def _raise(self, body: bytes) -> None:
+        try:
+            read_raise(SignedRaise.model_validate_json(body), self._signers.officers)
+        except ProblemError as error:
+            raise _Wrong(str(error)) from None
 
     def _stopped(self, body: bytes) -> None:
         _require(body.hex() in self._studies, "a study was stopped that is not in the log")

@@ -183,7 +183,9 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
     for sibling in proof:
         if sn == 0:
             raise ProofInvalid(f"inclusion proof of {len(proof)} hashes is too long for {size} entries")
-        if fn & 1 or fn == sn:
+        if fn & 1:
+            node = node_hash(sibling, node)
+        elif fn == sn:
             node = node_hash(sibling, node)
             fn, sn = _skip_right_edge(fn, sn)
         else:
@@ -254,5 +256,5 @@ def _split(count: int) -> int:
 
 
 def _check_hashes(*hashes: bytes) -> None:
-    if any(len(item) != HASH_BYTES for item in hashes):
+    if set(map(len, hashes)) - {HASH_BYTES}:
         raise ProofInvalid(f"expected hashes of {HASH_BYTES} bytes")

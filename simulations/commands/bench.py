@@ -16,6 +16,7 @@ class Benchmark(StrEnum):
 
     consent = "consent"
     ledger = "ledger"
+    log = "log"
     secure_sum = "secure-sum"
 
 
