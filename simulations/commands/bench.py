@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -14,6 +18,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 class Benchmark(StrEnum):
     """What can be measured; each is a module of ``simulations.bench`` with ``run() -> list[Row]``."""
 
+    aggregator = "aggregator"
     consent = "consent"
     ledger = "ledger"
     log = "log"
@@ -28,6 +33,11 @@ def bench(
     peer_runs: Annotated[
         int, typer.Option("--peer-runs", min=0, max=20, help="Runs of a slow peer, at most; its time has a limit too.")
     ] = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="aggregator: run every part small; no figure counts.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="aggregator: the leader's processes.")] = 2,
+    profile: Annotated[
+        Path | None, typer.Option(help="aggregator: a folder for the leader's profiles; its figures then do not count.")
+    ] = None,
 ) -> None:
     """Measure: median of five runs with its spread; peers are installed into .peers/ first."""
     from rich.console import Console
@@ -37,9 +47,12 @@ def bench(
 
     module = importlib.import_module(f"simulations.bench.{name.value.replace('-', '_')}")
     console = Console(stderr=True)
-    with console.status(f"measuring {name.value}") as status:
-        tell = lambda what: status.update(f"measuring {name.value}: {what}")  # noqa: E731 - one line, one use
-        rows = module.run(module.Options(full=full, peer_runs=peer_runs, tell=tell))
+    with _progress(console) as progress:
+        shown = _Shown(progress, f"measuring {name.value}")
+        given: dict[str, Any] = {"full": full, "peer_runs": peer_runs, "tell": shown.tell}
+        if name is Benchmark.aggregator:
+            given |= {"quick": quick, "workers": workers, "profile": profile, "show": shown.show}
+        rows = module.run(module.Options(**given))
     if as_json:
         print(to_json(rows))
         return
@@ -62,6 +75,28 @@ def bench(
     for item in rows:
         if item.note:
             out.print(f"{item.name}: {item.note}")
+
+
+def _progress(console: Any) -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
+
+
+class _Shown:
+    """One line of progress: what is under way and, where that is known, how much of it is done."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress = progress
+        self._title = title
+        self._task = progress.add_task(title, total=None)
+
+    def tell(self, what: str) -> None:
+        self._progress.update(self._task, description=f"{self._title}: {what}", total=None, completed=0)
+
+    def show(self, what: str, done: int, total: int) -> None:
+        self._progress.update(self._task, description=f"{self._title}: {what}", total=total, completed=done)
 
 
 def _figure(value: float | None) -> str:
