@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,13 @@ class House:
 
 
 def build_house(
-    folder: Path, site: str, contract: Contract, leader_port: int, helper_port: int, now: dt.datetime
+    folder: Path,
+    site: str,
+    contract: Contract,
+    leader_port: int,
+    helper_port: int,
+    now: dt.datetime,
+    databases: Mapping[str, str] | None = None,
 ) -> House:
     """Make keys, settings, tokens and an empty bundle repository for a leader and a helper.
 
@@ -66,7 +73,9 @@ def build_house(
         leader_port: where the leader will listen on the loopback interface; also its name in process.
         helper_port: likewise.
         now: the present, UTC.
+        databases: the URLs of the ``leader``'s and the ``helper``'s stores; files in their folders unless given.
     """
+    stores = {role: {"database_url": url} for role, url in (databases or {}).items()}
     leader_folder, helper_folder, office = (folder / name for name in ("leader", "helper", "office"))
     for each in (leader_folder, helper_folder, office):
         each.mkdir(parents=True, mode=0o700)
@@ -81,9 +90,10 @@ def build_house(
         "officers": [officer.verify_key.raw.hex()],
     }
     leader_settings = {**common, "helper_url": urls["helper"], "helper_key": helper.verify_key.raw.hex()}
-    _write(leader_folder, {**leader_settings, "hosts": [f"127.0.0.1:{leader_port}"]})
-    helper_hosts = [f"127.0.0.1:{helper_port}"]
-    _write(helper_folder, {**common, "leader_key": leader.verify_key.raw.hex(), "hosts": helper_hosts})
+    leader_hosts, helper_hosts = ([f"127.0.0.1:{port}"] for port in (leader_port, helper_port))
+    _write(leader_folder, {**leader_settings, "hosts": leader_hosts, **stores.get("leader", {})})
+    helper_settings = {**common, "leader_key": leader.verify_key.raw.hex(), "hosts": helper_hosts}
+    _write(helper_folder, {**helper_settings, **stores.get("helper", {})})
     distribution = Distribution(leader_folder / "tuf", site)
     distribution.initialise(officer, leader, now)
     return House(
