@@ -1,77 +1,90 @@
 """Fetching the bundle: TUF's client workflow over httpx, so that an old, altered or mixed bundle is refused.
 
-The bundle is the same for everyone and is fetched whole, so a fetch says nothing about the person.
+The bundle is the same for everyone and is fetched whole, so a fetch says nothing about the person. Every file has a
+greatest length and the whole fetch a least speed: who serves for ever, or drips, is hung up on. What was verified last
+is kept beside TUF's own files and stays in use, with the date until which it was known to be the newest.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from collections.abc import Collection, Iterator, MutableMapping
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import httpx
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
-from tuf.api.metadata import Metadata, Root, Targets  # type: ignore[attr-defined]  # public, but re-exported implicitly
+from tuf.api.metadata import Metadata, Root, TargetFile  # type: ignore[attr-defined]  # public, but re-exported
 from tuf.ngclient.config import UpdaterConfig
-from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
 
+from client_agent.downloading import PATIENCE_SECONDS, Fetcher, Pace, SharedFetches, TooSlow
+from client_agent.files import open_private, sync_folder
+from client_agent.streaming import watched
 from models.wire.bundle import BUNDLE_TARGET, Bundle, parse_bundle
 from models.wire.problems import ProblemError
 from privacy.crypto import VerifyKey
 
 MAXIMUM_BUNDLE_BYTES: Final = 8_388_608
-SharedFetches = MutableMapping[str, bytes | None]
-_CHUNK_BYTES: Final = 65_536
-_TIMEOUT_SECONDS: Final = 20.0
-_CONFIG: Final = UpdaterConfig(max_root_rotations=16)
+MAXIMUM_ROOT_BYTES: Final = 65_536
+_CONFIG: Final = UpdaterConfig(
+    max_root_rotations=256,  # counted from the pinned root at every fetch
+    max_delegations=4,
+    root_max_length=MAXIMUM_ROOT_BYTES,
+    timestamp_max_length=16_384,
+    snapshot_max_length=65_536,
+    targets_max_length=262_144,
+)
+_ACCEPTED: Final = "accepted.json"
+_SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
-class Fetcher(FetcherInterface):
-    """Downloads for TUF with httpx. What it returns is not trusted: the updater verifies every byte.
+@dataclass(frozen=True)
+class Accepted:
+    """The bundle that was verified last.
 
-    Args:
-        client: the connection, with proxies and transport as configured.
-        shared: bytes by address (None: not found), for many agents in one process; safe to share because each agent
-            verifies them. It is for one moment: a later fetch needs a new one, or it sees the old timestamp.
+    Attributes:
+        bundle_version: its version.
+        file: its name in the folder: the digest of its padded bytes.
+        checked_at: when it was last known to be the newest, UTC.
+        fresh_until: until when that holds: the leader signs daily for a week. Later it may be held back.
     """
 
-    def __init__(self, client: httpx.Client, shared: SharedFetches | None = None) -> None:
-        self._client = client
-        self._shared = shared
+    bundle_version: int
+    file: str
+    checked_at: dt.datetime
+    fresh_until: dt.datetime
 
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        if self._shared is not None and url in self._shared:
-            data = self._shared[url]
-            if data is None:
-                raise DownloadHTTPError(f"404 for {url}", httpx.codes.NOT_FOUND)
-            return iter((data,))
-        return self._download(url)
+    def is_old(self, now: dt.datetime) -> bool:
+        """Whether there may be a newer one that somebody holds back."""
+        return now > self.fresh_until
 
-    def _download(self, url: str) -> Iterator[bytes]:
-        # Opened before the first byte is asked for, so that a missing root ends the search for newer ones.
-        request = self._client.build_request("GET", url, timeout=_TIMEOUT_SECONDS)
-        response = self._client.send(request, stream=True)
-        if response.status_code != httpx.codes.OK:
-            response.close()
-            if self._shared is not None and response.status_code == httpx.codes.NOT_FOUND:
-                self._shared[url] = None
-            raise DownloadHTTPError(f"{response.status_code} for {url}", response.status_code)
-        return self._read(url, response)
-
-    def _read(self, url: str, response: httpx.Response) -> Iterator[bytes]:
-        received: list[bytes] = []
+    @classmethod
+    def read(cls, folder: Path) -> Accepted | None:
+        """What a folder says; None where nothing has been verified."""
         try:
-            for chunk in response.iter_bytes(_CHUNK_BYTES):
-                received.append(chunk)
-                yield chunk
-        except httpx.HTTPError as error:
-            raise DownloadError(f"{url}: {type(error).__name__}") from error
-        finally:
-            response.close()
-        if self._shared is not None:
-            self._shared[url] = b"".join(received)
+            found = json.loads((folder / _ACCEPTED).read_bytes())
+            times = (dt.datetime.fromisoformat(found[name]) for name in ("checked_at", "fresh_until"))
+            return cls(int(found["bundle_version"]), str(found["file"]), *times)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, folder: Path) -> None:
+        """Keep it, all at once."""
+        document = {
+            "bundle_version": self.bundle_version,
+            "file": self.file,
+            "checked_at": self.checked_at.isoformat(),
+            "fresh_until": self.fresh_until.isoformat(),
+        }
+        _replace(folder / _ACCEPTED, json.dumps(document).encode())
 
 
 class BundleSource:
@@ -82,8 +95,10 @@ class BundleSource:
         base_url: the leader's address, such as ``http://127.0.0.1:8000``.
         root: the root metadata that was checked with ``pin_root`` at enrolment.
         site: the site that this agent serves.
-        client: the connection.
+        client: the connection; see ``Fetcher``.
         shared: see ``Fetcher``.
+        monotonic: seconds of a clock that nobody turns.
+        patience_seconds: see ``Pace``.
     """
 
     def __init__(
@@ -94,73 +109,132 @@ class BundleSource:
         site: str,
         client: httpx.Client,
         shared: SharedFetches | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._folder = folder
         self._base_url = base_url.rstrip("/")
         self._root = root
         self._site = site
-        self._fetcher = Fetcher(client, shared)
+        self._client, self._shared = client, shared
+        self._monotonic, self._patience_seconds = monotonic, patience_seconds
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def fetch(self, now: dt.datetime) -> Bundle | None:
-        """Return the current bundle, verified; None when nothing has been published yet.
+        """Return the current bundle, verified; None when none is published, or none any more: then none is stored.
 
         Args:
             now: the present, UTC: metadata that has expired by then is refused.
 
         Raises:
             ProblemError: ``bundle-invalid`` for anything that does not verify; ``leader-unavailable`` when nothing
-                could be fetched.
+                could be fetched, or too slowly. What is stored stays.
         """
-        try:
-            return self._verified(now)
-        except DownloadHTTPError as error:
-            raise ProblemError("leader-unavailable", f"the bundle could not be fetched: {error.status_code}") from None
-        except RepositoryError as error:
-            raise ProblemError("bundle-invalid", f"{type(error).__name__}: {error}") from None
-        except DownloadError as error:
-            raise _download_problem(error) from None
-        except ValueError:
-            raise ProblemError("bundle-invalid", "the signed bytes are not a bundle of this version") from None
+        pace = Pace(self._monotonic, self._patience_seconds)
+        with _problems():
+            return self._verified(Fetcher(self._client, pace, self._shared), now)
 
     def stored(self) -> Bundle | None:
         """Return the bundle of the last successful fetch, for use while no leader answers; None if there is none.
 
-        Its bytes are held against the metadata that was verified then.
+        Its bytes are held against the digest that was verified then.
         """
         return stored_bundle(self._folder, self._site)
 
-    def _verified(self, now: dt.datetime) -> Bundle | None:
+    def _verified(self, fetcher: Fetcher, now: dt.datetime) -> Bundle | None:
         updater = Updater(
             metadata_dir=str(self._folder),
             metadata_base_url=f"{self._base_url}/tuf/metadata/",
             target_base_url=f"{self._base_url}/tuf/targets/",
-            fetcher=self._fetcher,
+            fetcher=fetcher,
             config=_CONFIG,
             bootstrap=self._root,
         )
         # TUF's updater reads the clock when it is made; time is an argument here, as everywhere in this house.
         updater._trusted_set.reference_time = now.astimezone(dt.UTC)  # noqa: SLF001 - no public way; a test holds it
+        with _cut_when_slow(fetcher):
+            return self._current(updater, now)
+
+    def _current(self, updater: Updater, now: dt.datetime) -> Bundle | None:
         entry = updater.get_targetinfo(BUNDLE_TARGET)
         if entry is None:
+            self._tidy(None)
             return None
         if entry.length > MAXIMUM_BUNDLE_BYTES:
             raise ProblemError("bundle-invalid", f"expected at most {MAXIMUM_BUNDLE_BYTES} bytes, got {entry.length}")
-        path = str(self._folder / BUNDLE_TARGET)
-        if updater.find_cached_target(entry, path) is None:
-            updater.download_target(entry, path)
-        return _parsed(Path(path).read_bytes(), self._site)
+        name = _file_of(entry)
+        path = self._folder / name
+        if updater.find_cached_target(entry, str(path)) is None:
+            updater.download_target(entry, str(path))
+        bundle = _parsed(path.read_bytes(), self._site)
+        fresh_until = Metadata.from_file(str(self._folder / "timestamp.json")).signed.expires
+        Accepted(bundle.bundle_version, name, now, fresh_until).write(self._folder)
+        self._tidy(name)
+        return bundle
+
+    def _tidy(self, kept: str | None) -> None:
+        """Remove every bundle but this one, and without one what says that there is one."""
+        if kept is None:
+            (self._folder / _ACCEPTED).unlink(missing_ok=True)
+        for path in self._folder.glob(f"*{BUNDLE_TARGET}"):
+            if path.name != kept:
+                path.unlink(missing_ok=True)
 
 
 def stored_bundle(folder: Path, site: str) -> Bundle | None:
     """The bundle that a ``BundleSource`` of this folder and site would give without a network."""
-    try:
-        metadata: Metadata[Targets] = Metadata.from_bytes((folder / "targets.json").read_bytes())
-        data = (folder / BUNDLE_TARGET).read_bytes()
-        metadata.signed.targets[BUNDLE_TARGET].verify_length_and_hashes(data)
-        return _parsed(data, site)
-    except (OSError, RepositoryError, KeyError, ValueError, ProblemError):
+    accepted = Accepted.read(folder)
+    if accepted is None:
         return None
+    with contextlib.suppress(OSError, ValueError, ProblemError):
+        data = (folder / accepted.file).read_bytes()
+        if f"{hashlib.sha256(data).hexdigest()}.{BUNDLE_TARGET}" == accepted.file:
+            return _parsed(data, site)
+    return None
+
+
+def _file_of(entry: TargetFile) -> str:
+    """The name under which a bundle is kept: its digest, which leads nowhere else, whoever signed it."""
+    sha256 = str(entry.hashes.get("sha256"))
+    if not _SHA256.fullmatch(sha256):
+        raise ProblemError("bundle-invalid", "expected the SHA-256 of the bundle")
+    return f"{sha256}.{BUNDLE_TARGET}"
+
+
+@contextlib.contextmanager
+def _problems() -> Iterator[None]:
+    """What stops a fetch, as the problem that it is."""
+    try:
+        yield
+    except DownloadHTTPError as error:
+        raise ProblemError("leader-unavailable", f"the bundle could not be fetched: {error.status_code}") from None
+    except RepositoryError as error:
+        raise ProblemError("bundle-invalid", f"{type(error).__name__}: {error}") from None
+    except DownloadError as error:
+        raise _download_problem(error) from None
+    except (ValueError, RecursionError):
+        raise ProblemError("bundle-invalid", "the signed bytes are not a bundle of this version") from None
+
+
+@contextlib.contextmanager
+def _cut_when_slow(fetcher: Fetcher) -> Iterator[None]:
+    """Hang up, whatever is waited for, once it comes too slowly; a line that many agents share is left alone."""
+    if fetcher.is_shared:
+        yield
+        return
+    with watched(fetcher.line.cut, fetcher.pace.stands):
+        yield
+
+
+def _replace(path: Path, data: bytes) -> None:
+    draft = path.with_name(f".{path.name}.new")
+    with open_private(draft) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)
 
 
 def _parsed(data: bytes, site: str) -> Bundle:
@@ -168,6 +242,23 @@ def _parsed(data: bytes, site: str) -> Bundle:
     if bundle.site != site:
         raise ProblemError("bundle-invalid", f"expected a bundle of {site!r}, got one of {bundle.site!r}")
     return bundle
+
+
+def fetch_root(base_url: str, officers: Collection[VerifyKey], client: httpx.Client) -> bytes:
+    """Fetch the first root metadata and pin it. Run once, at enrolment.
+
+    Raises:
+        ProblemError: ``not-found`` while the leader has none, ``leader-unavailable``, and what ``pin_root`` raises.
+    """
+    fetcher = Fetcher(client, Pace(time.monotonic, PATIENCE_SECONDS))
+    try:
+        with _problems(), _cut_when_slow(fetcher):
+            data = fetcher.download_bytes(f"{base_url.rstrip('/')}/tuf/metadata/1.root.json", MAXIMUM_ROOT_BYTES)
+    except ProblemError as problem:
+        if problem.code == "leader-unavailable" and problem.detail.endswith(str(int(httpx.codes.NOT_FOUND))):
+            raise ProblemError("not-found", "the leader has published no bundle yet") from None
+        raise
+    return pin_root(data, officers)
 
 
 def pin_root(data: bytes, officers: Collection[VerifyKey]) -> bytes:
@@ -197,6 +288,8 @@ def pin_root(data: bytes, officers: Collection[VerifyKey]) -> bytes:
 
 def _download_problem(error: DownloadError) -> ProblemError:
     cause = error.__cause__
+    if isinstance(error, TooSlow):
+        return ProblemError("leader-unavailable", f"the bundle came too slowly: {error}")
     if cause is None:
         return ProblemError("bundle-invalid", f"{type(error).__name__}: {error}")
     return ProblemError("leader-unavailable", f"the bundle could not be fetched: {type(cause).__name__}")

@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -21,16 +22,17 @@ from client_agent.agent import Agent
 from client_agent.clocks import Clock
 from client_agent.connection import cookieless
 from client_agent.delivering import Courier
-from client_agent.distribution import BundleSource, pin_root
+from client_agent.distribution import Accepted, BundleSource, fetch_root, stored_bundle
 from client_agent.retention import retire
 from models.personalisation import PersonalisationError, PreparedBundle, prepare
 from models.wire.problems import ProblemError
 
 _log = logging.getLogger(__name__)
-_NOT_FOUND = 404
 _STOP_SECONDS = 1.0
 _DAY_SECONDS = 86_400
 _RETRY_SECONDS = 60.0
+_BUNDLE_SECONDS = 3_600.0
+"""How often the bundle is checked though no newer one is announced: an officer may have taken it back."""
 
 
 class Attempts:
@@ -124,6 +126,7 @@ class Resident:
 
     def __init__(self, agent: Agent, clock: Clock, poll_seconds: float, worker_options: Sequence[str] = ()) -> None:
         self._agent = agent
+        self._clock = clock
         self._poll_seconds = poll_seconds
         self._worker_options = tuple(worker_options)
         courier, leader, helper = Courier(agent.store, agent.pins, clock), agent.leader(), agent.helper()
@@ -136,13 +139,18 @@ class Resident:
             Lane("traces of what was deleted", agent.store.remove_traces, poll_seconds),
         )
         # A choice deletes what it ends itself: it is no reason to go through everybody's events.
-        self._lanes = (*self._at_once, Lane("retention", lambda: retire(agent.store, clock), _DAY_SECONDS))
+        self._bundles = Lane("bundle", self._keep_bundle, _RETRY_SECONDS)
+        retention = Lane("retention", lambda: retire(agent.store, clock), _DAY_SECONDS)
+        self._lanes = (*self._at_once, self._bundles, retention)
         self._steps = Attempts("looking at the leader's work", self._step)
         self._worker: subprocess.Popen[bytes] | None = None
         self._wake = threading.Event()
         self._stopping = False
-        self._client = httpx.Client(timeout=20.0, cookies=cookieless())
-        self._bundle_version = -1
+        self._announced = 0
+        self._bundle_of = -1
+        """What was announced when the bundle was fetched last."""
+        self._checked_at = 0.0
+        self._said_old = False
         self._prepared: PreparedBundle | None = None
         self._adopt_stored_bundle()
 
@@ -172,22 +180,21 @@ class Resident:
             lane.stop()
         for connection in self._connections:
             connection.close()
-        self._client.close()
         if self._worker is not None and self._worker.poll() is None:
             self._worker.terminate()
             self._worker.wait()
 
     def step(self) -> None:
-        """Look at the work, start the worker or fetch the bundle where there is something new; failures are logged."""
+        """Look at the work, start the worker or have the bundle fetched where there is something new."""
         self._steps.once()
 
     def _step(self) -> None:
         work = self._leader.work()
         if work.rounds:
             self._start_worker()
-        if work.bundle_version != self._bundle_version and work.bundle_version > 0:
-            self._fetch_bundle()
-            self._bundle_version = work.bundle_version
+        if work.bundle_version != self._announced:
+            self._announced = work.bundle_version
+            self._bundles.wake()
 
     def _start_worker(self) -> None:
         if self._worker is not None and self._worker.poll() is None:
@@ -197,32 +204,50 @@ class Resident:
         command += ["--poll", str(self._poll_seconds), *self._worker_options]
         self._worker = subprocess.Popen(command)  # noqa: S603 - this interpreter and our own module
 
-    def _source(self, root: bytes) -> BundleSource:
-        folder = self._agent.folder / "tuf"
-        return BundleSource(folder, self._agent.addresses.leader, root, self._agent.pins.site, self._client)
+    def _tuf_folder(self) -> Path:
+        return self._agent.folder / "tuf"
+
+    def _source(self, root: bytes, client: httpx.Client) -> BundleSource:
+        return BundleSource(self._tuf_folder(), self._agent.addresses.leader, root, self._agent.pins.site, client)
 
     def _adopt_stored_bundle(self) -> None:
-        root = self._agent.tuf_root
-        stored = self._source(root).stored() if root is not None else None
+        stored = stored_bundle(self._tuf_folder(), self._agent.pins.site)
         if stored is not None:
-            self._prepared = prepare(stored)
+            with suppress(PersonalisationError):  # of a version of this agent that understood more
+                self._prepared = prepare(stored)
 
-    def _fetch_bundle(self) -> None:
-        root = self._agent.tuf_root or self._pin_root()
-        bundle = self._source(root).fetch(dt.datetime.now(dt.UTC))
-        if bundle is not None:
+    def _keep_bundle(self) -> None:
+        """Fetch the bundle where another one is announced, and every hour; a failure is tried again in a minute."""
+        now = dt.datetime.fromtimestamp(self._clock.now_ms() / 1_000, tz=dt.UTC)
+        passed = self._clock.monotonic_seconds() - self._checked_at
+        if self._announced != self._bundle_of or passed >= _BUNDLE_SECONDS:
             try:
-                self._prepared = prepare(bundle)
-            except PersonalisationError as error:
-                raise ProblemError("bundle-invalid", str(error)) from None
+                self._fetch_bundle(now)
+            finally:
+                self._say_whether_old(now)
 
-    def _pin_root(self) -> bytes:
+    def _fetch_bundle(self, now: dt.datetime) -> None:
+        announced, leader = self._announced, self._agent.addresses.leader
+        # One connection, which can be cut; made anew, so that nothing ties one fetch to another.
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+        with httpx.Client(timeout=20.0, cookies=cookieless(), limits=limits) as client:
+            root = self._agent.tuf_root
+            if root is None:
+                root = fetch_root(leader, self._agent.pins.officers, client)
+                self._agent.keep_tuf_root(root)
+            bundle = self._source(root, client).fetch(now)
         try:
-            response = self._client.get(f"{self._agent.addresses.leader.rstrip('/')}/tuf/metadata/1.root.json")
-        except httpx.HTTPError as error:
-            raise ProblemError("leader-unavailable", type(error).__name__) from None
-        if response.status_code == _NOT_FOUND:
-            raise ProblemError("not-found", "the leader has published no bundle yet")
-        root = pin_root(response.content, self._agent.pins.officers)
-        self._agent.keep_tuf_root(root)
-        return root
+            self._prepared = prepare(bundle) if bundle is not None else None
+        except PersonalisationError as error:
+            raise ProblemError("bundle-invalid", str(error)) from None
+        self._bundle_of, self._checked_at = announced, self._clock.monotonic_seconds()
+
+    def _say_whether_old(self, now: dt.datetime) -> None:
+        """Log once that the bundle may be held back, and once that it is not any more; it stays in use meanwhile."""
+        accepted = Accepted.read(self._tuf_folder())
+        is_old = accepted is not None and accepted.is_old(now)
+        if accepted is not None and is_old != self._said_old:
+            version, day = accepted.bundle_version, accepted.checked_at.date()
+            words = "is old: it could not be checked since" if is_old else "is of today; checked on"
+            _log.warning("bundle %d %s %s", version, words, day)
+        self._said_old = is_old

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aggregator.key_files import create_key
+from aggregator.leader.ceremony import Change as KeyChange
 from aggregator.leader.distribution import Distribution
+from aggregator.leader.officers import sign
+from aggregator.leader.repository import KEY_FOLDER, RoleKeys
 from aggregator.settings import LeaderSettings
 from aggregator.storage.database import Change, Database
 from aggregator.storage.tokens import create_token
@@ -94,8 +97,7 @@ def build_house(
     _write(leader_folder, {**leader_settings, "hosts": leader_hosts, **stores.get("leader", {})})
     helper_settings = {**common, "leader_key": leader.verify_key.raw.hex(), "hosts": helper_hosts}
     _write(helper_folder, {**helper_settings, **stores.get("helper", {})})
-    distribution = Distribution(leader_folder / "tuf", site)
-    distribution.initialise(officer, leader, now)
+    distribution = _found_repository(leader_folder, site, officer, now)
     return House(
         folder=folder,
         site=site,
@@ -106,6 +108,15 @@ def build_house(
         root=(distribution.metadata_dir / "1.root.json").read_bytes(),
         tokens=asyncio.run(_tokens(LeaderSettings.read(leader_folder), int(now.timestamp() * 1000))),
     )
+
+
+def _found_repository(leader_folder: Path, site: str, officer: SigningKey, now: dt.datetime) -> Distribution:
+    """What ``tuf init``, ``tuf sign`` and ``tuf install`` do, with the officer's key beside the leader's for once."""
+    keys = RoleKeys(leader_folder / KEY_FOLDER)
+    distribution = Distribution(leader_folder / "tuf", site, keys)
+    first = KeyChange(officers=(officer.verify_key,), online=keys.create(), publishing=keys.create())
+    distribution.install([sign(distribution.request(first, now), officer, now)], now)
+    return distribution
 
 
 def _write(folder: Path, settings: dict[str, object]) -> None:

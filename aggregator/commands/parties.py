@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,22 +51,6 @@ def init_helper(
 def init_officer(directory: Folder) -> None:
     """Make an officer's key. It stays with the officer."""
     _make_party(directory, "officer.key", None)
-
-
-@init.command("repository", epilog=f"Example: {NAME} init repository --dir leader --officer-dir officer")
-def init_repository(
-    directory: Folder, officer_dir: Annotated[Path, typer.Option(help="The officer's folder: it signs the root.")]
-) -> None:
-    """Make the leader's empty bundle repository (TUF); the officer signs its root."""
-    from aggregator.key_files import load_key
-    from aggregator.leader.distribution import Distribution
-    from aggregator.settings import LeaderSettings
-
-    settings = LeaderSettings.read(directory)
-    distribution = Distribution(directory / "tuf", settings.site)
-    now = dt.datetime.now(dt.UTC)
-    distribution.initialise(load_key(officer_dir / "officer.key"), settings.signing_key(), now)
-    print(distribution.metadata_dir / "1.root.json")
 
 
 def configure(

@@ -9,7 +9,6 @@ from typing import Final
 
 import httpx
 from fastapi import FastAPI
-from fastapi.staticfiles import StaticFiles
 from sqlalchemy import text
 
 from aggregator.budget import Budget
@@ -27,6 +26,8 @@ from aggregator.leader.log import TransparencyLog
 from aggregator.leader.open_rounds import OpenRounds
 from aggregator.leader.raises import parties_of, raise_routes
 from aggregator.leader.register import Register
+from aggregator.leader.repository import KEY_FOLDER, RoleKeys
+from aggregator.leader.repository_routes import repository_routes
 from aggregator.leader.routes import device_routes, log_routes, public_routes
 from aggregator.leader.studies import Running
 from aggregator.leader.study_routes import study_routes
@@ -72,7 +73,8 @@ def create_app(
         clock or Clock(),
     )
     database = Database(settings.url())
-    distribution = Distribution(settings.directory / "tuf", settings.site)
+    role_keys = RoleKeys(settings.directory / KEY_FOLDER, (key,))
+    distribution = Distribution(settings.directory / "tuf", settings.site, role_keys)
     quiet_libraries()
 
     @asynccontextmanager
@@ -103,10 +105,8 @@ def create_app(
         officers=settings.officers,
     )
     add_common_routes(app, identity, metrics, ready)
-    for router in (public_routes(), device_routes(), study_routes(), raise_routes(), log_routes()):
+    for router in (public_routes(), device_routes(), study_routes(), raise_routes(), log_routes(), repository_routes()):
         app.include_router(router)
-    for name, folder in (("metadata", distribution.metadata_dir), ("targets", distribution.targets_dir)):
-        app.mount(f"/tuf/{name}", StaticFiles(directory=folder, check_dir=False), name=f"tuf-{name}")
     return app
 
 

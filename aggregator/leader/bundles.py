@@ -48,7 +48,7 @@ class PublishedBundle(Message):
 
 @dataclass(frozen=True)
 class Publisher:
-    """The TUF repository, and the lock that makes versions rise one at a time."""
+    """The TUF repository, and the lock that lets one publication of this worker follow another."""
 
     distribution: Distribution
     lock: asyncio.Lock
@@ -69,12 +69,13 @@ async def publish(desk: Desk, request: BundleRequest) -> PublishedBundle:
             ``invalid-study`` (a study of another kind), ``bundle-invalid`` (a part that must not go out).
     """
     async with desk.publisher.lock:
+        await record_publication(desk)  # one that a worker did not live to log
         parts = {
             "personas": await _personas(desk, request),
             "intent": await _intent(desk, request),
             "transitions": await _transitions(desk, request),
         }
-        version = await asyncio.to_thread(desk.publisher.distribution.current_version) + 1
+        version = await _next_version(desk)
         bundle = Bundle(
             site=desk.settings.site,
             bundle_version=version,
@@ -96,22 +97,60 @@ async def publish(desk: Desk, request: BundleRequest) -> PublishedBundle:
 
 async def _release(desk: Desk, bundle: Bundle) -> PublishedBundle:
     now = dt.datetime.fromtimestamp(desk.clock.wall(), tz=dt.UTC)
-    sha256 = await asyncio.to_thread(desk.publisher.distribution.publish, bundle, desk.key, now)
-    version = bundle.bundle_version
+    sha256 = await asyncio.to_thread(desk.publisher.distribution.publish, bundle, now)
+    await record_publication(desk)
+    desk.log.info("bundle published", version=bundle.bundle_version)
+    return PublishedBundle(bundle_version=bundle.bundle_version, sha256=sha256)
+
+
+async def _next_version(desk: Desk) -> int:
+    """Above every bundle that was ever logged here, and above the one that is served."""
+    served = await asyncio.to_thread(desk.publisher.distribution.current_version)
+    async with desk.database.reading() as connection:
+        return max(served, await desk.store.bundle_version(connection)) + 1
+
+
+async def record_publication(desk: Desk) -> None:
+    """Log and announce the bundle that is served, unless that has been done; whoever published it, and however.
+
+    The repository goes first: a worker that dies after it leaves a bundle that agents use and no log entry, until the
+    next publication or the next tidying up, which is within a minute.
+    """
+    published = await asyncio.to_thread(desk.publisher.distribution.current)
+    if published is None:
+        return
+    version, at_ms = published.bundle_version, desk.clock.now_ms()
+    async with desk.database.reading() as connection:
+        if await desk.store.bundle_version(connection) >= version:
+            return
 
     async def act(change: Change) -> None:
+        if await desk.store.bundle_version(change.connection) >= version:
+            return
         await desk.store.add_bundle(
-            change.connection,
-            bundle_version=version,
-            sha256=bytes.fromhex(sha256),
-            published_at_ms=bundle.published_at_ms,
+            change.connection, bundle_version=version, sha256=published.sha256, published_at_ms=at_ms
         )
-        await desk.ledger_log.append(change, "bundle", version.to_bytes(8, "big") + bytes.fromhex(sha256))
+        await desk.ledger_log.append(change, "bundle", version.to_bytes(8, "big") + published.sha256)
         change.then(lambda: desk.board.announce_bundle(version))
 
     await desk.database.change(act)
-    desk.log.info("bundle published", version=version)
-    return PublishedBundle(bundle_version=version, sha256=sha256)
+
+
+async def keep_fresh(desk: Desk) -> None:
+    """Sign daily that what is served is of today, and say what only people can mend. Run by the worker with the duty.
+
+    The store decides who has the duty; the repository's own lock keeps two who believe it from getting in each
+    other's way.
+    """
+    distribution = desk.publisher.distribution
+    if not distribution.files.exists:
+        return
+    now = dt.datetime.fromtimestamp(desk.clock.wall(), tz=dt.UTC)
+    await record_publication(desk)
+    if await asyncio.to_thread(distribution.refresh_if_due, now):
+        desk.log.info("bundle repository signed anew")
+        for warning in await asyncio.to_thread(distribution.warnings, now):
+            desk.log.warning("bundle repository", meaning=warning)
 
 
 async def _personas(desk: Desk, request: BundleRequest) -> tuple[PersonaModel | None, _Finished | None]:

@@ -1,178 +1,280 @@
-"""Distribution of bundles: a repository after The Update Framework (TUF 1.0), served as static, cacheable files.
+"""Distribution of bundles: what the leader does with its repository after The Update Framework (TUF 1.0).
 
-The root is signed by an officer, so that the leader cannot replace its own keys unseen; targets, snapshot and timestamp
-are the leader's. Agents refuse rollback, freeze and mix-and-match by TUF's own client workflow. Every file but
-``timestamp.json`` carries its version or digest in its name (consistent snapshot) and is never changed, and the
-timestamp is replaced last: a reader sees the old repository or the new one.
+The officers sign who may publish (``ceremony``); the leader signs the bundle with a publishing key, and daily, with
+another one, that what it serves is of today. Agents refuse rollback, freeze and mix-and-match by TUF's own client
+workflow. The timestamp is replaced last: a reader sees the old repository or the new one.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import os
-import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final
 
-from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]  # public, but re-exported implicitly
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # public names, but re-exported implicitly
-    Metadata,
-    MetaFile,
     Root,
     Snapshot,
     TargetFile,
     Targets,
     Timestamp,
 )
-from tuf.api.serialization.json import JSONSerializer
 
+from aggregator.leader.ceremony import Change, Request, draft
+from aggregator.leader.installation import install, joined
+from aggregator.leader.officers import publishing_key
+from aggregator.leader.repository import (
+    PUBLISHING,
+    SERIALIZER,
+    Repository,
+    RoleKeys,
+    State,
+    key_of,
+    replace_file,
+)
+from aggregator.leader.signing import TIMESTAMP_DAYS, names_due, release, signers_of, snapshot_due, timestamp_due
 from models.wire.bundle import BUNDLE_TARGET, Bundle
 from models.wire.problems import ProblemError
-from privacy.crypto import SigningKey
+from privacy.crypto import VerifyKey
 
-ROOT_DAYS: Final = 365
-TARGETS_DAYS: Final = 90
-TIMESTAMP_DAYS: Final = 7
-"""An agent that is shown an older timestamp than this knows that it is being held back."""
+__all__ = ["TIMESTAMP_DAYS", "Distribution", "Published", "Standing"]
+WARNING_DAYS: Final = 30
+"""So long before something expires that only officers can sign, the leader says so daily."""
 
-_Role = TypeVar("_Role", Root, Timestamp, Snapshot, Targets)
-_SERIALIZER: Final = JSONSerializer(compact=True)
+
+@dataclass(frozen=True)
+class Published:
+    """The bundle that is served: its version, and the SHA-256 of its padded bytes."""
+
+    bundle_version: int
+    sha256: bytes
+
+
+@dataclass(frozen=True)
+class Named:
+    """The keys that the officers have signed for the leader.
+
+    Attributes:
+        root_sha256: of the newest root metadata, which names the officers too.
+        online: signs daily.
+        publishing: signs bundles; None for nobody, and in the older form, where the online key does.
+    """
+
+    root_sha256: bytes
+    online: VerifyKey
+    publishing: VerifyKey | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One role as it stands.
+
+    Attributes:
+        role: its name.
+        version: of its metadata.
+        expires: when agents refuse it.
+        threshold: how many signatures it needs.
+        keys: fingerprints of the keys that count.
+        at_hand: whether a key that signs it lies here.
+    """
+
+    role: str
+    version: int
+    expires: dt.datetime
+    threshold: int
+    keys: tuple[str, ...]
+    at_hand: bool
 
 
 class Distribution:
-    """One site's TUF repository in a folder with ``metadata/`` and ``targets/``.
+    """One site's repository.
 
     Args:
-        folder: the repository's folder; made by ``initialise``.
+        folder: the repository's folder, shared by all workers.
         site: the site whose bundles are published; another site's bundle is refused.
+        keys: the leader's part of the keys.
     """
 
-    def __init__(self, folder: Path, site: str) -> None:
-        self.metadata_dir = folder / "metadata"
-        self.targets_dir = folder / "targets"
+    def __init__(self, folder: Path, site: str, keys: RoleKeys) -> None:
+        self.files = Repository(folder)
+        self.keys = keys
         self._site = site
 
-    def initialise(self, officer_key: SigningKey, leader_key: SigningKey, now: dt.datetime) -> None:
-        """Make an empty repository. Run once, where the officer's key is.
+    @property
+    def metadata_dir(self) -> Path:
+        """Where metadata lies."""
+        return self.files.metadata_dir
 
-        The root names the officer's key for itself and the leader's for everything else.
+    @property
+    def targets_dir(self) -> Path:
+        """Where bundles lie."""
+        return self.files.targets_dir
+
+    def request(self, change: Change, now: dt.datetime) -> Request:
+        """Draft what the officers have to sign for a change; it changes nothing yet."""
+        state = self.files.state() if self.files.exists else None
+        return draft(self._site, state, change, now)
+
+    def install(self, signed: Sequence[Request], now: dt.datetime) -> None:
+        """Put in force what the officers have signed. Twice is as good as once.
+
+        Keys of the leader's part that nothing names any more are removed.
 
         Args:
-            officer_key: signs the root; not needed again until the root expires or a key changes.
-            leader_key: signs what is published.
+            signed: one request, as it came back from each officer.
             now: the present, UTC.
 
         Raises:
-            ProblemError: ``wrong-state``, when there is a repository already.
+            ProblemError: ``malformed`` or ``wrong-state`` where it does not fit, ``bad-signature`` where signatures
+                are missing.
         """
-        if (self.metadata_dir / "timestamp.json").exists():
-            raise ProblemError("wrong-state", f"{self.metadata_dir}: expected no repository yet")
-        self.metadata_dir.mkdir(parents=True, exist_ok=True)
-        self.targets_dir.mkdir(parents=True, exist_ok=True)
-        officer, leader = CryptoSigner(officer_key.private_key()), CryptoSigner(leader_key.private_key())
-        root = Root(expires=_after(now, ROOT_DAYS), consistent_snapshot=True)
-        root.add_key(officer.public_key, Root.type)
-        for role in (Targets.type, Snapshot.type, Timestamp.type):
-            root.add_key(leader.public_key, role)
-        self._write("1.root.json", Metadata(root), officer)
-        self._release(Targets(), Snapshot(), Timestamp(), leader, now)
+        request = joined(signed)
+        if request.site != self._site:
+            raise ProblemError("malformed", f"expected a request for site {self._site!r}, got {request.site!r}")
+        with self.files.changing():
+            install(self.files, self.keys, request, now)
 
-    def publish(self, bundle: Bundle, leader_key: SigningKey, now: dt.datetime) -> str:
+    def publish(self, bundle: Bundle, now: dt.datetime) -> str:
         """Publish a bundle and return the SHA-256 of its padded bytes in hex. Run by the leader.
 
         Args:
             bundle: checked by ``models.personalisation.publishable_bundle``; its version is above the current one.
-            leader_key: the key that the root names.
             now: the present, UTC.
 
         Raises:
-            ProblemError: ``wrong-state`` for another site's bundle, a version that does not rise, or no repository.
+            ProblemError: ``wrong-state`` for another site's bundle, a version that does not rise, no repository, or
+                nobody who may publish.
         """
-        current = self.current_version()
-        if bundle.site != self._site or bundle.bundle_version <= current:
-            raise ProblemError(
-                "wrong-state",
-                f"expected a bundle of {self._site!r} above version {current}, got {bundle.bundle_version}",
-            )
-        data = bundle.padded()
-        name = hashlib.sha256(data).hexdigest()
-        _replace(self.targets_dir / f"{name}.{BUNDLE_TARGET}", data)
-        targets, snapshot, timestamp = self._current()
-        entry = TargetFile.from_data(BUNDLE_TARGET, data, ["sha256"])
-        entry.unrecognized_fields["custom"] = {"bundle_version": bundle.bundle_version, "site": bundle.site}
-        targets.targets[BUNDLE_TARGET] = entry
-        for role in (targets, snapshot, timestamp):
-            role.version += 1
-        self._release(targets, snapshot, timestamp, CryptoSigner(leader_key.private_key()), now)
+        with self.files.changing():
+            state = self.files.state()
+            naming, current = state.naming_bundle, _published(state)
+            if naming is None:
+                raise ProblemError("wrong-state", "an officer took the right to publish back: 'tuf rotate publishing'")
+            version = current.bundle_version if current else 0
+            if bundle.site != self._site or bundle.bundle_version <= version:
+                raise ProblemError(
+                    "wrong-state",
+                    f"expected a bundle of {self._site!r} above version {version}, got {bundle.bundle_version}",
+                )
+            data = bundle.padded()
+            name = hashlib.sha256(data).hexdigest()
+            entry = TargetFile.from_data(BUNDLE_TARGET, data, ["sha256"])
+            entry.unrecognized_fields["custom"] = {"bundle_version": bundle.bundle_version, "site": bundle.site}
+            naming.targets[BUNDLE_TARGET] = entry
+            signers = signers_of(state, self.keys)
+            if signers.names is None:
+                raise ProblemError("wrong-state", f"no publishing key in {self.keys.folder}: 'tuf rotate publishing'")
+            replace_file(self.targets_dir / f"{name}.{BUNDLE_TARGET}", data)
+            release(self.files, state, signers, now)
         return name
 
-    def refresh(self, leader_key: SigningKey, now: dt.datetime) -> None:
-        """Sign everything anew, unchanged, so that it does not expire. Run by the leader daily.
+    def refresh_if_due(self, now: dt.datetime) -> bool:
+        """Sign anew, unchanged, what would expire: the timestamp daily, the rest at half its life. Run at any time.
+
+        Returns:
+            Whether something was signed; never without a repository.
+        """
+        if not self.files.exists or not timestamp_due(self.files.state(), now):
+            return False
+        with self.files.changing():
+            state = self.files.state()
+            if not timestamp_due(state, now):  # another worker was faster
+                return False
+            names = names_due(state, now)
+            snapshot = names or snapshot_due(state, now)
+            release(self.files, state, signers_of(state, self.keys), now, names=names, snapshot=snapshot)
+        return True
+
+    def refresh(self, now: dt.datetime) -> None:
+        """Sign everything of the leader's part anew, above every version that agents may have seen by now.
 
         Raises:
-            ProblemError: ``wrong-state``, when there is no repository.
+            ProblemError: ``wrong-state``, when there is no repository or a key is missing.
         """
-        targets, snapshot, timestamp = self._current()
-        for role in (targets, snapshot, timestamp):
-            role.version += 1
-        self._release(targets, snapshot, timestamp, CryptoSigner(leader_key.private_key()), now)
+        with self.files.changing():
+            state = self.files.state()
+            release(self.files, state, signers_of(state, self.keys), now)
 
     def current_version(self) -> int:
-        """The version of the published bundle; 0 before the first.
+        """The version of the published bundle; 0 where there is none.
 
         Raises:
             ProblemError: ``wrong-state``, when there is no repository.
         """
-        entry = self._current()[0].targets.get(BUNDLE_TARGET)
-        return int(entry.custom["bundle_version"]) if entry is not None and entry.custom else 0
+        published = self.current()
+        return published.bundle_version if published is not None else 0
 
-    def _current(self) -> tuple[Targets, Snapshot, Timestamp]:
-        try:
-            timestamp = self._read("timestamp.json", Timestamp)
-            snapshot = self._read(f"{timestamp.snapshot_meta.version}.snapshot.json", Snapshot)
-            targets = self._read(f"{snapshot.meta['targets.json'].version}.targets.json", Targets)
-        except OSError:
-            raise ProblemError("wrong-state", "expected a repository; make one with the officer's key first") from None
-        return targets, snapshot, timestamp
+    def current(self) -> Published | None:
+        """The published bundle, None where there is none.
 
-    def _release(
-        self, targets: Targets, snapshot: Snapshot, timestamp: Timestamp, leader: CryptoSigner, now: dt.datetime
-    ) -> None:
-        """Write the three roles, each naming the exact bytes of the one before, the timestamp last."""
-        targets.expires = _after(now, TARGETS_DAYS)
-        data = self._write(f"{targets.version}.targets.json", Metadata(targets), leader)
-        snapshot.expires = _after(now, TARGETS_DAYS)
-        snapshot.meta["targets.json"] = MetaFile.from_data(targets.version, data, ["sha256"])
-        data = self._write(f"{snapshot.version}.snapshot.json", Metadata(snapshot), leader)
-        timestamp.expires = _after(now, TIMESTAMP_DAYS)
-        timestamp.snapshot_meta = MetaFile.from_data(snapshot.version, data, ["sha256"])
-        self._write("timestamp.json", Metadata(timestamp), leader)
+        Raises:
+            ProblemError: ``wrong-state``, when there is no repository.
+        """
+        return _published(self.files.state())
 
-    def _write(self, name: str, metadata: Metadata[_Role], signer: CryptoSigner) -> bytes:
-        metadata.sign(signer)
-        data = metadata.to_bytes(_SERIALIZER)
-        _replace(self.metadata_dir / name, data)
-        return data
+    def keys_in_force(self) -> Named | None:
+        """Whose signatures count; None before there is a repository.
 
-    def _read(self, name: str, kind: type[_Role]) -> _Role:
-        metadata: Metadata[_Role] = Metadata.from_bytes((self.metadata_dir / name).read_bytes())
-        signed = metadata.signed
-        if not isinstance(signed, kind):
-            raise ProblemError("wrong-state", f"{name}: expected {kind.type} metadata")
-        return signed
+        Raises:
+            ProblemError: ``wrong-state``, when the repository does not verify.
+        """
+        if not self.files.exists:
+            return None
+        state = self.files.state()
+        root = state.root.signed
+        publishing = publishing_key(state.targets.signed)
+        return Named(
+            root_sha256=hashlib.sha256(state.root.to_bytes(SERIALIZER)).digest(),
+            online=key_of(root.keys[root.roles[Timestamp.type].keyids[0]]),
+            publishing=publishing,
+        )
+
+    def standing(self) -> list[Standing]:
+        """Every role as it stands, the officers' first.
+
+        Raises:
+            ProblemError: ``wrong-state``, when there is no repository.
+        """
+        state = self.files.state()
+        root = state.root.signed
+        parts = (state.root, state.targets, state.snapshot, state.timestamp)
+        found = [self._stands(part.signed, root.roles[part.signed.type], root.keys) for part in parts]
+        if state.publishing is not None and (lending := state.targets.signed.delegations) is not None:
+            found.insert(2, self._stands(state.publishing.signed, state.lent, lending.keys))
+        return found
+
+    def warnings(self, now: dt.datetime) -> list[str]:
+        """What only people can mend, one line each; none without a repository."""
+        if not self.files.exists:
+            return []
+        soon = now + dt.timedelta(days=WARNING_DAYS)
+        found = [
+            f"{item.role} expires on {item.expires:%Y-%m-%d}: officers sign it anew with 'tuf renew'"
+            for item in self.standing()
+            if item.role in (Root.type, Targets.type) and item.expires < soon and not item.at_hand
+        ]
+        return found + [f"no key for {item.role} lies here" for item in self.standing() if _is_missing(item)]
+
+    def _stands(self, signed: Root | Targets | Snapshot | Timestamp, role: Any, keys: dict[str, Any]) -> Standing:
+        return Standing(
+            getattr(role, "name", signed.type),
+            signed.version,
+            signed.expires,
+            role.threshold,
+            tuple(key_of(keys[name]).fingerprint for name in role.keyids),
+            self.keys.find(role.keyids) is not None,
+        )
 
 
-def _after(now: dt.datetime, days: int) -> dt.datetime:
-    return now.astimezone(dt.UTC).replace(microsecond=0) + dt.timedelta(days=days)
+def _published(state: State) -> Published | None:
+    naming = state.naming_bundle
+    entry = naming.targets.get(BUNDLE_TARGET) if naming is not None else None
+    if entry is None or not entry.custom:
+        return None
+    return Published(int(entry.custom["bundle_version"]), bytes.fromhex(entry.hashes["sha256"]))
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file durably and all at once."""
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(draft).chmod(0o644)
-    Path(draft).replace(path)
+def _is_missing(item: Standing) -> bool:
+    return item.role in (PUBLISHING, Snapshot.type) and not item.at_hand

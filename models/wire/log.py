@@ -87,6 +87,8 @@ class KeysInForce(Message):
         helper: of the helper: it signs openings.
         officers: of the privacy officers.
         tuf_root: SHA-256 of the newest root metadata of the bundle repository; None before there is one.
+        tuf_online: key that signs daily what the repository serves.
+        tuf_publishing: key that signs bundles; None while nobody may.
         at_ms: when the leader noticed.
     """
 
@@ -95,6 +97,8 @@ class KeysInForce(Message):
     helper: Hex32
     officers: tuple[Hex32, ...]
     tuf_root: Hex32 | None
+    tuf_online: Hex32 | None = None
+    tuf_publishing: Hex32 | None = None
     at_ms: Milliseconds
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from client_agent.distribution import BundleSource, SharedFetches
+from client_agent.distribution import BundleSource
+from client_agent.downloading import SharedFetches
 from client_agent.federation.federation import Federation
 from consent import NO_SIGNALS, PERSONALISATION, ConsentState
 from consent import decide as decide_consent

@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 
 from privacy.accounting import LocalEvent, epsilon
+from tests.bundles import establish
 
 from .world import in_world, vectors
 
@@ -38,7 +39,7 @@ async def test_the_local_figure_counts_every_round_that_was_opened(world):
         assert [item["state"] for item in account["rounds"]] == ["abandoned", "released"]
         assert len(account["charges"]) == 1
         now = dt.datetime.now(dt.UTC)
-        world.leader_app.state.desk.publisher.distribution.initialise(world.officer, world.leader_key, now)
+        establish(world.leader_app.state.desk.publisher.distribution, [world.officer], now)
         operator = await world.bearer("operator")
         answer = await world.leader.post("/v1/bundles", json={"intent_study": "buy"}, headers=operator)
         assert answer.status_code == 201, answer.text

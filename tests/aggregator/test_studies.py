@@ -1,11 +1,13 @@
 """Studies at the leader: who may propose and start, what is checked, what the log says."""
 
 import base64
+import datetime as dt
 
 from models.wire.message import from_base64
 from models.wire.rounds import CHECKPOINT_TYPE, Checkpoint
 from privacy.crypto import verify_document
 from privacy.crypto.merkle import MerkleTree, leaf_hash, verify_consistency, verify_inclusion
+from tests.bundles import establish
 
 from .world import code, in_world, vectors
 
@@ -149,9 +151,7 @@ async def test_a_finished_study_becomes_a_bundle(world):
         await world.until(study, "finished")
         assert code(await world.leader.post("/v1/bundles", json=body, headers=operator)) == "wrong-state"
         distribution = world.leader_app.state.desk.publisher.distribution
-        import datetime as dt
-
-        distribution.initialise(world.officer, world.leader_key, dt.datetime.now(dt.UTC))
+        establish(distribution, [world.officer], dt.datetime.now(dt.UTC))
         answer = await world.leader.post("/v1/bundles", json=body, headers=operator)
         assert answer.status_code == 201, answer.text
         name = f"{answer.json()['sha256']}.bundle.json"

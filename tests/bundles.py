@@ -1,0 +1,59 @@
+"""A bundle repository as officers and a leader make it, for tests that need one."""
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+
+from aggregator.leader.ceremony import Change, Request
+from aggregator.leader.distribution import Distribution
+from aggregator.leader.officers import sign
+from aggregator.leader.repository import RoleKeys
+from models.wire.bundle import Bundle
+from privacy.crypto import SigningKey
+
+
+def bundle(version: int = 1, site: str = "shop.example") -> Bundle:
+    """A bundle with nothing in it."""
+    return Bundle(
+        site=site,
+        bundle_version=version,
+        published_at_ms=1_000 + version,
+        personas=None,
+        intent=None,
+        transitions=None,
+        segments=(),
+        modules=(),
+        rules=(),
+        provenance=(),
+    )
+
+
+def signed(request: Request, officers: Sequence[SigningKey], now: dt.datetime) -> list[Request]:
+    """The request as it comes back from each officer, by way of bytes."""
+    return [Request.parse(sign(Request.parse(request.to_bytes()), key, now).to_bytes()) for key in officers]
+
+
+def establish(
+    distribution: Distribution, officers: Sequence[SigningKey], now: dt.datetime, threshold: int = 1
+) -> Distribution:
+    """Make keys, have the first root signed, install it."""
+    keys = distribution.keys
+    change = Change([key.verify_key for key in officers], threshold, 1, keys.create(), keys.create())
+    distribution.install(signed(distribution.request(change, now), officers, now), now)
+    return distribution
+
+
+def change(
+    distribution: Distribution, officers: Sequence[SigningKey], now: dt.datetime, **wanted: object
+) -> Distribution:
+    """Draft, sign and install a change."""
+    distribution.install(signed(distribution.request(Change(**wanted), now), officers, now), now)
+    return distribution
+
+
+def repository(folder: Path, officers: Sequence[SigningKey], now: dt.datetime, **options: object) -> Distribution:
+    """A new repository in a folder, with the leader's part of the keys beside it."""
+    site = str(options.pop("site", "shop.example"))
+    return establish(
+        Distribution(folder, site, RoleKeys(folder.parent / f"{folder.name}-keys")), officers, now, **options
+    )
