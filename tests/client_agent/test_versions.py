@@ -29,10 +29,8 @@ class NewerLeader:
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if request.url.path != "/v1/work":
             return self._world._leader(request)
-        return httpx.Response(
-            200,
-            content=json.dumps(self._change(self._world.work.model_dump(mode="json", serialize_as_any=True))).encode(),
-        )
+        work = self._world.work.model_dump(mode="json", serialize_as_any=True)
+        return httpx.Response(200, content=json.dumps(self._change(work)).encode())
 
 
 def future(study, **changes) -> FutureStudy:
