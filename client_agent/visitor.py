@@ -12,6 +12,7 @@ from client_agent.enrolment import Pins
 from client_agent.erasing import erase_person
 from client_agent.evidence import consent_record
 from client_agent.federation.budgets import inspect
+from client_agent.federation.log_view import standing
 from client_agent.gateway.ports import Budget, Sent
 from client_agent.history import Recorded, recount
 from client_agent.profiles import stored_events
@@ -146,6 +147,10 @@ class StoredVisitor:
         """What left for this person, by purpose; nulls are among the reports and look the same."""
         found = self._store.contributions.sent_of(self._record.participant_id)
         return [Sent(purpose, reports, size_bytes) for purpose, (reports, size_bytes) in found.items()]
+
+    def log_holds(self) -> bool:
+        """Whether the leader's log holds, as far as the last poll showed."""
+        return standing(self._store)["fault"] is None
 
     def budget(self) -> Budget | None:
         """What was spent of the person's contract; None before anything was asked."""

@@ -135,6 +135,10 @@ class Visitor(Protocol):
         """What left, by purpose."""
         ...
 
+    def log_holds(self) -> bool:
+        """Whether the record of what the leader asks, which everybody is shown, adds up; if not, nothing is sent."""
+        ...
+
     def budget(self) -> Budget | None:
         """What was spent; None before anything was asked."""
         ...

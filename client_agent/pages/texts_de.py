@@ -57,6 +57,9 @@ PAGE: Final[Mapping[str, str]] = {
     "days": "{days} Tage",
     "now": "Zurzeit",
     "since_until": "Sie haben am {since} Ja gesagt. Es endet von selbst am {until}.",
+    "log_broken": "Zurzeit verlässt kein Bericht dieses Gerät.",
+    "log_broken_means": "Das öffentliche Verzeichnis dessen, was die Website von allen erfragt, stimmt nicht. Wer sich "
+    "um dieses Gerät kümmert, kann die Datenschutzstelle der Website danach fragen.",
     "gpc_title": "Global Privacy Control",
     "gpc_on": "Global Privacy Control ist an.",
     "gpc_means": "Das gilt als Nein zu allem Folgenden, außer Sie erlauben hier danach etwas.",

@@ -53,6 +53,9 @@ PAGE: Final[Mapping[str, str]] = {
     "days": "{days} days",
     "now": "Now",
     "since_until": "You said yes on {since}. It ends by itself on {until}.",
+    "log_broken": "No report leaves this device at the moment.",
+    "log_broken_means": "The public record of what the site asks of everybody does not add up. Whoever looks after "
+    "this device can ask the site’s privacy office about it.",
     "gpc_title": "Global Privacy Control",
     "gpc_on": "Global Privacy Control is on.",
     "gpc_means": "It counts as a no to everything below, unless you allow something here afterwards.",

@@ -89,6 +89,7 @@ def _choices(visitor: Visitor, signals: Signals, shown: Shown, contributions: Se
         "labels": WORDING[shown.language],
         "mode_text": dict(WORDING[shown.language].modes)[shown.mode],
         "gpc": signals.gpc,
+        "log_holds": visitor.log_holds(),
         "gpc_applied": [line.at for line in history if line.act == "gpc"],
         "answers": lines,
         "again": sum(line.again for line in lines),

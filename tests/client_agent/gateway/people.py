@@ -80,6 +80,7 @@ class MemoryVisitor:
         self.prepared = prepare(bundle) if bundle else None
         self.sent_rows: list[Sent] = []
         self.spent: Budget | None = None
+        self.log_held = True
         self.recorded, self.contributed, self.erased = [], [], False
         self.withheld = []
 
@@ -120,6 +121,9 @@ class MemoryVisitor:
 
     def sent(self):
         return self.sent_rows
+
+    def log_holds(self):
+        return self.log_held
 
     def budget(self):
         return self.spent

@@ -196,6 +196,17 @@ async def test_other_hosts_are_refused():
         assert (await web.get("/", headers={"host": "rebound.example:8101"})).status_code == 421
 
 
+async def test_a_log_that_does_not_hold_is_told_of():
+    """The page says that no report leaves, in both languages, and says nothing of it while the log holds."""
+    visitor = MemoryVisitor()
+    told = {"en": "No report leaves this device at the moment", "de": "Zurzeit verlässt kein Bericht dieses Gerät"}
+    async with page_browser(visitor) as web:
+        for visitor.log_held in (True, False):
+            for language, words in told.items():
+                page = (await web.get("/", headers={"accept-language": language})).text
+                assert (words in page) != visitor.log_held
+
+
 async def test_global_privacy_control_is_named_and_a_choice_made_under_it_counts():
     """The page says that the signal is on; allowing something then is a choice despite it."""
     visitor = MemoryVisitor()
