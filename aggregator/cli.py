@@ -8,7 +8,7 @@ from typing import NoReturn
 
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"  # before anything can import Flower
 
-from aggregator.commands import logs, officers, parties, serving, storing, studies, tokens, tuf
+from aggregator.commands import checking, logs, officers, parties, serving, storing, studies, tokens, tuf
 from aggregator.commands.options import NAME, group
 from aggregator.errors import AggregatorError
 from models.wire.command import EXIT_INPUT, EXIT_UNAVAILABLE, run_command
@@ -26,6 +26,7 @@ app.add_typer(officers.app, name="officer")
 app.command(epilog=f"Example: {NAME} configure --dir leader helper_key=KEY officers=KEY,KEY")(parties.configure)
 app.command(epilog=f"Example: {NAME} leader --dir leader --port 8700")(serving.leader)
 app.command(epilog=f"Example: {NAME} helper --dir helper --port 8800")(serving.helper)
+app.command(epilog=f"Example: {NAME} check --dir leader")(checking.check)
 app.command(epilog=f"Example: {NAME} backup --dir leader --to leader.backup")(storing.backup)
 app.command(epilog=f"Example: {NAME} restore --dir leader --from leader.backup")(storing.restore)
 
