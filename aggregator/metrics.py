@@ -26,6 +26,12 @@ class Metrics:
         self.rounds = Counter("hearthside_rounds", "Rounds by final state", ("state",), registry=self.registry)
         self.open_rounds = Gauge("hearthside_open_rounds", "Rounds that take reports", registry=self.registry)
         self.devices = Gauge("hearthside_devices", "Enrolled devices", registry=self.registry)
+        self.slowed = Counter(
+            "hearthside_slowed_requests", "Requests that were told to wait, by kind", ("kind",), registry=self.registry
+        )
+        self.refused_credentials = Counter(
+            "hearthside_refused_credentials", "Tokens that were refused, by reason", ("reason",), registry=self.registry
+        )
         self.helper_failures = Counter(
             "hearthside_helper_failures", "Calls to the helper that failed", registry=self.registry
         )

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from aggregator.gate import Gate, GateKeeper, refusal_headers
 from aggregator.logs import failure
 from aggregator.metrics import Metrics
 from aggregator.settings import ServiceSettings
@@ -40,6 +41,7 @@ def new_service(
     *,
     larger_bodies: Sequence[tuple[re.Pattern[str], int]] = (),
     longer_requests: Sequence[tuple[re.Pattern[str], float]] = (),
+    gate: Gate,
 ) -> FastAPI:
     """A FastAPI application that wears the house's guards and answers every error as an RFC 9457 problem.
 
@@ -55,6 +57,7 @@ def new_service(
         responses=_PROBLEM_RESPONSE,
     )
     _answer_problems(app, log)
+    app.add_middleware(GateKeeper, gate=gate)
     app.add_middleware(Observation, metrics=metrics)
     app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes, routes=larger_bodies)
     app.add_middleware(OriginGuard, origins=settings.origins)
@@ -215,8 +218,7 @@ def _answer_problems(app: FastAPI, log: Log) -> None:
 
 def _response(error: ProblemError) -> Response:
     body = error.body()
-    headers = {"retry-after": "1"} if error.problem_type.retry else None
-    return Response(body.model_dump_json(), int(body.status), headers, PROBLEM_MEDIA_TYPE)
+    return Response(body.model_dump_json(), int(body.status), refusal_headers(error), PROBLEM_MEDIA_TYPE)
 
 
 def _first_fault(errors: Any) -> str:

@@ -34,6 +34,7 @@ SHORTEST_RETENTION_DAYS = MAXIMUM_VALID_DAYS + 1
 """The longest that a yes can hold, and a day for clocks that differ: once a device's receipts are forgotten, none of
 them can be taken in again."""
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+PerSecond = Annotated[float, Field(gt=0, le=10_000_000)]
 Bytes = Annotated[int, Field(ge=1_024, le=2**34)]
 
 
@@ -106,6 +107,13 @@ class ServiceSettings(BaseSettings):
     """Most bytes of a request's line and headers."""
     time_limit_seconds: Seconds = 120.0
     """Longest that a request may take."""
+    address_requests_per_second: PerSecond = 5_000.0
+    """Requests that one address may send each second, and twice as many at once, to each process; a gateway or a proxy
+    is one address. Requests that may carry a withdrawal are counted apart from all others."""
+    total_requests_per_second: PerSecond = 20_000.0
+    """Requests that all addresses together may send each second, and twice as many at once, to each process."""
+    failed_credentials_per_minute: PerSecond = 30.0
+    """Wrong tokens from one address after which it is told to wait. A right one always passes."""
     header_seconds: Annotated[float, Field(ge=0.1, le=600)] = 10.0
     """Longest from a connection, or the first byte of a request on it, to the end of that request's headers."""
     body_pause_seconds: Annotated[float, Field(ge=0.1, le=600)] = 15.0
@@ -219,6 +227,11 @@ class LeaderSettings(ServiceSettings):
     """How often a running study asks the helper whether the privacy office has stopped it."""
     enrolment_window_seconds: Seconds = 300.0
     """How old a signed enrolment may be, and how far ahead of the leader's clock."""
+    device_items_per_minute: PerSecond = 120.0
+    """Reports and receipts that one device may send each minute, and as many at once, to each process; a gateway's
+    people count each for themselves. A withdrawal is never held back by it."""
+    token_enrolments_per_second: PerSecond = 2_000.0
+    """Devices that one enrolment token may enrol each second, and five times as many at once, through each process."""
     receipt_retention_days: Annotated[int, Field(ge=SHORTEST_RETENTION_DAYS, le=36_500)] = 1_095
     """How long a device's receipts, and its enrolment, are kept after its last yes ended and its last answer; it is
     what ``retention.receipts_days`` promises in the documents."""

@@ -20,8 +20,9 @@ from consent.errors import (
     RecordInvalid,
     RefusalCode,
     RegistryInvalid,
+    RotationInvalid,
 )
-from consent.ledger import confirm, distrust, observe_gpc, open_ledger, record, replay, restart
+from consent.ledger import confirm, distrust, observe_gpc, open_ledger, record, replay, restart, rotate
 from consent.notices import Notice, notice, notice_hashes, what_leaves
 from consent.policy import GATES, RULES, Decision, Gate, Rule, ask_again, decide, lapsed, withheld_by_gpc
 from consent.proofs import ProvenReceipt, RecordFault, Verified
@@ -41,6 +42,7 @@ from consent.receipts import Receipt, receipt_digest, sign_receipt, verify_recei
 from consent.record_files import write_record
 from consent.records import make_record, verify_record
 from consent.registry import LANGUAGES, Language, Purpose, PurposeText, Registry
+from consent.rotations import Rotation, keys_of, make_rotation, read_rotation, verify_receipt_of
 from consent.rows import Row
 from consent.signals import NO_SIGNALS, Signals, read_gpc, well_known_gpc
 from consent.state import ConsentState, Declined, Grant, Mirror, Parties
@@ -87,6 +89,8 @@ __all__ = [
     "Refused",
     "Registry",
     "RegistryInvalid",
+    "Rotation",
+    "RotationInvalid",
     "Row",
     "Rule",
     "Signals",
@@ -100,22 +104,27 @@ __all__ = [
     "decline",
     "distrust",
     "grant",
+    "keys_of",
     "lapsed",
     "make_record",
+    "make_rotation",
     "notice",
     "notice_for",
     "notice_hashes",
     "observe_gpc",
     "open_ledger",
     "read_gpc",
+    "read_rotation",
     "receipt_digest",
     "record",
     "registry_hash",
     "replay",
     "restart",
+    "rotate",
     "sign_receipt",
     "verify_countersignature",
     "verify_receipt",
+    "verify_receipt_of",
     "verify_record",
     "well_known_gpc",
     "what_leaves",

@@ -9,8 +9,9 @@ from consent.errors import LedgerFaulty, ReceiptInvalid, RefusalCode
 from consent.ledger import record
 from consent.notices import notice_hashes
 from consent.purposes import PURPOSES
-from consent.receipts import Receipt, receipt_digest, verify_receipt
+from consent.receipts import Receipt, receipt_digest
 from consent.registry import Registry
+from consent.rotations import verify_receipt_of
 from consent.rows import Row
 from consent.state import ConsentState
 from privacy.crypto import SigningKey
@@ -77,7 +78,7 @@ def accept(
 
 
 def _accepted(state: ConsentState, jws: str, leader: SigningKey, now: int, registry: Registry) -> Accepted:
-    receipt = verify_receipt(jws, state.parties.device_key)
+    receipt = verify_receipt_of(jws, (state.parties.device_key, *state.parties.former_keys))
     if receipt.kind == "refusal":
         raise ReceiptInvalid("refusal_stays_home", "expected a grant or a withdrawal; a refusal is never sent")
     if state.receipt == receipt_digest(jws) and state.fault is None:

@@ -9,6 +9,7 @@
     ├── ReceiptInvalid           a receipt that is refused; ``code`` says why, for machines
     ├── CountersignatureInvalid  a leader's confirmation that does not check out
     ├── RecordInvalid            a file that is no consent record, or of other parties than expected
+    ├── RotationInvalid          a change of a device's key that not both keys signed, or of another leader's
     ├── LedgerFaulty             a consent ledger whose chain does not verify: no consent follows from it
     └── SignalError              a signal's string that does not decode (``consent.signals.errors``)
 """
@@ -33,6 +34,7 @@ RefusalCode = Literal[
     "purpose_version",
     "notice_unknown",
     "ledger_faulty",
+    "key_replaced",
 ]
 """Why a receipt was refused. The API maps each code to a problem type (RFC 9457)."""
 
@@ -69,6 +71,10 @@ class ReceiptInvalid(ConsentError):
 
 class CountersignatureInvalid(ConsentError):
     """A countersignature is forged, malformed, or confirms another receipt."""
+
+
+class RotationInvalid(ConsentError):
+    """A change of a device's key is forged, malformed, or for another leader."""
 
 
 class RecordInvalid(ConsentError):

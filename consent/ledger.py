@@ -20,11 +20,12 @@ from dataclasses import replace
 from typing import Final
 
 from consent.countersignatures import verify_countersignature
-from consent.errors import ConsentError, CountersignatureInvalid, LedgerFaulty, ReceiptInvalid
+from consent.errors import ConsentError, CountersignatureInvalid, LedgerFaulty, ReceiptInvalid, RotationInvalid
 from consent.instants import CLOCK_SKEW_SECONDS
 from consent.purposes import PURPOSES
-from consent.receipts import Receipt, receipt_digest, verify_receipt
+from consent.receipts import Receipt, receipt_digest
 from consent.registry import Registry
+from consent.rotations import first_key, read_rotation, verify_receipt_under
 from consent.rows import Row, RowKind
 from consent.state import ConsentState, Declined, Grant, Mirror, Parties
 from privacy.crypto import canonical_json, parse_canonical
@@ -50,7 +51,7 @@ def record(state: ConsentState, receipt_jws: str, at: int, registry: Registry = 
         ReceiptInvalid: forged, edited, replayed, expired, future-dated, or for other parties or purposes.
         LedgerFaulty: the ledger does not verify; ``restart`` it first.
     """
-    receipt = verify_receipt(receipt_jws, state.parties.device_key)
+    receipt = verify_receipt_under(receipt_jws, state.parties)
     if receipt.kind == "grant":
         check_versions(receipt, registry)
     return _append(state, "receipt", receipt_jws, at)
@@ -74,6 +75,18 @@ def observe_gpc(state: ConsentState, at: int) -> tuple[ConsentState, Row | None]
     return (state, None) if state.gpc_seen else _append(state, "gpc", "", at)
 
 
+def rotate(state: ConsentState, rotation: str, at: int) -> tuple[ConsentState, Row]:
+    """Record a change of the device's key (``rotations.make_rotation``). Run by device and leader.
+
+    Consent goes on: what stands, and its epoch, stay. What follows is signed by the new key.
+
+    Raises:
+        RotationInvalid: forged, for another leader, or from another key than the device's.
+        LedgerFaulty: the ledger does not verify.
+    """
+    return _append(state, "rotation", rotation, at)
+
+
 def restart(state: ConsentState, at: int) -> tuple[ConsentState, Row]:
     """Open a faulty ledger again after its last row that verifies, with everything off. Run by the device.
 
@@ -90,7 +103,8 @@ def replay(parties: Parties, rows: Iterable[Row | bytes], mirror: Mirror | None 
     """Verify a stored ledger and return what stands; never raises. Run at start-up, by device and leader.
 
     Args:
-        parties: between whom; their genesis must be the chain's first link.
+        parties: between whom, with the device's key of now: the chain begins with the genesis of the first, and each
+            change from one to the next is a row.
         rows: stored rows in order, parsed or as bytes.
         mirror: what is remembered outside of the ledger. Its head must be the chain's last: a ledger that was truncated
             or restored from an older copy ends before it, one that somebody extended ends after it. None where there
@@ -99,12 +113,18 @@ def replay(parties: Parties, rows: Iterable[Row | bytes], mirror: Mirror | None 
     Returns:
         The state; with a ``fault`` and nothing granted if anything does not verify.
     """
-    state, epoch = open_ledger(parties), mirror.epoch if mirror else 0
+    epoch, rows = mirror.epoch if mirror else 0, list(rows)
+    try:
+        state = open_ledger(replace(parties, device_key=first_key(parties, rows)))
+    except RotationInvalid as error:
+        return distrust(open_ledger(parties), str(error), epoch)
     for stored in rows:
         try:
             state = _advance(state, stored if isinstance(stored, Row) else Row.parse(stored))
         except ConsentError as error:
-            return distrust(state, f"row {state.length}: {error}", epoch)
+            return _distrusted(parties, state, f"row {state.length}: {error}", epoch)
+    if state.parties.device_key != parties.device_key:
+        return _distrusted(parties, state, "its rows end under another key than the device's", epoch)
     if mirror is not None and mirror.head != state.head:
         return distrust(state, "its last row is not the one that is remembered: truncated, or another copy", epoch)
     return state
@@ -120,6 +140,13 @@ def distrust(state: ConsentState, reason: str, epoch: int = 0) -> ConsentState:
             is older than it and refused.
     """
     return replace(state, granted=(), epoch=max(state.epoch, epoch), fault=reason)
+
+
+def _distrusted(parties: Parties, state: ConsentState, reason: str, epoch: int) -> ConsentState:
+    """As ``distrust``; where the fault hides a change of key, nothing of the chain can be gone on with."""
+    if state.parties.device_key != parties.device_key:
+        return distrust(open_ledger(parties), reason, max(epoch, state.epoch))
+    return distrust(state, reason, epoch)
 
 
 def check_versions(receipt: Receipt, registry: Registry) -> None:
@@ -158,13 +185,15 @@ def _advance(state: ConsentState, row: Row) -> ConsentState:
         state = _with_countersignature(state, row)
     elif row.kind == "gpc":
         state = replace(state, gpc_observed=True)
+    elif row.kind == "rotation":
+        state = _with_rotation(state, row)
     else:
         state = _restarted(state, row)
     return replace(state, head=row.digest, length=state.length + 1)
 
 
 def _with_receipt(state: ConsentState, row: Row) -> ConsentState:
-    receipt = verify_receipt(row.content, state.parties.device_key)
+    receipt = verify_receipt_under(row.content, state.parties)
     _check_parties(state.parties, receipt)
     _check_epoch(state, receipt)
     _check_times(receipt, row.at)
@@ -187,6 +216,13 @@ def _with_countersignature(state: ConsentState, row: Row) -> ConsentState:
     if confirmed.receipt != state.receipt:
         raise CountersignatureInvalid("expected a confirmation of the last receipt, got one of another")
     return replace(state, countersigned=True)
+
+
+def _with_rotation(state: ConsentState, row: Row) -> ConsentState:
+    rotation = read_rotation(row.content, state.parties.leader_key)
+    if rotation.old != state.parties.device_key:
+        raise RotationInvalid(f"expected a change from key {state.parties.device_key.fingerprint}, got another's")
+    return replace(state, parties=state.parties.with_key(rotation.new))
 
 
 def _restarted(state: ConsentState, row: Row) -> ConsentState:

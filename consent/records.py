@@ -23,8 +23,9 @@ from consent.errors import ConsentError, RecordInvalid
 from consent.instants import LATEST_SECONDS
 from consent.ledger import replay
 from consent.proofs import Found, ProvenReceipt, RecordFault, Restart, Verified, unseen_epochs
-from consent.receipts import MAXIMUM_NAME_CHARACTERS, Receipt, receipt_digest, verify_receipt
+from consent.receipts import MAXIMUM_NAME_CHARACTERS, Receipt, receipt_digest
 from consent.record_files import RECORD_TYPE, RECORD_VERSION, carried, content_of, read_record, record_digest, row_body
+from consent.rotations import keys_of, verify_receipt_of
 from consent.rows import Row, head_after
 from consent.state import Parties
 from privacy.crypto import CryptoError, SigningKey, VerifyKey, sign_document, verify_document
@@ -89,14 +90,15 @@ def verify_record(data: bytes, leader_fingerprint: str, device_fingerprint: str 
     bodies = [row_body(row) for row in document["rows"]]
     state = replay(parties, bodies)
     rows = [Row.parse(body) for body in bodies[: state.length]]
+    keys = keys_of(parties, rows)
     own = [(receipt_digest(row.content), row) for row in rows if row.kind == "receipt"]
     names = {name for name, _ in own}
-    others = {name: found for name, found in _signed(parties, document["set_aside"]).items() if name not in names}
+    others = {name: found for name, found in _signed(parties, keys, document["set_aside"]).items() if name not in names}
     confirmed, refused = _confirmations(parties, names | set(others), rows, document)
     ended_at, unended = _ended_at(parties, document, bodies)
     broken = None if state.fault is None else RecordFault(state.length, state.fault)
     fault = next((fault for fault in (broken, unended, refused) if fault is not None), None)
-    receipts = tuple(_proven(parties, name, row, confirmed.get(name)) for name, row in own)
+    receipts = tuple(_proven(keys, name, row, confirmed.get(name)) for name, row in own)
     found = tuple(Found(place, name, what, confirmed.get(name)) for name, (place, what) in others.items())
     restarts = tuple(Restart.parse(row) for row in rows if row.kind == "restart")
     return Verified(
@@ -159,12 +161,12 @@ def _ended_at(
     return at, None
 
 
-def _signed(parties: Parties, set_aside: Sequence[Any]) -> dict[bytes, tuple[int, Receipt]]:
+def _signed(parties: Parties, keys: Sequence[VerifyKey], set_aside: Sequence[Any]) -> dict[bytes, tuple[int, Receipt]]:
     """The receipts among what was set aside that this device signed for these parties, with their places."""
     found: dict[bytes, tuple[int, Receipt]] = {}
     for place, content in enumerate(map(content_of, set_aside)):
         try:
-            receipt = verify_receipt(content, parties.device_key)
+            receipt = verify_receipt_of(content, keys)
         except ConsentError:
             continue
         names = (receipt.leader, receipt.site, receipt.person)
@@ -201,5 +203,5 @@ def _words(parties: Parties, contents: Any) -> Iterator[Countersignature]:
             continue
 
 
-def _proven(parties: Parties, name: bytes, row: Row, confirmed_at: int | None) -> ProvenReceipt:
-    return ProvenReceipt(row.index, name, verify_receipt(row.content, parties.device_key), row.at, confirmed_at)
+def _proven(keys: Sequence[VerifyKey], name: bytes, row: Row, confirmed_at: int | None) -> ProvenReceipt:
+    return ProvenReceipt(row.index, name, verify_receipt_of(row.content, keys), row.at, confirmed_at)

@@ -8,8 +8,9 @@ from typing import Any, Final, Literal, get_args
 from consent.errors import LedgerFaulty
 from privacy.crypto import canonical_json, digest, parse_canonical
 
-RowKind = Literal["receipt", "countersignature", "gpc", "restart"]
-"""A signed receipt, the leader's confirmation of it, Global Privacy Control observed, a fresh start after a fault."""
+RowKind = Literal["receipt", "countersignature", "gpc", "restart", "rotation"]
+"""A signed receipt, the leader's confirmation of it, Global Privacy Control observed, a fresh start after a fault, a
+change of the device's key."""
 ROW_KINDS: Final[tuple[RowKind, ...]] = get_args(RowKind)
 _DIGEST_BYTES: Final = 32
 
@@ -22,7 +23,8 @@ class Row:
         index: position, from 0.
         previous: digest of the row before, or the ledger's genesis (32 bytes).
         kind: what happened.
-        content: the JWS of a receipt or countersignature; epoch and reason of a restart; empty for GPC.
+        content: the JWS of a receipt or countersignature; epoch and reason of a restart; what both
+            keys signed of a change of key; empty for GPC.
         at: Unix seconds at which it was recorded.
     """
 

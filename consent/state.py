@@ -6,7 +6,7 @@ receipts that it countersigned.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Self
 
 from consent.errors import LedgerFaulty
@@ -25,12 +25,19 @@ class Parties:
         leader_key: the leader's key.
         site: the site's origin or name.
         person: pseudonym of the profile on this device.
+        former_keys: those that the device had before, oldest first; a withdrawal that one of them signed still counts.
     """
 
     device_key: VerifyKey
     leader_key: VerifyKey
     site: str
     person: str
+    former_keys: tuple[VerifyKey, ...] = ()
+
+    def with_key(self, new: VerifyKey) -> Parties:
+        """The same parties after the device's key was replaced."""
+        former = tuple(key for key in (*self.former_keys, self.device_key) if key != new)
+        return replace(self, device_key=new, former_keys=tuple(dict.fromkeys(former)))
 
     def genesis(self) -> bytes:
         """The head of an empty ledger (32 bytes): rows of one ledger never fit another."""

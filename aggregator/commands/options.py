@@ -11,6 +11,12 @@ NAME = "hearthside-aggregator"
 Folder = Annotated[Path, typer.Option("--dir", help="The party's own folder: key, settings, store.")]
 Port = Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")]
 Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes that answer, behind one store and one port.")]
+Certificate = Annotated[Path | None, typer.Option("--tls-certificate", help="Certificate chain (PEM), for TLS here.")]
+CertificateKey = Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")]
+Proxy = Annotated[
+    list[str] | None, typer.Option("--proxy-trusted", help="A reverse proxy's address, whose forwarded headers count.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 LeaderUrl = Annotated[str, typer.Option("--leader", help="The leader's address.")]
 HelperUrl = Annotated[str, typer.Option("--helper", help="The helper's address.")]

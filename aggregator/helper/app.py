@@ -13,7 +13,10 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import text
 
+from aggregator.access import HELPER, Table
+from aggregator.action_routes import action_routes
 from aggregator.clock import OS_ENTROPY, Clock, Entropy
+from aggregator.gate import Gate
 from aggregator.helper import console, decisions, expiry, openings, restored, shares, withdrawals
 from aggregator.helper.office import Office, office_of
 from aggregator.helper.spool import SPOOL_FOLDER, SpoolFolder
@@ -29,12 +32,15 @@ from aggregator.service import (
     require_media_type,
 )
 from aggregator.settings import HelperSettings
+from aggregator.storage.actions import ActionStore
 from aggregator.storage.contracts import Parties, budget_state, contract_in_force
 from aggregator.storage.database import Change, Database
 from aggregator.storage.helper import HelperStore
+from aggregator.storage.helper_tables import METADATA
 from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
 from aggregator.storage.processes import running, starting
 from aggregator.storage.standing import STANDING_FILE, Standing
+from aggregator.storage.tokens import TokenStore
 from aggregator.storage.vault import KeyVault
 from models.queries.summaries import PlainSummary
 from models.wire.budgets import BudgetState
@@ -151,6 +157,7 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
         async with database.reading() as connection:
             await connection.execute(text("SELECT 1"))
 
+    gate = Gate(Table(HELPER), database, TokenStore(METADATA), ActionStore(METADATA), settings, clock, metrics)
     app = new_service(
         "Hearthside helper",
         "Run by the privacy office; holds the other half of every sum.",
@@ -160,6 +167,7 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
         log,
         larger_bodies=((SHARE_PATH, settings.batch_limit_bytes),),
         longer_requests=((SHARE_PATH, settings.batch_time_limit_seconds),),
+        gate=gate,
     )
     identity = ServiceIdentity(
         role="helper",
@@ -169,6 +177,7 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
         officers=settings.officers,
     )
     add_common_routes(app, identity, metrics, ready)
+    app.include_router(action_routes(gate))
     app.include_router(_routes())
 
     @app.get("/v1/budget", tags=["service"])

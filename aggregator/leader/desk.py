@@ -9,6 +9,7 @@ from fastapi import Request
 
 from aggregator.budget import Budget, Promised
 from aggregator.clock import Clock, Entropy
+from aggregator.gate import require_held
 from aggregator.leader.helper_link import HelperLink
 from aggregator.leader.log import TransparencyLog
 from aggregator.leader.open_rounds import OpenRounds
@@ -19,9 +20,7 @@ from aggregator.service import Log
 from aggregator.settings import LeaderSettings
 from aggregator.storage.database import Database
 from aggregator.storage.leader import LeaderStore
-from aggregator.storage.tokens import require_token
 from aggregator.storage.vault import KeyVault
-from models.wire.problems import ProblemError
 from privacy.crypto import SigningKey
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from aggregator.leader.duty import Duty
     from aggregator.leader.following import Follower
     from aggregator.leader.studies import Running
-
-_BEARER = "Bearer "
 
 
 @dataclass
@@ -62,16 +59,12 @@ class Desk:
     """Whether it is this worker that runs studies."""
 
     async def require_scope(self, request: Request, scope: str) -> None:
-        """Return if the request bears a token of this scope.
+        """Return if the request bears a token of this scope. The gate has looked the token up already.
 
         Raises:
             ProblemError: ``unauthenticated`` or ``forbidden``.
         """
-        header = request.headers.get("authorization", "")
-        if not header.startswith(_BEARER):
-            raise ProblemError("unauthenticated", f"expected 'Authorization: Bearer' with a token of scope {scope!r}")
-        async with self.database.reading() as connection:
-            await require_token(connection, header.removeprefix(_BEARER), scope, self.clock.now_ms())
+        require_held(request, scope)
 
 
 def desk_of(request: Request) -> Desk:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from aggregator.leader.desk import Desk
 from aggregator.storage.database import Change
-from aggregator.storage.tokens import require_token, spend_token
+from aggregator.storage.leader_tables import METADATA
+from aggregator.storage.tokens import TokenStore, token_id
 from models.wire.enrolment import Enrolment, EnrolmentRequest, EnrolmentResponse, EnrolmentResult, device_id
 from models.wire.message import from_base64
 from models.wire.problems import ProblemError
@@ -40,6 +41,7 @@ class _Admission:
         self._desk = desk
         self._change = change
         self._now_ms = now_ms
+        self._tokens = TokenStore(METADATA)
         self._used: set[bytes] = set()
         self._known: set[bytes] = set()
         self._fresh: dict[bytes, VerifyKey] = {}
@@ -84,14 +86,16 @@ class _Admission:
         await store.add_devices(connection, rows)
         await store.add_nonces(connection, self._nonces, self._now_ms, forget_before_ms)
         for token, uses in self._spent.items():
-            await spend_token(connection, token, uses)
+            await self._tokens.spend(connection, token, uses)
+            await self._tokens.note_use(connection, token_id(token), self._now_ms)
 
         self._change.then(lambda: self._desk.metrics.devices.inc(len(rows)))
 
     async def _take_token(self, token: str) -> None:
         if token not in self._left:
             try:
-                self._left[token] = await require_token(self._change.connection, token, "enrol", self._now_ms)
+                holder = await self._tokens.require(self._change.connection, token, ("enrol",), self._now_ms)
+                self._left[token] = holder.uses_left
             except ProblemError as error:
                 self._left[token] = error
         left = self._left[token]

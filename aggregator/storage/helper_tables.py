@@ -16,7 +16,11 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from aggregator.storage.access_tables import add_action_table, add_token_table
+
 METADATA = MetaData()
+tokens = add_token_table(METADATA)
+actions = add_action_table(METADATA)
 OPEN, MARKED, ANSWERED, REFUSED = "open", "marked", "answered", "refused"
 """States of a round: its batch may come; it came and is charged; it has its answer, be it that too few are left."""
 EXPIRED, OVERRUN = "expired", "overrun"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
+from aggregator.storage.access_tables import add_action_table, add_token_table
+
 METADATA = MetaData()
 
 devices = Table(
@@ -16,10 +18,23 @@ devices = Table(
     Column("standing", LargeBinary, nullable=True),
     Column("seal", LargeBinary(32), nullable=True),
     Column("ended_at", BigInteger, nullable=False, server_default="0"),
+    Column("revoked_at_ms", BigInteger, nullable=True),
     Index("ix_devices_ended_at", "ended_at"),
 )
 """``standing`` is what follows from the device's consent rows, sealed under the leader's key; ``ended_at`` is the time
 (Unix seconds) from which nothing here is anybody's consent any more."""
+
+device_keys = Table(
+    "device_keys",
+    METADATA,
+    Column("device_key", LargeBinary(32), primary_key=True),
+    Column("device_id", LargeBinary(16), ForeignKey("devices.device_id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("replaced_at_ms", BigInteger, nullable=False),
+    Column("rotation", Text, nullable=False),
+    Index("ix_device_keys_device", "device_id", "position", unique=True),
+)
+"""Keys that devices had before the one in ``devices``, and what both keys signed of each change."""
 
 grants = Table(
     "grants",
@@ -40,16 +55,8 @@ nonces = Table(
     Index("ix_nonces_at_ms", "at_ms"),
 )
 
-tokens = Table(
-    "tokens",
-    METADATA,
-    Column("token_hash", LargeBinary(32), primary_key=True),
-    Column("scope", String(16), nullable=False),
-    Column("label", String(64), nullable=False),
-    Column("created_at_ms", BigInteger, nullable=False),
-    Column("expires_at_ms", BigInteger, nullable=False),
-    Column("uses_left", BigInteger, nullable=True),
-)
+tokens = add_token_table(METADATA)
+actions = add_action_table(METADATA)
 
 consent_rows = Table(
     "consent_rows",
