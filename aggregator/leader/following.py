@@ -58,6 +58,12 @@ class Follower:
         """The last generation that this worker brought about: memory is not older than that."""
         self._begun = -1
         self._last_round = 0
+        self._looked_at = desk.clock.monotonic()
+
+    @property
+    def lag_seconds(self) -> float:
+        """Since this worker last looked at the store."""
+        return self._desk.clock.monotonic() - self._looked_at
 
     async def begin(self, change: Change) -> None:
         """Learn what others have changed. Run inside each change, first."""
@@ -75,15 +81,24 @@ class Follower:
             await self._catch_up(connection)
             if any(True for _ in self._desk.open_rounds):
                 self._recount(await self._desk.store.reported(connection))
-            return await read_lease(connection)
+            row = await read_lease(connection)
+        self._looked_at = self._desk.clock.monotonic()
+        return row
 
     async def follow(self) -> None:
         """Look, and attend to the lease, for as long as the service is up."""
+        following = True
         while True:
             try:
                 await self._desk.duty.attend(await self.look())
             except Exception as error:  # noqa: BLE001 - a store that fails now is asked again; the service goes on
-                self._desk.log.error("not following the store", **failure(error))  # noqa: TRY400 - texts may quote input
+                if following:  # once, and not five times a second for as long as the store is away
+                    self._desk.log.error("not following the store", **failure(error))  # noqa: TRY400 - texts may quote input
+                following = False
+            else:
+                if not following:
+                    self._desk.log.info("following the store again")
+                following = True
             await asyncio.sleep(POLL_SECONDS)
 
     def read_again(self) -> None:
