@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,31 +21,33 @@ def leader(directory: Folder, port: Port = 8700, host: Host = "127.0.0.1", worke
 
     settings = LeaderSettings.read(directory)
     settings = settings.model_copy(update={"hosts": _hosts(settings.hosts, host, port)})
-    if workers == 1:
-        _serve(create_app(settings), host, port)
-        return
-    with _listener(host, port) as listener:
-        print(f"Hearthside leader: http://{host}:{port} (API at /docs; {workers} workers)", file=sys.stderr)
-        Supervisor(workers, lambda report: _run(create_app(settings), listener, report)).run()
+    _serve("Hearthside leader", lambda: create_app(settings), host, port, workers)
 
 
-def helper(directory: Folder, port: Port = 8800, host: Host = "127.0.0.1") -> None:
-    """Run the helper."""
+def helper(directory: Folder, port: Port = 8800, host: Host = "127.0.0.1", workers: Workers = 1) -> None:
+    """Run the helper, in one process or in several behind one store."""
     from aggregator.helper.app import create_app
     from aggregator.settings import HelperSettings
 
     settings = HelperSettings.read(directory)
-    _serve(create_app(settings.model_copy(update={"hosts": _hosts(settings.hosts, host, port)})), host, port)
+    settings = settings.model_copy(update={"hosts": _hosts(settings.hosts, host, port)})
+    _serve("Hearthside helper", lambda: create_app(settings), host, port, workers)
 
 
 def _hosts(configured: tuple[str, ...], host: str, port: int) -> tuple[str, ...]:
     return (*configured, f"{host}:{port}", f"127.0.0.1:{port}", f"localhost:{port}")
 
 
-def _serve(application: Any, host: str, port: int) -> None:
+def _serve(title: str, create: Callable[[], Any], host: str, port: int, workers: int) -> None:
+    """One process that answers, or a supervisor of several; each makes an application of its own."""
+    alone = create() if workers == 1 else None  # first, so that what it cannot start with is all that is said
     with _listener(host, port) as listener:
-        print(f"{application.title}: http://{host}:{port} (API at /docs)", file=sys.stderr)
-        _run(application, listener)
+        more = f"; {workers} workers" if workers > 1 else ""
+        print(f"{title}: http://{host}:{port} (API at /docs{more})", file=sys.stderr)
+        if alone is not None:
+            _run(alone, listener)
+        else:
+            Supervisor(workers, lambda report: _run(create(), listener, report)).run()
 
 
 @contextmanager
