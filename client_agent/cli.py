@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from client_agent.commands import consent, log, people, rights, running, status
+from client_agent.commands import consent, log, people, rights, running, status, studies
 from client_agent.errors import AgentError, StoreError
 from models.wire.command import EXIT_INPUT, EXIT_UNAVAILABLE, run_command
 
@@ -26,6 +26,7 @@ app.command(epilog="Example: hearthside-agent run --upstream https://shop.exampl
     running.run
 )
 app.command(epilog="Example: hearthside-agent status --json")(status.status)
+app.command(epilog="Example: hearthside-agent studies --language de")(studies.studies)
 app.command(epilog="Example: hearthside-agent export > mine.json")(rights.export)
 app.command(epilog="Example: hearthside-agent erase --yes")(rights.erase)
 app.add_typer(consent.app, name="consent")

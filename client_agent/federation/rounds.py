@@ -15,6 +15,7 @@ from client_agent.connection import LeaderConnection
 from client_agent.enrolment import Pins
 from client_agent.errors import RefusalCode, RoundRefused
 from client_agent.federation.contribution import SEAL_GRACE_SECONDS
+from client_agent.federation.descriptions import describe
 from client_agent.federation.log_view import LogView
 from client_agent.federation.prices import RoundPrice, check_cap, price_round
 from client_agent.federation.shortfalls import note
@@ -173,5 +174,6 @@ class Rounds:
                 verified.study.title,
             )
         if fresh:
+            describe(self._store, [verified.study])
             self._admitted[verified.key], self._prices[verified.key] = verified, price
         return fresh

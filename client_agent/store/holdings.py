@@ -127,6 +127,10 @@ FACTS: Final[Mapping[str, str]] = MappingProxyType(
         "ledger-lost": "when a loss of the ledgers was noticed",
         "ledger-owners": "the secret behind the pseudonyms of spend counters",
         "ignored-stops": "a counter of stops that no officer signed",
+        "log-checkpoint": "the last checkpoint of the leader's log that held",
+        "log-fault": "what is wrong with that log",
+        "log-evidence": "signed documents of that log which contradict each other",
+        "studies-in-words": "what studies ask, in sentences; the studies', not a person's",
         "unsupported": "names of studies that this version cannot answer, and what it lacks",
         "unscrubbed": "that something was deleted whose traces in the file have yet to be overwritten",
     }

@@ -11,6 +11,7 @@ from client_agent.agent import Addresses, set_up
 from client_agent.connection import LeaderConnection
 from client_agent.federation.shortfalls import UNREAD, UPDATE, shortfalls
 from client_agent.keys import FileKeyring
+from models.queries.summaries import summarise
 from models.wire.future import FutureStudy, read_work
 from models.wire.rounds import RoundWork, Work
 
@@ -122,3 +123,18 @@ def test_the_status_names_what_is_unsupported(world, store):
     set_up(folder, world.pins, Addresses("http://l", "http://h"), FileKeyring(folder))
     done = CliRunner().invoke(cli.app, ["status", "--json", "--dir", str(folder), "--person", "person-0"])
     assert json.loads(done.stdout)["unsupported"] == {"pages": f"{UPDATE} (it lacks telepathy/1)"}
+
+
+def test_the_device_says_what_a_study_asks_in_the_officers_words(world, store):
+    """Of every study that was shown and verified, in both languages; a forged one is not described."""
+    populate(world, store, 1)
+    federation = federate(world, store)
+    study = world.study()
+    asked, forged = world.open_round(study), world.open_round(world.study(study_id="forged"), by=world.leader)
+    world.publish(asked, forged)
+    assert len(federation.open_rounds()) == 1
+    folder = store._database.path.parent
+    set_up(folder, world.pins, Addresses("http://l", "http://h"), FileKeyring(folder))
+    for language in ("en", "de"):
+        done = CliRunner().invoke(cli.app, ["studies", "--json", "--dir", str(folder), "--language", language])
+        assert json.loads(done.stdout) == {"pages": f"t. {summarise(study, language).text()}"}
