@@ -103,6 +103,7 @@ HELPER: Final[tuple[Access, ...]] = (
     *_COMMON,
     _public("/", f"{RELEASED}: proposals, decisions and openings stand in the leader's log; it changes nothing"),
     _public("/static/{part:path}", SAME_BYTES),
+    _public("/v1/budget", f"{RELEASED}: every raise stands in the leader's log"),
     _public("/v1/proposals", f"{RELEASED}: every study stands in the leader's log, and its cost follows from it"),
     _public("/v1/decisions/{study_hash}", f"{RELEASED}; a device asks here whether its study was stopped"),
     _public("/v1/log/{part:path}", SAME_BYTES),

@@ -119,3 +119,40 @@ def take_part_until_finished(federation, analyst, keeper, courier, records, lead
         federation.send_due()
         time.sleep(0.02)
     return sent
+
+
+def test_an_officers_stop_reaches_a_real_agent_within_one_poll(house, services, tmp_path):
+    """From a real leader and helper: at its next poll the agent takes part in nothing more and sends nothing more."""
+    leader = LeaderConnection(house.leader_url, services.transport("leader"))
+    helper = HelperConnection(house.helper_url, services.transport("helper"))
+    prints = [house.pins.leader_key.fingerprint, house.pins.helper_key.fingerprint]
+    pins = pin(leader, helper, *prints, [key.fingerprint for key in house.pins.officers])
+    store, clock = make_store(tmp_path / "agent"), SystemClock()
+    people = [f"p{i}" for i in range(PEOPLE)]
+    records = enrol(store, leader, pins, people, token=house.tokens["enrol"], clock=clock, entropy=os.urandom)
+    ConsentKeeper(store, pins, clock).grant_many({record.participant_id: ["measurement"] for record in records})
+    assert Courier(store, pins, clock).deliver(leader) == PEOPLE
+    federation = Federation(store, leader, helper, pins, clock, os.urandom, CONTRACT, slots=Slots(0.5, 0.9))
+    analyst = Analyst(
+        httpx.Client(base_url=house.leader_url, transport=services.transport("leader")), house.tokens["analyst"]
+    )
+    officer = Officer(httpx.Client(base_url=house.helper_url, transport=services.transport("helper")), house.officer)
+    study = STUDY.build(house.parties(clock.now_ms()))
+    analyst.propose(study)
+    officer.decide(study, "approve", "asks little", clock.now_ms())
+    analyst.start("pages")
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (found := federation.open_rounds()):
+        assert time.monotonic() < deadline, analyst.status("pages")
+        time.sleep(0.02)
+    reserved = federation.reserve_all(found[0])
+    federation.finalise(found[0], reserved)
+    assert len(reserved) == PEOPLE
+    officer.decide(study, "stop", "asked by mistake", clock.now_ms())
+    assert federation.open_rounds() == []  # the very next poll
+    assert federation.next_slot_ms() is None
+    assert federation.send_due(clock.now_ms() + 10**9).accepted == 0
+    while analyst.status("pages")["state"] != "stopped":
+        assert time.monotonic() < deadline, analyst.status("pages")
+        time.sleep(0.05)
+    assert [row["state"] for row in analyst.status("pages")["rounds"]] == ["abandoned"]
