@@ -39,6 +39,7 @@ from privacy.accounting import (
     replay,
     spent,
     spent_epsilon,
+    spent_shares,
 )
 
 
@@ -201,6 +202,10 @@ class Budget:
     def spent_epsilon(self) -> float:
         """The filter's figure for everything that counts now (device level, zero-out)."""
         return spent_epsilon(self.state, self._times()[0])
+
+    def spent_shares(self) -> dict[str, float]:
+        """By purpose, the part of the budget that its charges take now, as quotas count it."""
+        return spent_shares(self.state, self._times()[0])
 
     def lifetime_epsilon(self) -> float:
         """The odometer (device level, zero-out)."""

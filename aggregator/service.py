@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any, TypeVar
 
@@ -16,18 +17,28 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from aggregator.condition import Condition
 from aggregator.gate import Gate, GateKeeper, refusal_headers
-from aggregator.logs import failure
+from aggregator.logs import failure, naming
 from aggregator.metrics import Metrics
 from aggregator.settings import ServiceSettings
 from models.wire.enrolment import ServiceIdentity
 from models.wire.features import Versions
-from models.wire.guards import BodyLimit, HostGuard, OriginGuard, SecurityHeaders, TimeLimit
+from models.wire.guards import (
+    BodyLimit,
+    BodyPace,
+    HeaderLimit,
+    HostGuard,
+    OriginGuard,
+    SecurityHeaders,
+    TimeLimit,
+)
 from models.wire.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemError
 
 Model = TypeVar("Model", bound=BaseModel)
 Log = structlog.typing.FilteringBoundLogger
 _PROBLEM_RESPONSE: dict[int | str, dict[str, Any]] = {"4XX": {"model": Problem}, "5XX": {"model": Problem}}
+REQUEST_NAME, REQUEST_HEADER = "hearthside.request", b"x-request-id"
 _FRAMEWORK_PROBLEMS = {404: "not-found", 405: "not-found", 413: "too-large", 415: "unsupported-media-type"}
 
 
@@ -56,20 +67,21 @@ def new_service(
         redoc_url=None,
         responses=_PROBLEM_RESPONSE,
     )
-    _answer_problems(app, log)
+    app.state.metrics = metrics
+    _answer_problems(app, log, metrics)
     app.add_middleware(GateKeeper, gate=gate)
-    app.add_middleware(Observation, metrics=metrics)
     app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes, routes=larger_bodies)
+    app.add_middleware(BodyPace, pause_seconds=settings.body_pause_seconds, rate_bytes=settings.body_rate_bytes)
     app.add_middleware(OriginGuard, origins=settings.origins)
     app.add_middleware(HostGuard, hosts=settings.hosts)
+    app.add_middleware(HeaderLimit, limit_bytes=settings.header_limit_bytes)
     app.add_middleware(TimeLimit, limit_seconds=settings.time_limit_seconds, routes=longer_requests)
+    app.add_middleware(Observation, metrics=metrics, log=log)  # outside of the guards: what they refuse is counted
     app.add_middleware(SecurityHeaders)
     return app
 
 
-def add_common_routes(
-    app: FastAPI, identity: ServiceIdentity, metrics: Metrics, ready: Callable[[], Awaitable[None]]
-) -> None:
+def add_common_routes(app: FastAPI, identity: ServiceIdentity, metrics: Metrics, condition: Condition) -> None:
     """Identity, health, readiness, metrics and documentation."""
 
     @app.get("/v1/identity", tags=["service"])
@@ -89,14 +101,15 @@ def add_common_routes(
 
     @app.get("/ready", tags=["service"])
     async def readiness() -> dict[str, str]:
-        """The store answers."""
-        await ready()
+        """The store answers and is of the schema expected, the disk has room, and some worker runs the studies."""
+        await condition.require()
         return {"status": "ready"}
 
     @app.get("/metrics", tags=["service"], response_class=Response)
-    async def expose() -> Response:
-        """Prometheus metrics."""
-        return Response(metrics.exposition(), media_type=metrics.content_type)
+    async def expose(request: Request) -> Response:
+        """Prometheus metrics of all workers; with a bearer token, where the operator has set one."""
+        condition.admit(request.headers.get("authorization", ""))
+        return Response(await condition.page(), media_type=metrics.content_type)
 
     @app.get("/docs", include_in_schema=False)
     async def documentation() -> HTMLResponse:
@@ -156,11 +169,15 @@ def documentation_page(openapi: dict[str, Any]) -> str:
 
 
 class Observation:
-    """Count requests, bytes and seconds per route; a path that is no route is counted as one."""
+    """Count requests, bytes and seconds per route; name each request at random, in its answer and its log lines.
 
-    def __init__(self, app: Any, metrics: Metrics) -> None:
+    A path that is no route is counted as one.
+    """
+
+    def __init__(self, app: Any, metrics: Metrics, log: Log) -> None:
         self._app = app
         self._metrics = metrics
+        self._log = log
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Measure one request."""
@@ -168,10 +185,13 @@ class Observation:
             await self._app(scope, receive, send)
             return
         status, received, started = 500, 0, time.perf_counter()
+        name = scope[REQUEST_NAME] = secrets.token_hex(8)
 
         async def sent(message: Any) -> None:
             nonlocal status
-            status = message.get("status", status)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message.get("headers", []), (REQUEST_HEADER, name.encode())]}
             await send(message)
 
         async def counted() -> Any:
@@ -180,16 +200,22 @@ class Observation:
             received += len(message.get("body", b""))
             return message
 
-        try:
-            await self._app(scope, counted, sent)
-        finally:
-            route = getattr(scope.get("route"), "path", "(none)")
-            self._metrics.requests.labels(route, status).inc()
-            self._metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
-            self._metrics.body_bytes.labels(route).inc(received)
+        with naming(name):
+            try:
+                await self._app(scope, counted, sent)
+            finally:
+                route = getattr(scope.get("route"), "path", "(none)")
+                self._count(route, status, received, time.perf_counter() - started)
+
+    def _count(self, route: str, status: int, received: int, seconds: float) -> None:
+        self._metrics.requests.labels(route, status).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        self._metrics.body_bytes.labels(route).inc(received)
+        self._metrics.request_bytes.observe(received)
+        self._log.debug("request", route=route, status=status, ms=round(1_000 * seconds, 1))
 
 
-def _answer_problems(app: FastAPI, log: Log) -> None:
+def _answer_problems(app: FastAPI, log: Log, metrics: Metrics) -> None:
     @app.exception_handler(ProblemError)
     async def problem(_: Request, error: ProblemError) -> Response:
         return _response(error)
@@ -206,14 +232,19 @@ def _answer_problems(app: FastAPI, log: Log) -> None:
         return _response(ProblemError(_FRAMEWORK_PROBLEMS.get(error.status_code, "malformed"), ""))
 
     @app.exception_handler(SQLAlchemyError)
-    async def store(_: Request, error: SQLAlchemyError) -> Response:
+    @app.exception_handler(OSError)
+    async def store(_: Request, error: SQLAlchemyError | OSError) -> Response:
         log.error("store failed", **failure(error))
+        metrics.store_failures.labels(type(error).__name__).inc()
         return _response(ProblemError("store-unavailable", "nothing was changed; try again"))
 
     @app.exception_handler(Exception)
-    async def internal(_: Request, error: Exception) -> Response:
-        log.error("request failed", **failure(error))
-        return _response(ProblemError("internal", "the operator's log has the place"))
+    async def internal(request: Request, error: Exception) -> Response:
+        name = str(request.scope.get(REQUEST_NAME, ""))  # this runs outside of the request's observation
+        log.error("request failed", request=name, **failure(error))
+        response = _response(ProblemError("internal", "the operator's log has the place"))
+        response.headers[REQUEST_HEADER.decode()] = name
+        return response
 
 
 def _response(error: ProblemError) -> Response:

@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from aggregator.errors import SettingsInvalid
 from aggregator.key_files import load_key, load_secret
 from aggregator.setting_sources import SETTINGS_FILE, check_environment, read_settings
 from aggregator.storage.vault import VAULT_FOLDER
@@ -28,7 +29,7 @@ from models.wire.limits import LONGEST_KEY_LIFE_SECONDS, WINDOW_SECONDS
 from models.wire.message import Hex32
 from privacy.accounting import Contract, Quotas, suggest_order
 from privacy.accounting.contract import Order
-from privacy.crypto import SigningKey, VerifyKey
+from privacy.crypto import KeyInvalid, SigningKey, VerifyKey
 
 SHORTEST_RETENTION_DAYS = MAXIMUM_VALID_DAYS + 1
 """The longest that a yes can hold, and a day for clocks that differ: once a device's receipts are forgotten, none of
@@ -46,6 +47,14 @@ def _split(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Keys = Annotated[tuple[Hex32, ...], NoDecode, BeforeValidator(_split)]
 _KEY_EXAMPLE = "8f3a" + 60 * "0"
+
+
+def _public_key(name: str, text: str) -> VerifyKey:
+    try:
+        return VerifyKey(bytes.fromhex(text))
+    except KeyInvalid:
+        how = f"'hearthside-aggregator configure --dir DIR {name}=KEY'"
+        raise SettingsInvalid(f"setting {name}: expected the public key that 'init' printed there; say {how}") from None
 
 
 class ServiceSettings(BaseSettings):
@@ -100,7 +109,7 @@ class ServiceSettings(BaseSettings):
     proxy_trusted: Annotated[Names, Field(examples=["127.0.0.1"])] = ()
     """Addresses of reverse proxies whose ``X-Forwarded-Proto`` and ``X-Forwarded-For`` count; nobody's unless said."""
     metrics_token_file: Annotated[Path | None, Field(examples=["/run/secrets/metrics-token"])] = None
-    """File with the token that ``/metrics`` asks for; without one it answers only to its own machine, not forwarded."""
+    """File with the bearer token that ``/metrics`` asks for; without one it answers to everybody who reaches it."""
     body_limit_bytes: Bytes = 64 * 2**20
     """Largest request body."""
     header_limit_bytes: Annotated[int, Field(ge=1_024, le=2**20)] = 32 * 2**10
@@ -242,11 +251,11 @@ class LeaderSettings(ServiceSettings):
 
     def helper_verify_key(self) -> VerifyKey:
         """The helper's public key."""
-        return VerifyKey(bytes.fromhex(self.helper_key))
+        return _public_key("helper_key", self.helper_key)
 
     def officer_keys(self) -> tuple[VerifyKey, ...]:
         """The officers' public keys."""
-        return tuple(VerifyKey(bytes.fromhex(key)) for key in self.officers)
+        return tuple(_public_key("officers", key) for key in self.officers)
 
 
 class HelperSettings(ServiceSettings):
@@ -280,8 +289,8 @@ class HelperSettings(ServiceSettings):
 
     def leader_verify_key(self) -> VerifyKey:
         """The leader's public key."""
-        return VerifyKey(bytes.fromhex(self.leader_key))
+        return _public_key("leader_key", self.leader_key)
 
     def officer_keys(self) -> tuple[VerifyKey, ...]:
         """The officers' public keys."""
-        return tuple(VerifyKey(bytes.fromhex(key)) for key in self.officers)
+        return tuple(_public_key("officers", key) for key in self.officers)

@@ -20,7 +20,9 @@ from typing import Final, NoReturn
 from aggregator.errors import AggregatorError
 
 GRACE_SECONDS: Final = 15.0
-"""How long workers may take to end; then they are killed."""
+"""How long workers may take to end, unless said; then they are killed."""
+_SAME_REQUEST_SECONDS: Final = 1.0
+"""Signals this close are one request: a terminal and a service manager both send theirs."""
 _LOOK_SECONDS: Final = 0.5
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 5.0
 _SOON_SECONDS: Final = 10.0
@@ -55,11 +57,13 @@ class Supervisor:
         count: how many.
         work: what each does until SIGTERM; it calls its argument once it answers. An ``AggregatorError`` out of it is
             a start that failed for a stated reason.
+        grace_seconds: how long workers may take to end; then they are killed. At once on a second signal.
     """
 
-    def __init__(self, count: int, work: Callable[[Report], None]) -> None:
+    def __init__(self, count: int, work: Callable[[Report], None], grace_seconds: float = GRACE_SECONDS) -> None:
         self._places = [_Worker() for _ in range(count)]
         self._work = work
+        self._grace_seconds = grace_seconds
         self._was_up = False
         self._alive, self._living = os.pipe()
         self._mask: set[signal.Signals | int] = set()
@@ -144,9 +148,11 @@ class Supervisor:
         places = [place for place in self._places if place.pid]
         for place in places:
             os.kill(place.pid, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_SECONDS
+        told, deadline = time.monotonic(), time.monotonic() + self._grace_seconds
         for place in places:
             while not os.waitpid(place.pid, os.WNOHANG)[0]:
+                if _told_again(told):
+                    deadline = 0.0
                 if time.monotonic() > deadline:
                     os.kill(place.pid, signal.SIGKILL)
                     os.waitpid(place.pid, 0)
@@ -155,6 +161,11 @@ class Supervisor:
             os.close(place.said)
         os.close(self._living)
         os.close(self._alive)
+
+
+def _told_again(told: float) -> bool:
+    again = signal.sigtimedwait((signal.SIGTERM, signal.SIGINT), 0)
+    return again is not None and time.monotonic() - told > _SAME_REQUEST_SECONDS
 
 
 def _say(saying: int, what: bytes) -> None:

@@ -7,47 +7,78 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from aggregator.commands.options import Folder, Host, Port, Workers
+from aggregator.commands.options import Certificate, CertificateKey, Folder, Host, Port, Proxy, Workers
 from aggregator.errors import AggregatorError
 from aggregator.workers import Report, Supervisor
 
+if TYPE_CHECKING:
+    from aggregator.settings import ServiceSettings
 
-def leader(directory: Folder, port: Port = 8700, host: Host = "127.0.0.1", workers: Workers = 1) -> None:
+CLOSING_SECONDS: Final = 12.0
+"""How long workers may take to end once their requests have; a little more than they give themselves."""
+
+
+def leader(
+    directory: Folder,
+    port: Port = 8700,
+    host: Host = "127.0.0.1",
+    workers: Workers = 1,
+    tls_certificate: Certificate = None,
+    tls_key: CertificateKey = None,
+    proxy_trusted: Proxy = None,
+) -> None:
     """Run the leader, in one process or in several behind one store."""
     from aggregator.leader.app import create_app
     from aggregator.settings import LeaderSettings
 
-    settings = LeaderSettings.read(directory)
+    transport = {"tls_certificate": tls_certificate, "tls_key": tls_key, "proxy_trusted": proxy_trusted}
+    settings = LeaderSettings.read(directory, **transport)
     settings = settings.model_copy(update={"hosts": _hosts(settings.hosts, host, port)})
-    _serve("Hearthside leader", lambda: create_app(settings), host, port, workers)
+    _serve("Hearthside leader", lambda: create_app(settings), settings, host, port, workers)
 
 
-def helper(directory: Folder, port: Port = 8800, host: Host = "127.0.0.1", workers: Workers = 1) -> None:
+def helper(
+    directory: Folder,
+    port: Port = 8800,
+    host: Host = "127.0.0.1",
+    workers: Workers = 1,
+    tls_certificate: Certificate = None,
+    tls_key: CertificateKey = None,
+    proxy_trusted: Proxy = None,
+) -> None:
     """Run the helper, in one process or in several behind one store."""
     from aggregator.helper.app import create_app
     from aggregator.settings import HelperSettings
 
-    settings = HelperSettings.read(directory)
+    transport = {"tls_certificate": tls_certificate, "tls_key": tls_key, "proxy_trusted": proxy_trusted}
+    settings = HelperSettings.read(directory, **transport)
     settings = settings.model_copy(update={"hosts": _hosts(settings.hosts, host, port)})
-    _serve("Hearthside helper", lambda: create_app(settings), host, port, workers)
+    _serve("Hearthside helper", lambda: create_app(settings), settings, host, port, workers)
 
 
 def _hosts(configured: tuple[str, ...], host: str, port: int) -> tuple[str, ...]:
     return (*configured, f"{host}:{port}", f"127.0.0.1:{port}", f"localhost:{port}")
 
 
-def _serve(title: str, create: Callable[[], Any], host: str, port: int, workers: int) -> None:
+def _serve(
+    title: str, create: Callable[[], Any], settings: ServiceSettings, host: str, port: int, workers: int
+) -> None:
     """One process that answers, or a supervisor of several; each makes an application of its own."""
     alone = create() if workers == 1 else None  # first, so that what it cannot start with is all that is said
     with _listener(host, port) as listener:
-        more = f"; {workers} workers" if workers > 1 else ""
-        print(f"{title}: http://{host}:{port} (API at /docs{more})", file=sys.stderr)
+        _announce(title, settings, host, port, f"; {workers} workers" if workers > 1 else "")
         if alone is not None:
-            _run(alone, listener)
-        else:
-            Supervisor(workers, lambda report: _run(create(), listener, report)).run()
+            _run(alone, settings, listener)
+            return
+        grace_seconds = settings.shutdown_seconds + CLOSING_SECONDS
+        Supervisor(workers, lambda report: _run(create(), settings, listener, report), grace_seconds).run()
+
+
+def _announce(title: str, settings: ServiceSettings, host: str, port: int, more: str = "") -> None:
+    scheme = "http" if settings.tls_certificate is None else "https"
+    print(f"{title}: {scheme}://{host}:{port} (API at /docs{more})", file=sys.stderr)
 
 
 @contextmanager
@@ -62,17 +93,15 @@ def _listener(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _run(application: Any, listener: socket.socket, report: Report = lambda: None) -> None:
+def _run(application: Any, settings: ServiceSettings, listener: socket.socket, report: Report = lambda: None) -> None:
     """Answer requests until SIGTERM or SIGINT; ``report`` is called once the service has started."""
-    import uvicorn
+    from aggregator.logs import service_log, take_over
+    from aggregator.server import make_server
 
-    # The service writes its own log; the server's would add tracebacks to a start that failed for a stated reason.
+    take_over(service_log(application.title.split()[-1], settings.log_level))
     started = _Start(application, report)
-    config = uvicorn.Config(
-        started, log_level="critical", access_log=False, timeout_graceful_shutdown=3, timeout_keep_alive=30
-    )
-    server = uvicorn.Server(config)
-    server.run(sockets=[listener])
+    server = make_server(started, settings, application.state.metrics.cut)
+    server.answer(listener)
     if started.failure is not None:
         raise started.failure
     if not server.started:

@@ -11,13 +11,14 @@ from typing import Annotated
 from fastapi import APIRouter, FastAPI, Path, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from sqlalchemy import text
 
 from aggregator.access import HELPER, Table
 from aggregator.action_routes import action_routes
 from aggregator.clock import OS_ENTROPY, Clock, Entropy
+from aggregator.condition import Condition
 from aggregator.gate import Gate
 from aggregator.helper import console, decisions, expiry, openings, restored, shares, withdrawals
+from aggregator.helper.condition import HelperCondition
 from aggregator.helper.office import Office, office_of
 from aggregator.helper.spool import SPOOL_FOLDER, SpoolFolder
 from aggregator.helper.witness import add_log_routes
@@ -104,13 +105,14 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
     """
     key, metrics, log = settings.signing_key(), Metrics(), service_log("helper", settings.log_level)
     clock = clock or Clock()
-    parties = Parties("helper", key.verify_key, settings.leader_verify_key(), settings.officer_keys())
     database = Database(settings.url())
     quiet_libraries()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = HelperStore()
+        parties = Parties("helper", key.verify_key, settings.leader_verify_key(), settings.officer_keys())
+        app.state.parties = parties
 
         async def load(change: Change) -> Office:
             mirror = HeadMirror(settings.directory / MIRROR_FILE)
@@ -142,9 +144,11 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
             async with starting(settings.directory):  # two that start at once do not both find a restored store
                 await database.open("helper")
                 app.state.office = await database.change(load)
+            HelperCondition(app.state.office).attach(condition)
             watching = asyncio.create_task(expiry.watch(app.state.office), name="round keys")
             try:
-                yield
+                async with condition.kept():
+                    yield
             finally:
                 watching.cancel()
                 await _stop_answering(app.state.office)
@@ -153,10 +157,7 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
             await database.close()
             stack.close()
 
-    async def ready() -> None:
-        async with database.reading() as connection:
-            await connection.execute(text("SELECT 1"))
-
+    condition = Condition("helper", settings, database, metrics, clock)
     gate = Gate(Table(HELPER), database, TokenStore(METADATA), ActionStore(METADATA), settings, clock, metrics)
     app = new_service(
         "Hearthside helper",
@@ -176,7 +177,7 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
         site=settings.site,
         officers=settings.officers,
     )
-    add_common_routes(app, identity, metrics, ready)
+    add_common_routes(app, identity, metrics, condition)
     app.include_router(action_routes(gate))
     app.include_router(_routes())
 
@@ -184,7 +185,7 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
     async def budget() -> BudgetState:
         """What this service allows at most, and what two officers have allowed."""
         async with database.reading() as connection:
-            return await budget_state(connection, app.state.office.store.ledger, settings, parties)
+            return await budget_state(connection, app.state.office.store.ledger, settings, app.state.parties)
 
     app.mount("/static", StaticFiles(directory=console.FOLDER / "static"), name="static")
     return app

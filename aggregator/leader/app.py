@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
 import httpx
 from fastapi import FastAPI
-from sqlalchemy import text
 
+from aggregator.access import LEADER, Table
+from aggregator.action_routes import action_routes
 from aggregator.budget import Budget
 from aggregator.clock import OS_ENTROPY, Clock, Entropy
+from aggregator.condition import Condition
+from aggregator.gate import Gate
 from aggregator.leader import restored, tidying
+from aggregator.leader.actions import announce
 from aggregator.leader.auditing import write_standings
 from aggregator.leader.bundles import Publisher
+from aggregator.leader.condition import LeaderCondition
 from aggregator.leader.desk import Desk
 from aggregator.leader.distribution import Distribution
 from aggregator.leader.duty import Duty
@@ -36,11 +42,14 @@ from aggregator.logs import quiet_libraries, service_log
 from aggregator.metrics import Metrics
 from aggregator.service import Log, add_common_routes, new_service
 from aggregator.settings import LeaderSettings
+from aggregator.storage.actions import ActionStore
 from aggregator.storage.contracts import contract_in_force
 from aggregator.storage.database import Change, Database
 from aggregator.storage.leader import LeaderStore
+from aggregator.storage.leader_tables import METADATA
 from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
 from aggregator.storage.processes import running, starting
+from aggregator.storage.tokens import TokenStore
 from aggregator.storage.vault import KeyVault
 from models.wire.enrolment import ServiceIdentity
 from privacy.crypto import SigningKey
@@ -88,15 +97,24 @@ def create_app(
                 await database.open("leader")
                 desk = await _open_desk(settings, key, clock, log, metrics, database, link, distribution, entropy)
             app.state.desk = desk
+            gate.announce = partial(announce, desk.ledger_log)
             await stack.enter_async_context(_in_step(desk))
+            LeaderCondition(desk).attach(condition)
+            await stack.enter_async_context(condition.kept())
             yield
 
-    async def ready() -> None:
-        async with database.reading() as connection:
-            await connection.execute(text("SELECT 1"))
-
+    condition = Condition("leader", settings, database, metrics, clock)
     summary = "Takes masked reports and releases noisy sums; alone it sees random numbers."
-    app = new_service("Hearthside leader", summary, settings, lifespan, metrics, log)
+    gate = Gate(
+        Table(LEADER),
+        database,
+        TokenStore(METADATA),
+        ActionStore(METADATA),
+        settings,
+        clock,
+        metrics,
+    )
+    app = new_service("Hearthside leader", summary, settings, lifespan, metrics, log, gate=gate)
     identity = ServiceIdentity(
         role="leader",
         key=key.verify_key.raw.hex(),
@@ -104,8 +122,10 @@ def create_app(
         site=settings.site,
         officers=settings.officers,
     )
-    add_common_routes(app, identity, metrics, ready)
-    for router in (public_routes(), device_routes(), study_routes(), raise_routes(), log_routes(), repository_routes()):
+    add_common_routes(app, identity, metrics, condition)
+    app.include_router(action_routes(gate))
+    routers = (public_routes(), device_routes(), study_routes(), raise_routes(), log_routes(), repository_routes())
+    for router in routers:
         app.include_router(router)
     return app
 

@@ -16,6 +16,7 @@ may keep old blocks, and PostgreSQL keeps dead rows until it vacuums.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ _PRAGMAS = (
 )
 
 
+_READERS: Final = 8
+"""A batch that is streamed to the helper or summed keeps one for as long as it takes; requests need one for moments."""
 _GROUP: Final = 64
 """Most small changes in one transaction: a change that must run alone waits for no more than these."""
 
@@ -96,6 +99,13 @@ class Following(Protocol):
         """See what this change has changed. Run inside it, last; not for small changes, which need no memory."""
 
 
+class Observer(Protocol):
+    """Is told of each commit, for the metrics."""
+
+    def committed(self, seconds: float, changes: int) -> None:
+        """So many changes have become durable together; the wait for the lock is not in the time."""
+
+
 @dataclass(frozen=True)
 class _Small:
     """A small change that waits, and who waits for it."""
@@ -115,7 +125,7 @@ class Database:
         try:
             self._sqlite = make_url(url).get_backend_name() == "sqlite"
             self._writer = _engine(url, "BEGIN IMMEDIATE" if self._sqlite else None, connections=1)
-            self._reader = _engine(url, "BEGIN" if self._sqlite else None, connections=4)
+            self._reader = _engine(url, "BEGIN" if self._sqlite else None, connections=_READERS)
             if not self._sqlite:  # SQLite's readers see one moment by themselves
                 self._reader = self._reader.execution_options(isolation_level="REPEATABLE READ")
         except (SQLAlchemyError, ModuleNotFoundError) as error:
@@ -126,6 +136,8 @@ class Database:
         self._conducting = False
         self.following: Following | None = None
         """Told of every change from now on; set once, when the store is open."""
+        self.observer: Observer | None = None
+        """Told of every commit from now on."""
         self.scrub_owed = False
         """The last scrub met a reader or a writer; whoever tidies up tries again."""
 
@@ -176,10 +188,12 @@ class Database:
 
     async def _run(self, act: Callable[[Change], Awaitable[Result]]) -> Result:
         async with self._lock:
+            began = time.perf_counter()
             async with self._transaction() as change:
                 result = await act(change)
                 if self.following is not None:
                     await self.following.finish(change)
+            self._observe(began, 1)
             change.settle()
             return result
 
@@ -205,6 +219,7 @@ class Database:
 
     async def _run_group(self, group: list[_Small]) -> None:
         done: list[tuple[_Small, Change, Any]] = []
+        began = time.perf_counter()
         try:
             async with self._transaction() as shared:
                 for small in group:
@@ -224,14 +239,25 @@ class Database:
             if not isinstance(error, Exception):
                 raise
             return
+        self._observe(began, len(done))
         for small, change, result in done:
             _settle(small, change, result)
+
+    def _observe(self, began: float, changes: int) -> None:
+        if self.observer is not None:
+            self.observer.committed(time.perf_counter() - began, changes)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A consistent read that never waits for a change."""
         async with _begun(self._reader) as connection:
             yield connection
+
+    async def size_bytes(self, connection: AsyncConnection) -> int:
+        """How large the store is, what SQLite's write-ahead log holds apart."""
+        pages = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+        query = pages if self._sqlite else "SELECT pg_database_size(current_database())"
+        return int((await connection.execute(text(query))).scalar_one())
 
     async def scrub(self) -> bool:
         """Fold the write-ahead log into the file and empty it, so that what was deleted is gone from both.

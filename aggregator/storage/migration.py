@@ -50,6 +50,11 @@ def check_schema(connection: Connection, schema: str) -> bool:
     return present == set(scripts.get_heads())
 
 
+def newest_revisions(schema: str) -> set[str]:
+    """What a store of this version of the program says of itself."""
+    return set(ScriptDirectory.from_config(_config(schema)).get_heads())
+
+
 def _unknown(revision: str, schema: str) -> str:
     if revision.partition("_")[0] == schema:
         return f"the store has schema {revision}, which this version does not know; install the version that wrote it"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from typing import Any, TypeVar
 
@@ -36,10 +37,11 @@ def limit_of(path: str, routes: Sequence[tuple[re.Pattern[str], Limit]], otherwi
     return next((limit for pattern, limit in routes if pattern.fullmatch(path)), otherwise)
 
 
-async def send_problem(send: Send, error: ProblemError) -> None:
-    """Answer with an RFC 9457 body."""
+async def send_problem(send: Send, error: ProblemError, *, closes: bool = False) -> None:
+    """Answer with an RFC 9457 body; ``closes`` the connection, where the rest of a request is not waited for."""
     body = error.body().model_dump_json().encode()
     headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    headers += [(b"connection", b"close")] if closes else []
     await send({"type": "http.response.start", "status": int(error.problem_type.status), "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -160,7 +162,105 @@ class TimeLimit:
                 await self._app(scope, receive, tracked)
         except TimeoutError:
             if not started:
-                await send_problem(send, ProblemError("timed-out", f"no answer within {limit_seconds:g} s"))
+                await send_problem(
+                    send, ProblemError("timed-out", f"no answer within {limit_seconds:g} s"), closes=True
+                )
+
+
+class BodyPace:
+    """Give up on a body that comes too slowly; only the time that the application waits for it counts.
+
+    Args:
+        app: what is guarded.
+        pause_seconds: the longest wait for one piece; nothing is asked of the rate before so much was waited.
+        rate_bytes: bytes for each second waited, on average, from then on.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self, app: App, pause_seconds: float, rate_bytes: int, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app = app
+        self._pause_seconds = pause_seconds
+        self._rate_bytes = rate_bytes
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Time the body while the application reads it; answer 408 when nothing was sent yet."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body, started = _TimedBody(receive, self._pause_seconds, self._rate_bytes, self._now), False
+
+        async def unless_slow(message: MutableMapping[str, Any]) -> None:
+            nonlocal started
+            if not body.slow or started:
+                started = True
+                await send(message)
+
+        try:
+            await self._app(scope, body.next, unless_slow)
+        except Exception:
+            if not body.slow:
+                raise
+        if body.slow and not started:
+            await send_problem(send, ProblemError("timed-out", "the body came too slowly"), closes=True)
+
+
+class _TimedBody:
+    """A request's body as it comes."""
+
+    def __init__(self, receive: Receive, pause_seconds: float, rate_bytes: int, now: Callable[[], float]) -> None:
+        self._receive, self._now = receive, now
+        self._pause_seconds, self._rate_bytes = pause_seconds, rate_bytes
+        self._received, self._waited_seconds, self._complete = 0, 0.0, False
+        self.slow = False
+
+    async def next(self) -> MutableMapping[str, Any]:
+        """The next piece; of a slow body, what a client that went away looks like."""
+        if self._complete:
+            return await self._receive()
+        message = await self._timed() if not self.slow else None
+        return message if message is not None and not self.slow else {"type": "http.disconnect"}
+
+    async def _timed(self) -> MutableMapping[str, Any] | None:
+        began = self._now()
+        try:
+            async with asyncio.timeout(self._pause_seconds):
+                message = await self._receive()
+        except TimeoutError:
+            self.slow = True
+            return None
+        self._received += len(message.get("body", b""))
+        self._waited_seconds += self._now() - began
+        self._complete = not message.get("more_body", False)
+        behind = self._received < self._rate_bytes * self._waited_seconds
+        self.slow = not self._complete and behind and self._waited_seconds > self._pause_seconds
+        return message
+
+
+class HeaderLimit:
+    """Refuse requests whose line and headers are over a limit; the server beneath bounds only incomplete ones.
+
+    Args:
+        app: what is guarded.
+        limit_bytes: the most that they may have together.
+    """
+
+    def __init__(self, app: App, limit_bytes: int) -> None:
+        self._app = app
+        self._limit_bytes = limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Add up, then pass on."""
+        if scope["type"] == "http":
+            size = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+            size += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+            if size > self._limit_bytes:
+                limit = f"at most {self._limit_bytes} bytes of headers are accepted"
+                await send_problem(send, ProblemError("too-large", limit), closes=True)
+                return
+        await self._app(scope, receive, send)
 
 
 class SecurityHeaders:

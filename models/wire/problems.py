@@ -60,9 +60,12 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "helper-unavailable": ProblemType(HTTPStatus.SERVICE_UNAVAILABLE, "The helper does not answer", retry=True),
     "leader-unavailable": ProblemType(HTTPStatus.SERVICE_UNAVAILABLE, "The leader does not answer", retry=True),
     "store-unavailable": ProblemType(HTTPStatus.SERVICE_UNAVAILABLE, "The store is corrupt or unreachable", retry=True),
+    "not-ready": ProblemType(HTTPStatus.SERVICE_UNAVAILABLE, "The service is not ready", retry=True),
     "bundle-invalid": ProblemType(HTTPStatus.FORBIDDEN, "The bundle does not verify"),
     "too-many-requests": ProblemType(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests", retry=True),
-    "slow-down": ProblemType(HTTPStatus.TOO_MANY_REQUESTS, "Too much at once; wait as long as Retry-After says", retry=True),
+    "slow-down": ProblemType(
+        HTTPStatus.TOO_MANY_REQUESTS, "Too much at once; wait as long as Retry-After says", retry=True
+    ),
     "key-replaced": ProblemType(HTTPStatus.FORBIDDEN, "The device has another key by now"),
     "device-revoked": ProblemType(HTTPStatus.FORBIDDEN, "The device was revoked; nothing of it is taken any more"),
     "timed-out": ProblemType(HTTPStatus.REQUEST_TIMEOUT, "The request took too long", retry=True),
