@@ -184,12 +184,19 @@ class LeaderStore(DeviceStore):
     async def masked_chunks(
         self, connection: AsyncConnection, round_id: int, packed_bytes: int
     ) -> AsyncIterator[list[tuple[bytes, bytes]]]:
-        """A round's (report id, masked vector) in strictly increasing order of ids, in chunks of at most a few MiB."""
-        query = select(reports.c.report_id, reports.c.masked).where(reports.c.round_id == round_id)
+        """A round's (report id, masked vector) in strictly increasing order of ids, in chunks of at most a few MiB.
+
+        Asked for chunk by chunk: the driver of PostgreSQL reads fifty rows ahead of a cursor, whatever their size.
+        """
         chunk = max(1, min(_CHUNK, _CHUNK_BYTES // packed_bytes))
-        result = await connection.stream(query.order_by(reports.c.report_id).execution_options(yield_per=chunk))
-        async for part in result.partitions(chunk):
-            yield [(row.report_id, row.masked) for row in part]
+        query = select(reports.c.report_id, reports.c.masked).where(reports.c.round_id == round_id)
+        query = query.order_by(reports.c.report_id).limit(chunk)
+        found = (await connection.execute(query)).all()
+        while found:
+            yield [(row.report_id, row.masked) for row in found]
+            last = found[-1].report_id
+            del found
+            found = (await connection.execute(query.where(reports.c.report_id > last))).all()
 
     async def take_back(self, connection: AsyncConnection, round_id: int, device_id: bytes, *, expected: bool) -> bool:
         """Take a device out of a round: its report goes, and neither comes back. Says whether there was a report.
