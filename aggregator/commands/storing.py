@@ -43,7 +43,8 @@ def restore(directory: Folder, source: From = None) -> None:
 
 
 def _read(directory: Path) -> tuple[ServiceSettings, str]:
-    from aggregator.settings import SETTINGS_FILE, HelperSettings, LeaderSettings
+    from aggregator.setting_sources import SETTINGS_FILE
+    from aggregator.settings import HelperSettings, LeaderSettings
 
     path = directory / SETTINGS_FILE
     given = json.loads(path.read_text()) if path.exists() else {}

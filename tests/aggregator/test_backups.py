@@ -1,6 +1,7 @@
 """Back-up and restore by command and by PostgreSQL's programs: a service that comes back gives nothing twice."""
 
 import asyncio
+import json
 import os
 import sqlite3
 import stat
@@ -8,6 +9,7 @@ import subprocess
 
 import pytest
 
+from aggregator.commands import storing
 from aggregator.errors import SettingsInvalid, StoreCorrupt
 from aggregator.storage.backup import back_up, put_back
 from privacy.accounting import can_pay
@@ -184,3 +186,28 @@ def test_only_a_good_back_up_of_this_service_is_put_back_and_only_at_rest(tmp_pa
         assert not (tmp_path / "helper" / "restored").exists()
 
     asyncio.run(story())
+
+
+def test_the_commands_find_out_whose_folder_it_is(tmp_path, capsys, postgres):
+    """Back-up and restore by the settings of the folder; a PostgreSQL store is left to PostgreSQL's programs."""
+    world = World(tmp_path)
+    folders = {name: tmp_path / name for name in ("leader", "helper")}
+    key = world.leader_key.verify_key.raw.hex()
+    (folders["helper"] / "settings.json").write_text(json.dumps({"leader_key": key}))
+    (folders["leader"] / "settings.json").write_text(json.dumps({"database_url": postgres.fresh("leader")}))
+
+    async def start_once():
+        async with world.helper_up():
+            pass
+
+    asyncio.run(start_once())
+    storing.backup(folders["helper"], tmp_path / "file")
+    storing.restore(folders["helper"], tmp_path / "file")
+    assert "the helper's store" in capsys.readouterr().out
+    assert (folders["helper"] / "store.sqlite3.before").exists()
+    with pytest.raises(SettingsInvalid, match="pg_dump"):
+        storing.backup(folders["leader"], tmp_path / "other")
+    storing.restore(folders["leader"], None)
+    assert (folders["leader"] / "restored").exists()
+    asyncio.run(start_once())
+    assert not (folders["helper"] / "restored").exists()

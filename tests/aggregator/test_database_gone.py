@@ -48,7 +48,7 @@ def test_nothing_that_was_acknowledged_is_lost_while_the_database_is_away(tmp_pa
             for _ in range(2):
                 assert code(await report(*items[0])) == "store-unavailable"
                 assert code(await world.helper.get("/v1/proposals")) == "store-unavailable"
-                assert code(await world.leader.get("/ready")) == "store-unavailable"
+                assert code(await world.leader.get("/ready")) == "not-ready"
                 assert (await world.leader.get("/health")).status_code == 200
             await asyncio.to_thread(postgres.start)
             for device, made in after:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.aggregator.test_processes import free_port
 from tests.aggregator.world import World
@@ -19,6 +20,7 @@ PAGE = (ROOT / "docs" / "storage.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 
 
+@pytest.mark.soak
 def test_the_commands_of_the_page_do_what_it_says(tmp_path, postgres):
     """Several processes, back-up while they run, refusal while they run, restore at rest, and the dump's way."""
     port, url = free_port(), postgres.fresh("leader")

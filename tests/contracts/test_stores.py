@@ -16,7 +16,7 @@ from aggregator.storage.helper import HelperStore
 from aggregator.storage.ledger import LedgerStore
 from aggregator.storage.mirror import HeadMirror
 from aggregator.storage.standing import Standing
-from aggregator.storage.tokens import create_token, require_token
+from aggregator.storage.tokens import TokenStore
 from models.wire.problems import ProblemError
 from privacy.accounting import Contract
 from tests.aggregator.world import World
@@ -190,23 +190,31 @@ def test_what_stands_is_known_from_another_store(fresh, tmp_path):
     asyncio.run(story())
 
 
-def test_tokens_are_counted_across_processes(fresh):
-    """One for a single use is used once; one that has expired, or is for another scope, not at all."""
+def test_a_token_opens_what_it_is_for_at_every_process(fresh):
+    """Until it expires or is revoked; its uses are counted in one place."""
 
     async def story():
-        async with opened(fresh("leader"), "leader", 2) as databases:
-            once, old = [
-                await databases[0].change(
-                    lambda change, until=until: create_token(change.connection, "analyst", 1, until)
-                )
-                for until in (LARGEST, 10)
-            ]
-            for database in databases:
+        store = TokenStore(leader_tables.METADATA)
+
+        async def make(until_ms: int, uses: int | None = None):
+            scope = "analyst" if uses is None else "enrol"
+            return await one.change(lambda change: store.create(change.connection, (scope,), 1, until_ms, uses=uses))
+
+        async with opened(fresh("leader"), "leader", 2) as (one, other):
+            good, old, counted = await make(LARGEST), await make(10), await make(LARGEST, 3)
+            await one.change(lambda change: store.spend(change.connection, counted, 1))
+            await other.change(lambda change: store.spend(change.connection, counted, 1))
+            for database in (one, other):
                 async with database.reading() as connection:
-                    await require_token(connection, once, "analyst", 11)
-                    for token, scope in ((old, "analyst"), (once, "operator"), ("made up", "analyst")):
+                    holder = await store.require(connection, good, ("analyst",), 11)
+                    assert (await store.require(connection, counted, ("enrol",), 11)).uses_left == 1
+                    for token, scope in ((old, "analyst"), (good, "operator"), ("made up", "analyst")):
                         with pytest.raises(ProblemError):
-                            await require_token(connection, token, scope, 11)
+                            await store.require(connection, token, (scope,), 11)
+            await other.change(lambda change: store.revoke(change.connection, holder.token_id, 12))
+            async with one.reading() as connection:
+                with pytest.raises(ProblemError):
+                    await store.require(connection, good, ("analyst",), 13)
 
     asyncio.run(story())
 
