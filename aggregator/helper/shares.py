@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -249,7 +250,7 @@ def _marked(office: Office, known: Record, study: Study, context: SumContext) ->
 def _compute(office: Office, marked: Marked, spooled: Spooled) -> tuple[bytes, int]:
     """Step 3: a pure function of what was marked. A cohort that is too small after opening is an answer too."""
     assert spooled.batch == marked.batch, "the spooled batch is the marked one"
-    params = marked.study.plan.parameters()
+    params, began = marked.study.plan.parameters(), time.perf_counter()
     unsealing = Unsealing(params, marked.context, spooled.spans)
     large = spooled.count >= office.settings.large_batch_reports
     workers = office.settings.workers or os.cpu_count() or 1
@@ -262,6 +263,9 @@ def _compute(office: Office, marked: Marked, spooled: Spooled) -> tuple[bytes, i
         FailedSeal.model_validate({"report_id": item.report_id.hex(), "reason": _REASONS[item.reason]})
         for item in unsealing.failures()
     )
+    for item in failed:
+        office.metrics.unopened_seals.labels(item.reason).inc()
+    office.metrics.share_seconds.observe(time.perf_counter() - began)
     statement = Answer(
         context=marked.context.digest.hex(),
         batch=marked.batch.hex(),

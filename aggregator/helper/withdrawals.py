@@ -59,6 +59,7 @@ async def withdraw(office: Office, notice: SealedWithdrawal) -> WithdrawalAnswer
     """
     seal = _seal(notice)
     status = await _keep(office, notice, seal)
+    office.metrics.withdrawals.labels(status).inc()
     word = Withdrawn(
         study_hash=notice.study_hash,
         round=notice.round,

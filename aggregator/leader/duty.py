@@ -127,12 +127,14 @@ class Duty:
         self._watch = watch
         if taken_from is not None:
             self._desk.opening.clear()
+            self._desk.metrics.duties.labels("taken").inc()
             self._desk.log.info("this worker runs the studies", number=watch.held)
             self._sign.bury(taken_from)
             self._desk.follower.read_again()
 
     async def _stand_down(self) -> None:
         self._desk.log.warning("another worker runs the studies")
+        self._desk.metrics.duties.labels("lost").inc()
         watch, _ = hand_back(self._watch, LeaseRow())
         self._watch = watch
         await self._desk.running.pause()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import TypeVar
@@ -117,13 +118,19 @@ class HelperLink:
         headers: dict[str, str],
         patience: httpx.Timeout | None = None,
     ) -> httpx.Response:
+        call, began, outcome = _call(path), time.perf_counter(), "unanswered"
         try:
-            return await self._client.request(
+            response = await self._client.request(
                 method, path, content=body or None, headers=headers, timeout=patience or self._client.timeout
             )
+            outcome = str(response.status_code)
+            return response
         except (httpx.TransportError, OSError) as error:
             self._metrics.helper_failures.inc()
             raise ProblemError("helper-unavailable", f"{type(error).__name__}; nothing is lost, try again") from error
+        finally:
+            self._metrics.helper_calls.labels(call, outcome).inc()
+            self._metrics.helper_call_seconds.labels(call).observe(time.perf_counter() - began)
 
 
 def _raise_problem(response: httpx.Response) -> None:
@@ -146,3 +153,8 @@ def _parse(model: type[T], response: httpx.Response) -> T:
         return model.model_validate_json(response.content)
     except ValidationError:
         raise ProblemError("helper-unavailable", f"the helper's answer is no {model.__name__.strip('_')}") from None
+
+
+def _call(path: str) -> str:
+    """What the metrics call it: no study's name is in it."""
+    return "share" if path.endswith("/share") else path.split("/")[2]

@@ -13,7 +13,7 @@ from consent import POLICY_UPDATED, well_known_gpc
 from models.wire.enrolment import EnrolmentRequest, EnrolmentResponse, ReceiptRequest, ReceiptResponse
 from models.wire.frames import REPORTS_MEDIA_TYPE, ReportResponse
 from models.wire.message import Base64, CompactJws, Message, to_base64
-from models.wire.problems import ProblemError
+from models.wire.problems import Problem, ProblemError, problem_code
 from models.wire.rounds import Inclusion, Work
 from privacy.crypto.tiles import LEVELS_MAXIMUM, TILE_WIDTH, Tile
 
@@ -43,6 +43,11 @@ class LogConsistency(Message):
     path: tuple[str, ...]
 
 
+def outcome_of(problem: Problem | None) -> str:
+    """What the metrics call it."""
+    return "accepted" if problem is None else problem_code(problem)
+
+
 def public_routes() -> APIRouter:
     """What anybody may ask of this origin."""
     router = APIRouter(tags=["public"])
@@ -62,12 +67,21 @@ def device_routes() -> APIRouter:
     @router.post("/v1/enrolments")
     async def enrol(request: Request, body: EnrolmentRequest) -> EnrolmentResponse:
         """Enrol 1 to 256 device keys with an enrolment token."""
-        return await enrolments.enrol(desk_of(request), body)
+        desk = desk_of(request)
+        answer = await enrolments.enrol(desk, body)
+        for result in answer.results:
+            desk.metrics.enrolments.labels(outcome_of(result.problem)).inc()
+        return answer
 
     @router.post("/v1/receipts")
     async def take_receipts(request: Request, body: ReceiptRequest) -> ReceiptResponse:
         """Record 1 to 256 consent receipts; a withdrawal removes the device's reports from open rounds at once."""
-        return await receipts.take_receipts(desk_of(request), body)
+        desk = desk_of(request)
+        answer = await receipts.take_receipts(desk, body)
+        for result in answer.results:
+            desk.metrics.receipts.labels(outcome_of(result.problem)).inc()
+            desk.metrics.withdrawals.labels("from-round").inc(result.dropped_reports)
+        return answer
 
     @router.get("/v1/work", response_model=Work)
     async def poll(request: Request) -> Response:
