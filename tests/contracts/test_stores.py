@@ -143,6 +143,7 @@ def test_two_processes_keep_one_ledger(fresh, tmp_path, schema):
                 await charge(0, 1)
             await charge(1, 2)
             ledgers[0].mirror.settle(late[0])
+            assert HeadMirror(path).named(b"") == [budgets[1].state.head]
             await charge(0, 3)
             async with databases[1].reading() as connection:
                 await ledgers[1].catch_up(connection, budgets[1])
