@@ -8,7 +8,7 @@ from typing import NoReturn
 
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"  # before anything can import Flower
 
-from aggregator.commands import checking, logs, officers, parties, serving, storing, studies, tokens, tuf
+from aggregator.commands import checking, logs, officers, operating, parties, serving, storing, studies, tokens, tuf
 from aggregator.commands.options import NAME, group
 from aggregator.errors import AggregatorError
 from models.wire.command import EXIT_INPUT, EXIT_UNAVAILABLE, run_command
@@ -27,6 +27,8 @@ app.command(epilog=f"Example: {NAME} configure --dir leader helper_key=KEY offic
 app.command(epilog=f"Example: {NAME} leader --dir leader --port 8700")(serving.leader)
 app.command(epilog=f"Example: {NAME} helper --dir helper --port 8800")(serving.helper)
 app.command(epilog=f"Example: {NAME} check --dir leader")(checking.check)
+app.command(epilog=f"Example: {NAME} settings --dir leader --json")(operating.settings)
+app.command(epilog=f"Example: {NAME} doctor --dir leader --port 8700")(operating.doctor)
 app.command(epilog=f"Example: {NAME} backup --dir leader --to leader.backup")(storing.backup)
 app.command(epilog=f"Example: {NAME} restore --dir leader --from leader.backup")(storing.restore)
 

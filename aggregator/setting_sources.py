@@ -12,9 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import SettingsError
 
@@ -131,6 +132,47 @@ def written(value: Any) -> str:
     if isinstance(value, bool | dict):
         return json.dumps(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def shown(settings: ServiceSettings, name: str) -> str:
+    """A setting's value as a stranger may see it: a URL's password is not."""
+    value = written(getattr(settings, name))
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", value)
+
+
+def setting_rows(kind: type[ServiceSettings]) -> list[dict[str, str]]:
+    """Every setting as the documentation lists it: its variable, default, unit, range and meaning."""
+    return [
+        {
+            "name": name,
+            "variable": variable(kind, name),
+            "default": "required" if field.default is PydanticUndefined else written(field.default) or "none",
+            "unit": unit_of(name, field.annotation),
+            "range": _range_of(field),
+            "text": " ".join((field.description or "").split()),
+        }
+        for name, field in kind.model_fields.items()
+    ]
+
+
+def unit_of(name: str, annotation: Any) -> str:
+    """What a number counts: it stands in the setting's name. Empty for what is no number."""
+    units = {"seconds": "s", "bytes": "bytes", "days": "days", "epsilon": "epsilon", "delta": "delta"}
+    last = name.rsplit("_", 1)[-1]
+    if last in units:
+        return "bytes a second" if name.endswith("_rate_bytes") else units[last]
+    return "count" if annotation in (int, float) else ""
+
+
+def _range_of(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(map(str, get_args(field.annotation)))
+    signs = {"gt": "above", "ge": "from", "lt": "below", "le": "to"}
+    bounds = {sign: getattr(item, sign) for item in field.metadata for sign in signs if hasattr(item, sign)}
+    parts = [f"{signs[sign]} {bounds[sign]:,}".replace(",", " ") for sign in signs if sign in bounds]
+    if field.annotation is bool:
+        return "true, false"
+    return " ".join(parts)
 
 
 def _explain(kind: type[ServiceSettings], directory: Path, given: Mapping[str, Any], first: Any) -> str:

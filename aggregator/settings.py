@@ -8,6 +8,7 @@ a value that fits is given where the default is none.
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -248,6 +249,20 @@ class LeaderSettings(ServiceSettings):
     """How long the worker that runs the studies may be silent before another one of the same store takes over."""
     close_early: bool = True
     """Close a round once every device with consent has reported (presence is outside the contract)."""
+
+    def authorities(self) -> ssl.SSLContext | bool:
+        """Who may have signed the helper's certificate, as the HTTP client takes it.
+
+        Raises:
+            SettingsInvalid: ``helper_authorities`` cannot be read.
+        """
+        if self.helper_authorities is None:
+            return True
+        try:
+            return ssl.create_default_context(cafile=self.helper_authorities)
+        except OSError as error:
+            path, why = self.helper_authorities, type(error).__name__
+            raise SettingsInvalid(f"setting helper_authorities: {path} cannot be used ({why}); expected PEM") from None
 
     def helper_verify_key(self) -> VerifyKey:
         """The helper's public key."""
