@@ -4,12 +4,17 @@ import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+
 from aggregator.leader.ceremony import Change, Request
 from aggregator.leader.distribution import Distribution
 from aggregator.leader.officers import sign
-from aggregator.leader.repository import RoleKeys
+from aggregator.leader.repository import RoleKeys, State, after, public_key, signer
+from aggregator.leader.signing import Signers, release, signers_of
 from models.wire.bundle import Bundle
 from privacy.crypto import SigningKey
+
+__all__ = ["Signers", "bundle", "change", "establish", "older_form", "release", "repository", "signed"]
 
 
 def bundle(version: int = 1, site: str = "shop.example") -> Bundle:
@@ -44,10 +49,10 @@ def establish(
 
 
 def change(
-    distribution: Distribution, officers: Sequence[SigningKey], now: dt.datetime, **wanted: object
+    distribution: Distribution, signing: Sequence[SigningKey], now: dt.datetime, **wanted: object
 ) -> Distribution:
     """Draft, sign and install a change."""
-    distribution.install(signed(distribution.request(Change(**wanted), now), officers, now), now)
+    distribution.install(signed(distribution.request(Change(**wanted), now), signing, now), now)
     return distribution
 
 
@@ -57,3 +62,18 @@ def repository(folder: Path, officers: Sequence[SigningKey], now: dt.datetime, *
     return establish(
         Distribution(folder, site, RoleKeys(folder.parent / f"{folder.name}-keys")), officers, now, **options
     )
+
+
+def older_form(folder: Path, officer: SigningKey, leader: SigningKey, now: dt.datetime) -> Distribution:
+    """A repository as the leader made it before there was a publishing key: it signs everything but the root."""
+    distribution = Distribution(folder, "shop.example", RoleKeys(folder.parent / f"{folder.name}-keys", (leader,)))
+    root = Root(expires=after(now, 365), consistent_snapshot=True)
+    root.add_key(public_key(officer.verify_key), Root.type)
+    for role in (Targets.type, Snapshot.type, Timestamp.type):
+        root.add_key(public_key(leader.verify_key), role)
+    state = State(Metadata(root), Metadata(Targets()), None, Metadata(Snapshot()), Metadata(Timestamp()))
+    state.root.sign(signer(officer))
+    with distribution.files.changing():
+        distribution.files.write("1.root.json", state.root)
+        release(distribution.files, state, signers_of(state, distribution.keys), now)
+    return distribution
