@@ -55,6 +55,7 @@ format: $(STAMP)  ## Let ruff lay out the code
 docs: $(STAMP)  ## Write docs/reference.md from the code
 	$(BIN)/python docs/reference.py
 	$(BIN)/python docs/studies.py
+	$(BIN)/python docs/operations.py
 
 clean:  ## Remove what the commands made
 	rm -rf $(VENV) .peers dist build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.budget import Budget
 from aggregator.clock import Clock
 from aggregator.exposition import METRICS_FOLDER, Exposition
-from aggregator.key_files import load_secret
+from aggregator.key_files import certificate_expiry, load_secret
 from aggregator.metrics import Metrics
 from aggregator.settings import ServiceSettings
 from aggregator.storage.database import Database
@@ -138,6 +138,10 @@ class Condition:
     async def _measure(self) -> None:
         metrics = self._metrics
         metrics.clock_seconds.set(self._clock.wall())
+        if self._settings.tls_certificate is not None:
+            with suppress(OSError, ValueError):  # a new one that is half written: the next page has it
+                until = certificate_expiry(self._settings.tls_certificate)
+                metrics.certificate_expiry.set(until.timestamp() - self._clock.wall())
         metrics.disk_free_bytes.set(await asyncio.to_thread(self._free_bytes))
         try:
             async with asyncio.timeout(_STORE_SECONDS), self._database.reading() as connection:

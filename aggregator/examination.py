@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from cryptography import x509
 from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from aggregator.errors import AggregatorError
+from aggregator.key_files import certificate_expiry
 from aggregator.server import tls_context
 from aggregator.settings import HelperSettings, LeaderSettings, ServiceSettings
 from aggregator.storage.migration import check_schema
@@ -173,7 +173,7 @@ def _disk(settings: ServiceSettings) -> Finding:
 def _certificate(settings: ServiceSettings, path: Path) -> Finding:
     try:
         tls_context(settings)
-        until = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+        until = certificate_expiry(path)
     except (AggregatorError, OSError, ValueError) as error:
         return Finding("certificate", Verdict.FAIL, str(error), "expected a chain and its key, both PEM, no password")
     days = (until - dt.datetime.now(dt.UTC)).days

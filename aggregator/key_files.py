@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import stat
 from pathlib import Path
+
+from cryptography import x509
 
 from aggregator.errors import SettingsInvalid
 from privacy.crypto import KeyInvalid, SigningKey
@@ -47,6 +50,15 @@ def load_key(path: Path) -> SigningKey:
         return SigningKey(bytes.fromhex(text))
     except (ValueError, KeyInvalid):
         raise SettingsInvalid(f"{path} is no key: expected 64 hexadecimal digits") from None
+
+
+def certificate_expiry(path: Path) -> dt.datetime:
+    """When the first certificate of a PEM file expires.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
 
 
 def load_secret(path: Path) -> str:

@@ -157,7 +157,15 @@ def setting_rows(kind: type[ServiceSettings]) -> list[dict[str, str]]:
 
 def unit_of(name: str, annotation: Any) -> str:
     """What a number counts: it stands in the setting's name. Empty for what is no number."""
-    units = {"seconds": "s", "bytes": "bytes", "days": "days", "epsilon": "epsilon", "delta": "delta"}
+    units = {
+        "seconds": "s",
+        "bytes": "bytes",
+        "days": "days",
+        "epsilon": "epsilon",
+        "delta": "delta",
+        "second": "a second",
+        "minute": "a minute",
+    }
     last = name.rsplit("_", 1)[-1]
     if last in units:
         return "bytes a second" if name.endswith("_rate_bytes") else units[last]

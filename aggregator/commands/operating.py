@@ -47,7 +47,7 @@ def doctor(
     port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Where it listens: 8700 or 8800.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Look at keys, store, disk, clock, port, helper and repository. Changes nothing; exit 1 where one is in the way."""
+    """Look at keys, store, disk, clock, port, helper, repository. Changes nothing; exit 1 where one is in the way."""
     from aggregator.examination import Finding, Verdict, examine
 
     kind = _kind(directory, role)
