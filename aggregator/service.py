@@ -40,6 +40,8 @@ Model = TypeVar("Model", bound=BaseModel)
 Log = structlog.typing.FilteringBoundLogger
 _PROBLEM_RESPONSE: dict[int | str, dict[str, Any]] = {"4XX": {"model": Problem}, "5XX": {"model": Problem}}
 REQUEST_NAME, REQUEST_HEADER = "hearthside.request", b"x-request-id"
+_PLAIN = re.compile(r"[A-Za-z_.$]{1,40}|[0-9]{1,4}")
+"""Names of fields, and places in lists: a key or token put where a name belongs is none."""
 _FRAMEWORK_PROBLEMS = {404: "not-found", 405: "not-found", 413: "too-large", 415: "unsupported-media-type"}
 
 
@@ -128,6 +130,16 @@ def parse(model: type[Model], body: bytes) -> Model:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise ProblemError("malformed", _first_fault(error.errors(include_input=False, include_url=False))) from None
+
+
+def fault(error: Any) -> tuple[str, str]:
+    """Where one of pydantic's errors is and what was expected, without what was there.
+
+    Names are given where they are plain words: a key or token that stands where a name belongs is not repeated.
+    """
+    place = ".".join(str(part) if _PLAIN.fullmatch(str(part)) else "?" for part in error["loc"])
+    tags = error.get("ctx", {}).get("expected_tags")
+    return place or "body", error["msg"] if tags is None else f"expected one of {tags}"
 
 
 def body_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -255,7 +267,4 @@ def _response(error: ProblemError) -> Response:
 
 
 def _first_fault(errors: Any) -> str:
-    if not errors:
-        return "the body cannot be read"
-    place = ".".join(str(part) for part in errors[0]["loc"])
-    return f"{place or 'body'}: {errors[0]['msg']}"
+    return ": ".join(fault(errors[0])) if errors else "the body cannot be read"

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from aggregator.leader.desk import Desk
 from aggregator.leader.study_steps import require_in, take_step
+from aggregator.service import fault
 from aggregator.storage.database import Change
 from aggregator.studies import StudyEvent, StudyState
 from consent.purposes import PURPOSES, registry_hash
@@ -256,10 +257,8 @@ def _needs(lacking: list[str]) -> str:
 
 
 def _unreadable(error: ValidationError) -> StudyCheck:
-    faults = tuple(
-        Fault(field=".".join(map(str, item["loc"])) or "study", fault=item["msg"])
-        for item in error.errors(include_input=False, include_url=False)[:_MOST_FAULTS]
-    )
+    found = map(fault, error.errors(include_input=False, include_url=False)[:_MOST_FAULTS])
+    faults = tuple(Fault(field=place, fault=expected) for place, expected in found)
     return StudyCheck(
         ok=False,
         study_hash=None,
