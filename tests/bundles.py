@@ -4,12 +4,12 @@ import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 
-from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import DelegatedRole, Key, Metadata, Root, Snapshot, Targets, Timestamp
 
 from aggregator.leader.ceremony import Change, Request
 from aggregator.leader.distribution import Distribution
 from aggregator.leader.officers import sign
-from aggregator.leader.repository import RoleKeys, State, after, public_key, signer
+from aggregator.leader.repository import RoleKeys, State, after, lent_by, public_key, signer
 from aggregator.leader.signing import Signers, release, signers_of
 from models.wire.bundle import Bundle
 from privacy.crypto import SigningKey
@@ -77,3 +77,27 @@ def older_form(folder: Path, officer: SigningKey, leader: SigningKey, now: dt.da
         distribution.files.write("1.root.json", state.root)
         release(distribution.files, state, signers_of(state, distribution.keys), now)
     return distribution
+
+
+def lent(request: Request) -> DelegatedRole:
+    """To whom a request lends the right to publish."""
+    role = lent_by(request.targets.signed)
+    assert role is not None
+    return role
+
+
+def lent_key(request: Request) -> Key:
+    """The key that a request lends it to."""
+    return request.targets.signed.delegations.keys[lent(request).keyids[0]]
+
+
+def hand_targets_over(root: Root) -> None:
+    """Let the leader's own key sign who may publish."""
+    root.roles[Targets.type].keyids = list(root.roles[Timestamp.type].keyids)
+
+
+def take_online(root: Root, key: Key) -> None:
+    """Let another key sign daily."""
+    root.keys[key.keyid] = key
+    for name in (Snapshot.type, Timestamp.type):
+        root.roles[name].keyids = [key.keyid]
