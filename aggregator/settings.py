@@ -24,6 +24,7 @@ from pydantic_settings import (
 from aggregator.errors import SettingsInvalid
 from aggregator.key_files import load_key, load_secret
 from aggregator.setting_sources import SETTINGS_FILE, check_environment, read_settings
+from aggregator.storage.report_bytes import REPORT_FOLDER, Storage
 from aggregator.storage.vault import VAULT_FOLDER
 from consent.receipts import MAXIMUM_VALID_DAYS
 from models.wire.limits import LONGEST_KEY_LIFE_SECONDS, WINDOW_SECONDS
@@ -247,6 +248,10 @@ class LeaderSettings(ServiceSettings):
     what ``retention.receipts_days`` promises in the documents."""
     lease_seconds: Annotated[float, Field(ge=0.5, le=600)] = 3.0
     """How long the worker that runs the studies may be silent before another one of the same store takes over."""
+    report_storage: Storage = "database"
+    """Where the seals and masked vectors of rounds under way lie: in the database, or in files that its rows name."""
+    report_directory: Annotated[Path | None, Field(examples=["/var/lib/hearthside/reports"])] = None
+    """Folder of those files; ``reports`` in the leader's folder unless said. The workers of one leader must share it."""
     close_early: bool = True
     """Close a round once every device with consent has reported (presence is outside the contract)."""
 
@@ -263,6 +268,10 @@ class LeaderSettings(ServiceSettings):
         except OSError as error:
             path, why = self.helper_authorities, type(error).__name__
             raise SettingsInvalid(f"setting helper_authorities: {path} cannot be used ({why}); expected PEM") from None
+
+    def report_folder(self) -> Path:
+        """Where reports lie if they do not lie in the database."""
+        return self.report_directory or self.directory / REPORT_FOLDER
 
     def helper_verify_key(self) -> VerifyKey:
         """The helper's public key."""

@@ -49,6 +49,7 @@ from aggregator.storage.leader import LeaderStore
 from aggregator.storage.leader_tables import METADATA
 from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
 from aggregator.storage.processes import running, starting
+from aggregator.storage.report_bytes import report_bytes
 from aggregator.storage.tokens import TokenStore
 from aggregator.storage.vault import KeyVault
 from models.wire.enrolment import ServiceIdentity
@@ -185,7 +186,7 @@ async def _open_desk(
     entropy: Entropy,
 ) -> Desk:
     """Bring the store up to date and load the budget; the rest of memory follows the store (``following``)."""
-    store = LeaderStore(clock)
+    store = LeaderStore(clock, report_bytes(settings.report_storage, settings.report_folder()))
     register = Register(key, settings.site, store, log)
 
     async def load(change: Change) -> tuple[Budget, int]:

@@ -111,6 +111,7 @@ class Course:
             await also(change)
 
         await self.change(act)
+        await self.desk.store.report_bytes.remove({row.round_id})
         await self.desk.database.scrub()
         self.desk.metrics.rounds.labels(step.state).inc()
 

@@ -111,7 +111,7 @@ async def _store(desk: Desk, change: Change, verdicts: Sequence[Candidate | str]
             known[verdict[1].round_id].add(row["device_id"], row["report_id"], row["signature"])
             known[verdict[1].round_id].fresh += 1
         codes.append(code or ACCEPTED)
-    await desk.store.add_reports(change.connection, rows)
+    await desk.store.add_reports(change, rows)
     for round_id, found in known.items():
         if found.fresh:
             await desk.store.count_in(change.connection, round_id, found.fresh)

@@ -1,7 +1,7 @@
-"""What is put in order while the service runs: left-over keys, a scrub that met a reader, receipts that are too old.
+"""What is put in order while the service runs: left-over keys and files, a scrub that met a reader, old receipts.
 
-A crash leaves wrapping keys of rounds that are over; ``forgetting`` says which receipts go, and when. The worker that
-has the duty does it, for all.
+A crash leaves wrapping keys and files of reports of rounds that are over; ``forgetting`` says which receipts go, and
+when. The worker that has the duty does it, for all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PAUSE_SECONDS = 60.0
 
 
 async def tidy(desk: Desk) -> None:
-    """Destroy wrapping keys that no round under way names, and give the store's scrub another try.
+    """Remove wrapping keys and files of reports that no round under way names; give the store's scrub another try.
 
     Raises:
         LeaseLost: another worker has the duty.
@@ -27,13 +27,15 @@ async def tidy(desk: Desk) -> None:
     if not desk.duty.held:
         return
 
-    async def act(change: Change) -> None:
+    async def act(change: Change) -> set[int]:
         await desk.duty.require(change.connection)
+        under_way = {row.round_id for row in await desk.store.unfinished_rounds(change.connection)}
         if over := desk.vault.names() - await desk.store.live_keys(change.connection):
             change.then(lambda: desk.vault.destroy_soon(over))
             desk.log.info("wrapping keys left over", keys=len(over))
+        return desk.store.report_bytes.rounds() - under_way  # in a change: no round begins meanwhile
 
-    await desk.database.change(act)
+    await desk.store.report_bytes.remove(await desk.database.change(act))
     if desk.database.scrub_owed:
         await desk.database.scrub()
 

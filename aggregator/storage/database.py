@@ -67,13 +67,19 @@ class StoreAway(OperationalError):
 class Change:
     """A transaction under way. ``then`` says what follows in memory once it is durable."""
 
-    __slots__ = ("_after", "connection", "log_pending")
+    __slots__ = ("_after", "awaited", "connection", "log_pending")
 
     def __init__(self, connection: AsyncConnection) -> None:
         self.connection = connection
         self.log_pending = 0
         """Log entries appended in this change so far."""
         self._after: list[Callable[[], None]] = []
+        self.awaited: list[Callable[[], Awaitable[None]]] = []
+        """What must come before the commit."""
+
+    def ahead(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Do this before the commit, once for all changes of a transaction that ask for it; if it fails, so do they."""
+        self.awaited.append(act)
 
     def then(self, act: Callable[[], None]) -> None:
         """Do this after the commit, in the order of the calls."""
@@ -82,6 +88,11 @@ class Change:
     def first(self, act: Callable[[], None]) -> None:
         """Do this after the commit, before anything else."""
         self._after.insert(0, act)
+
+    async def prepare(self, *others: Change) -> None:
+        """Run what must come before the commit. Called once, at the end of the transaction."""
+        for act in dict.fromkeys(act for change in (self, *others) for act in change.awaited):
+            await act()
 
     def settle(self) -> None:
         """Run what was asked for. Called once, after the commit."""
@@ -193,6 +204,7 @@ class Database:
                 result = await act(change)
                 if self.following is not None:
                     await self.following.finish(change)
+                await change.prepare()
             self._observe(began, 1)
             change.settle()
             return result
@@ -233,6 +245,7 @@ class Database:
                         small.fail(error)
                     else:
                         done.append((small, change, result))
+                await shared.prepare(*(change for _, change, _ in done))
         except BaseException as error:
             for small in group:
                 small.fail(error)

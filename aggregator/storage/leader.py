@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.budget import Promised
 from aggregator.clock import Clock
+from aggregator.storage.database import Change
 from aggregator.storage.devices import DeviceStore
 from aggregator.storage.leader_tables import (
     METADATA,
@@ -23,11 +24,13 @@ from aggregator.storage.leader_tables import (
     taken_back,
 )
 from aggregator.storage.ledger import LedgerStore
+from aggregator.storage.report_bytes import PLACE, InRows, ReportBytes
 
 Record = Row[Any]
 _CHUNK = 256
 _CHUNK_BYTES = 2 * 2**20
 _OPEN = "open"
+_PLACE = tuple(reports.c[name] for name in PLACE)
 
 
 class LeaderStore(DeviceStore):
@@ -35,10 +38,12 @@ class LeaderStore(DeviceStore):
 
     Args:
         clock: says when something changed that every worker remembers; the operating system's unless given.
+        report_bytes: where seals and masked vectors lie; in the rows unless given.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, report_bytes: ReportBytes | None = None) -> None:
         self.ledger = LedgerStore(METADATA)
+        self.report_bytes = report_bytes or InRows()
         self._clock = clock or Clock()
 
     # Generation
@@ -156,10 +161,10 @@ class LeaderStore(DeviceStore):
 
     # Reports
 
-    async def add_reports(self, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-        """Store reports in one statement."""
+    async def add_reports(self, change: Change, rows: Sequence[dict[str, Any]]) -> None:
+        """Store reports in one statement; durable, with their bytes, once the change is."""
         if rows:
-            await connection.execute(reports.insert(), list(rows))
+            await change.connection.execute(reports.insert(), await self.report_bytes.keep(change, rows))
 
     async def report_count(self, connection: AsyncConnection, round_id: int) -> int:
         """How many reports a round has."""
@@ -176,10 +181,11 @@ class LeaderStore(DeviceStore):
 
     async def seal_chunks(self, connection: AsyncConnection, round_id: int) -> AsyncIterator[list[bytes]]:
         """A round's seals in strictly increasing order of their ids, in chunks."""
-        query = select(reports.c.seal).where(reports.c.round_id == round_id).order_by(reports.c.report_id)
+        query: Select[Any] = select(*_PLACE, reports.c.seal).where(reports.c.round_id == round_id)
+        query = query.order_by(reports.c.report_id)
         result = await connection.stream(query.execution_options(yield_per=_CHUNK))
         async for part in result.partitions(_CHUNK):
-            yield [row.seal for row in part]
+            yield await self.report_bytes.seals(part)
 
     async def masked_chunks(
         self, connection: AsyncConnection, round_id: int, packed_bytes: int
@@ -189,26 +195,30 @@ class LeaderStore(DeviceStore):
         Asked for chunk by chunk: the driver of PostgreSQL reads fifty rows ahead of a cursor, whatever their size.
         """
         chunk = max(1, min(_CHUNK, _CHUNK_BYTES // packed_bytes))
-        query = select(reports.c.report_id, reports.c.masked).where(reports.c.round_id == round_id)
+        query: Select[Any] = select(*_PLACE, reports.c.masked).where(reports.c.round_id == round_id)
         query = query.order_by(reports.c.report_id).limit(chunk)
         found = (await connection.execute(query)).all()
         while found:
-            yield [(row.report_id, row.masked) for row in found]
             last = found[-1].report_id
+            ids = [row.report_id for row in found]
+            yield list(zip(ids, await self.report_bytes.masked(found), strict=True))
             del found
             found = (await connection.execute(query.where(reports.c.report_id > last))).all()
 
-    async def take_back(self, connection: AsyncConnection, round_id: int, device_id: bytes, *, expected: bool) -> bool:
+    async def take_back(self, change: Change, round_id: int, device_id: bytes, *, expected: bool) -> bool:
         """Take a device out of a round: its report goes, and neither comes back. Says whether there was a report.
 
         ``expected``: a report that has not come may be on its way, so the device is kept out although it has none.
         """
+        connection = change.connection
         here = (reports.c.round_id == round_id) & (reports.c.device_id == device_id)
-        report_id = (await connection.execute(select(reports.c.report_id).where(here))).scalar_one_or_none()
-        if report_id is None and not expected:
+        report = (await connection.execute(select(*_PLACE).where(here))).one_or_none()
+        if report is None and not expected:
             return False
-        if report_id is not None:
+        report_id = None if report is None else report.report_id
+        if report is not None:
             await connection.execute(delete(reports).where(here))
+            change.then(lambda: self.report_bytes.overwrite(report))
             await self.count_in(connection, round_id, -1)
         gone = (taken_back.c.round_id == round_id) & (taken_back.c.device_id == device_id)
         if (await connection.execute(select(taken_back.c.device_id).where(gone))).first() is None:
@@ -234,7 +244,7 @@ class LeaderStore(DeviceStore):
         return found
 
     async def drop_reports(self, connection: AsyncConnection, round_id: int) -> None:
-        """Delete what a round has of its devices; the store overwrites the bytes."""
+        """Delete what a round has of its devices; the store overwrites the bytes, and files go after the commit."""
         await connection.execute(delete(reports).where(reports.c.round_id == round_id))
         await connection.execute(delete(taken_back).where(taken_back.c.round_id == round_id))
 

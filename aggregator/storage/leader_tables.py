@@ -119,10 +119,17 @@ reports = Table(
     Column("device_id", LargeBinary(16), primary_key=True),
     Column("report_id", LargeBinary(32), nullable=False),
     Column("signature", LargeBinary(64), nullable=False),
-    Column("seal", LargeBinary, nullable=False),
-    Column("masked", LargeBinary, nullable=False),
+    Column("seal", LargeBinary, nullable=True),
+    Column("masked", LargeBinary, nullable=True),
+    Column("segment", String(32), nullable=True),
+    Column("position", BigInteger, nullable=True),
+    Column("seal_bytes", Integer, nullable=True),
+    Column("masked_bytes", Integer, nullable=True),
+    Column("masked_sha256", LargeBinary(32), nullable=True),
     Index("ix_reports_round_report", "round_id", "report_id", unique=True),
 )
+"""A report's bytes are in its row, or in a file: ``segment`` names it, the seal stands at ``position``, the masked vector
+behind it."""
 
 taken_back = Table(
     "taken_back",
