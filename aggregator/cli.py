@@ -8,7 +8,19 @@ from typing import NoReturn
 
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"  # before anything can import Flower
 
-from aggregator.commands import checking, logs, officers, operating, parties, serving, storing, studies, tokens, tuf
+from aggregator.commands import (
+    checking,
+    devices,
+    logs,
+    officers,
+    operating,
+    parties,
+    serving,
+    storing,
+    studies,
+    tokens,
+    tuf,
+)
 from aggregator.commands.options import NAME, group
 from aggregator.errors import AggregatorError
 from models.wire.command import EXIT_INPUT, EXIT_UNAVAILABLE, run_command
@@ -19,6 +31,7 @@ app = group(
 )
 app.add_typer(parties.init, name="init")
 app.add_typer(tokens.app, name="token")
+app.add_typer(devices.app, name="device")
 app.add_typer(studies.app, name="study")
 app.add_typer(tuf.app, name="tuf")
 app.add_typer(logs.app, name="log")

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from client_agent.commands import consent, log, people, rights, running, status, studies
+from client_agent.commands import consent, keys, log, people, rights, running, status, studies
 from client_agent.errors import AgentError, StoreError
 from models.wire.command import EXIT_INPUT, EXIT_UNAVAILABLE, run_command
 
@@ -29,6 +29,9 @@ app.command(epilog="Example: hearthside-agent status --json")(status.status)
 app.command(epilog="Example: hearthside-agent studies --language de")(studies.studies)
 app.command(epilog="Example: hearthside-agent export > mine.json")(rights.export)
 app.command(epilog="Example: hearthside-agent erase --yes")(rights.erase)
+app.command(epilog="Example: hearthside-agent rotate-keys")(keys.rotate_keys)
+app.command(epilog="Example: hearthside-agent known --json")(keys.known)
+app.command(epilog="Example: hearthside-agent revoke --reason gone --yes")(keys.revoke)
 app.add_typer(consent.app, name="consent")
 app.add_typer(people.app, name="person")
 app.add_typer(log.app, name="log")

@@ -6,15 +6,18 @@ A transport can be given, so that tests and simulations speak the same bytes wit
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx
 from pydantic import ValidationError
 
 from client_agent.errors import BodyStopped
 from client_agent.logs import quieten
+from client_agent.pauses import Pauses
 from client_agent.streaming import Line, slices, watched
+from models.wire.devices import DEVICE_HEADER, DeviceStanding, KeyChange, Revocation, RevocationResult
 from models.wire.enrolment import (
     Enrolment,
     EnrolmentRequest,
@@ -31,6 +34,7 @@ from models.wire.future import read_work
 from models.wire.message import CompactJws, Message
 from models.wire.problems import Problem, ProblemError, problem_code
 from models.wire.rounds import SealedWithdrawal, WithdrawalAnswer, WithdrawalNotice, Work
+from privacy.crypto import SigningKey, VerifyKey, sign_request
 from privacy.crypto.tiles import Tile
 
 TIMEOUT = httpx.Timeout(30.0, connect=5.0)
@@ -58,12 +62,32 @@ def _client(base_url: str, transport: httpx.BaseTransport | None, **options: Any
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signs a request, when, and with which nonce.
+
+    Attributes:
+        key: the device's.
+        device_id: as the leader knows it (16 bytes).
+        leader: for whom the request is.
+        at: Unix seconds.
+        nonce: 16 fresh random bytes.
+    """
+
+    key: SigningKey
+    device_id: bytes
+    leader: VerifyKey
+    at: int
+    nonce: bytes
+
+
 class _Connection:
     """What both connections share: one client, time-outs, problems."""
 
     def __init__(self, base_url: str, unavailable: str, transport: httpx.BaseTransport | None) -> None:
         self.base_url = base_url
         self._unavailable = unavailable
+        self._pauses = Pauses()
         quieten()
         self._client = _client(base_url, transport)
 
@@ -80,6 +104,7 @@ class _Connection:
         return self._request("POST", path, content=message.model_dump_json().encode(), headers=headers, **options)
 
     def _request(self, method: str, path: str, client: httpx.Client | None = None, **options: Any) -> httpx.Response:
+        self._pauses.require(path)
         try:
             response = (client or self._client).request(method, path, **options)
         except (httpx.HTTPError, BodyStopped) as error:
@@ -88,6 +113,7 @@ class _Connection:
             raise ProblemError("too-large", f"{path} answered with {len(response.content)} bytes")
         if response.status_code == _NOT_MODIFIED or response.status_code < _OK:
             return response
+        self._pauses.hear(path, response)
         raise _problem(response)
 
 
@@ -125,6 +151,27 @@ class LeaderConnection(_Connection):
         request = ReceiptRequest(receipts=tuple(receipts))
         response = self._post("/v1/receipts", request, timeout=_CHOICE_SECONDS)
         return _parse(ReceiptResponse, response).results
+
+    def standing(self, signer: Signer) -> DeviceStanding:
+        """What the leader holds of a device."""
+        return _parse(DeviceStanding, self._signed(signer, "GET", "/v1/devices/me", b""))
+
+    def change_key(self, signer: Signer, rotation: str) -> DeviceStanding:
+        """Tell the leader of another key; the old one signs the request, and the same again is answered again."""
+        body = KeyChange(rotation=rotation).model_dump_json().encode()
+        return _parse(DeviceStanding, self._signed(signer, "POST", "/v1/devices/me/key", body))
+
+    def revoke(self, signer: Signer, reason: Literal["gone", "lost", "stolen", "replaced"]) -> RevocationResult:
+        """Tell the leader that a device is gone."""
+        body = Revocation(reason=reason).model_dump_json().encode()
+        return _parse(RevocationResult, self._signed(signer, "POST", "/v1/devices/me/revocation", body))
+
+    def _signed(self, signer: Signer, method: str, path: str, body: bytes) -> httpx.Response:
+        headers = {"content-type": "application/json", DEVICE_HEADER: signer.device_id.hex()}
+        headers |= sign_request(
+            signer.key, method, path, body, signer.at, signer.nonce, audience=signer.leader.fingerprint
+        )
+        return self._request(method, path, content=body, headers=headers)
 
     def work(self) -> Work:
         """What is to be done; unchanged work is not transferred again."""

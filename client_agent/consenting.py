@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 
 from client_agent.clocks import Clock
 from client_agent.enrolment import Pins
 from client_agent.retention import forget_unread
-from client_agent.standing import consent_of
+from client_agent.standing import consent_of, keys_of_participant
 from client_agent.store import AgentStore, ParticipantRecord, StoredReceipt
 from client_agent.store.consents import ConsentRow, ReceiptState
 from client_agent.store.reports import TakenReport
@@ -38,7 +39,7 @@ from consent import (
     record,
     restart,
     sign_receipt,
-    verify_receipt,
+    verify_receipt_of,
 )
 from consent.choices import EPOCHS_AHEAD, beyond, everything, notice_for
 from consent.registry import Language
@@ -142,7 +143,8 @@ class ConsentKeeper:
             Whether another receipt waits now.
         """
         participant, key = self._keyed(item.participant_id)
-        state, receipt = self._state(participant, key), verify_receipt(item.jws, key.verify_key)
+        keys = keys_of_participant(self._store, self._pins.leader_key, participant)
+        state, receipt = self._state(participant, key), verify_receipt_of(item.jws, keys)
         if state.fault is not None or receipt.epoch != state.epoch or last_epoch < receipt.epoch:
             return False
         again = beyond(receipt, last_epoch)
@@ -153,11 +155,34 @@ class ConsentKeeper:
             self._store.consents.distrust(item.participant_id, BEHIND, last_epoch)
             return False
         try:
+            again = replace(again, device_key=key.verify_key)
             self._store_choice(item.participant_id, key, state, again, self._now())
         except ConsentError as error:  # a grant that has ended meanwhile; a withdrawal always passes
             _log.warning("a choice cannot be signed again: %s", error)
             return False
         return True
+
+    def sign_anew(self, participant_id: str) -> None:
+        """Sign a yes that the leader has not heard again, with the key of now. Part of the change of key's transaction.
+
+        The leader takes nothing but withdrawals from the key before.
+        """
+        participant, key = self._keyed(participant_id)
+        state, consents = self._state(participant, key), self._store.consents
+        found = [item for item in consents.receipts_of(participant_id) if item.digest == state.receipt]
+        if state.fault is not None or not found or found[0].state != "waiting":
+            return
+        receipt = verify_receipt_of(found[0].jws, keys_of_participant(self._store, self._pins.leader_key, participant))
+        if receipt.kind != "grant":
+            return
+        again = replace(receipt, device_key=key.verify_key, epoch=state.epoch + 1)
+        before = set(consents.made_here)
+        try:
+            self._store_choice(participant_id, key, state, again, self._now())
+        except ConsentError as error:  # it has ended meanwhile
+            _log.warning("a choice cannot be signed anew: %s", error)
+        if found[0].digest not in before:
+            consents.made_here.intersection_update(before)  # it is no choice of now because its key is
 
     def observe_gpc(self, participant_id: str) -> None:
         """Record that Global Privacy Control is on for this site; takes back what was granted without knowing."""

@@ -20,16 +20,17 @@ from client_agent.connection import HelperConnection, LeaderConnection
 from client_agent.consenting import ConsentKeeper, TakenBack
 from client_agent.enrolment import Pins
 from client_agent.errors import NotEnrolled
+from client_agent.rotation import go_on
+from client_agent.standing import keys_of_participant
 from client_agent.store import AgentStore, Farewell, StoredReceipt
 from client_agent.store.consents import ConsentRow, ReceiptState
 from client_agent.store.refusals import due_after
 from client_agent.store.reports import TakenReport
-from consent import ConsentError, confirm, receipt_digest, verify_countersignature, verify_receipt
+from consent import ConsentError, confirm, receipt_digest, verify_countersignature, verify_receipt_of
 from models.wire.enrolment import BATCH_MAXIMUM, ReceiptResult, SubmittedReceipt
 from models.wire.message import to_base64
 from models.wire.problems import ProblemError, problem_code
 from models.wire.rounds import SealedWithdrawal, WithdrawalAnswer, WithdrawalNotice
-from privacy.crypto import SigningKey
 
 _log = logging.getLogger(__name__)
 _AGAIN = 3
@@ -77,6 +78,7 @@ class Courier:
         """
         confirmed = 0
         self._again.clear()
+        go_on(self._store, leader, self._pins, self._clock)
         while True:
             with self._store.transaction():  # together: another process may erase the participants
                 waiting = self._store.consents.deliverable(BATCH_MAXIMUM, self._now())
@@ -227,9 +229,9 @@ class Courier:
         """
         if not self._store.participants.has(item.participant_id):
             return True
-        seed = self._store.participants.get(item.participant_id).seed
+        record = self._store.participants.get(item.participant_id)
         try:
-            kind = verify_receipt(item.jws, SigningKey(seed).verify_key).kind
+            kind = verify_receipt_of(item.jws, keys_of_participant(self._store, self._pins.leader_key, record)).kind
         except ConsentError:  # it was edited here: nobody will ever take it, and it holds nobody else's up
             return True
         self._again[item.participant_id] += 1

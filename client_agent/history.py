@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from client_agent.confirmations import confirmed_at
 from client_agent.store.consents import ReceiptState, StoredReceipt
-from consent import ConsentError, Row, receipt_digest, verify_receipt
+from consent import ConsentError, Row, receipt_digest, verify_receipt_of
 from consent.registry import Language
 from privacy.crypto import VerifyKey
 
@@ -38,14 +38,14 @@ class Recorded:
 
 
 def recount(
-    rows: Iterable[bytes], receipts: Iterable[StoredReceipt], device: VerifyKey, leader: VerifyKey
+    rows: Iterable[bytes], receipts: Iterable[StoredReceipt], device: Sequence[VerifyKey], leader: VerifyKey
 ) -> list[Recorded]:
     """The record of one person towards one leader, the latest first. What does not verify is left out.
 
     Args:
         rows: the ledger's rows as stored, in order.
         receipts: the stored receipts of the same person.
-        device: the key that signed them.
+        device: the keys that signed them.
         leader: the only key whose countersignature counts.
     """
     known = {receipt.digest: receipt for receipt in receipts}
@@ -53,14 +53,16 @@ def recount(
     return [line for line in told if line is not None][::-1]
 
 
-def _recorded(body: bytes, known: dict[bytes, StoredReceipt], device: VerifyKey, leader: VerifyKey) -> Recorded | None:
+def _recorded(
+    body: bytes, known: dict[bytes, StoredReceipt], device: Sequence[VerifyKey], leader: VerifyKey
+) -> Recorded | None:
     try:
         row = Row.parse(body)
         if row.kind == "gpc":
             return Recorded(row.at, "gpc", (), None, "home", None)
         if row.kind != "receipt":
             return None
-        receipt = verify_receipt(row.content, device)
+        receipt = verify_receipt_of(row.content, device)
     except ConsentError:
         return None
     stored = known.get(receipt_digest(row.content))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from client_agent.store import AgentStore, ParticipantRecord
 from client_agent.store.consents import StoredLedger
-from consent import ConsentState, Mirror, Parties, distrust, replay
+from consent import ConsentState, Mirror, Parties, distrust, keys_of, replay
 from privacy.crypto import SigningKey, VerifyKey
 
 UNKNOWN = "nothing outside of the ledger remembers it"
@@ -31,6 +31,16 @@ def consent_of(store: AgentStore, leader: VerifyKey, record: ParticipantRecord, 
         return state
     moments, receipts = store.consents.moments, frozenset(grant.receipt for grant in state.granted)
     return replace(state, seen_at=moments.seen_at(moments.segment_of(record.participant_id, receipts)))
+
+
+def keys_of_participant(store: AgentStore, leader: VerifyKey, record: ParticipantRecord) -> tuple[VerifyKey, ...]:
+    """A participant's key and those that it had before, the present one first: whose signatures are theirs."""
+    key = SigningKey(record.seed).verify_key
+    if not record.rotations:
+        return (key,)
+    return keys_of(
+        Parties(key, leader, record.site, record.participant_id), store.consents.rows_of(record.participant_id)
+    )
 
 
 def _believed(parties: Parties, stored: StoredLedger) -> ConsentState:

@@ -18,13 +18,13 @@ from client_agent.history import Recorded, recount
 from client_agent.profiles import stored_events
 from client_agent.retention import kept_kinds
 from client_agent.rights import Export, gather
+from client_agent.standing import keys_of_participant
 from client_agent.store import AgentStore
 from client_agent.store.contributions import Contribution
 from consent import ConsentState, Gate, Notice, Signals, write_record
 from models.events import PROFILE_MS, Event
 from models.personalisation import PreparedBundle
 from models.wire.limits import PROMISED_DAYS
-from privacy.crypto import SigningKey
 
 _SHORT = 8
 """Digits of a study's digest that name it on the page."""
@@ -177,8 +177,9 @@ class StoredVisitor:
         """What was chosen when, and who signed that they heard of it; the latest first."""
         who, consents = self._record.participant_id, self._store.consents
         with self._store.transaction():
-            rows, receipts = consents.rows_of(who), consents.receipts_of(who)
-        return recount(rows, receipts, SigningKey(self._record.seed).verify_key, self._pins.leader_key)
+            rows, receipts, leader = consents.rows_of(who), consents.receipts_of(who), self._pins.leader_key
+            keys = keys_of_participant(self._store, leader, self._store.participants.get(who))
+        return recount(rows, receipts, keys, leader)
 
     def contributions(self) -> Sequence[Contribution]:
         """What became of each report; the latest first."""
@@ -186,7 +187,8 @@ class StoredVisitor:
 
     def consent_record(self) -> bytes:
         """The whole consent ledger in one file that anyone can verify elsewhere."""
-        return write_record(consent_record(self._store, self._pins.leader_key, self._record, self.now_ms() // 1_000))
+        present = self._store.participants.get(self._record.participant_id)  # its key may be another one by now
+        return write_record(consent_record(self._store, self._pins.leader_key, present, self.now_ms() // 1_000))
 
     def everything(self, signals: Signals) -> Export:
         """All that is held about the person on every site, read as it is written out."""

@@ -23,6 +23,7 @@ from aggregator.leader.auditing import write_standings
 from aggregator.leader.bundles import Publisher
 from aggregator.leader.condition import LeaderCondition
 from aggregator.leader.desk import Desk
+from aggregator.leader.device_routes import own_device_routes
 from aggregator.leader.distribution import Distribution
 from aggregator.leader.duty import Duty
 from aggregator.leader.following import Follower
@@ -125,6 +126,7 @@ def create_app(
     )
     add_common_routes(app, identity, metrics, condition)
     app.include_router(action_routes(gate))
+    app.include_router(own_device_routes())
     routers = (public_routes(), device_routes(), study_routes(), raise_routes(), log_routes(), repository_routes())
     for router in routers:
         app.include_router(router)

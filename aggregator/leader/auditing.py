@@ -66,21 +66,23 @@ async def audit(connection: AsyncConnection, store: LeaderStore, register: Regis
     async for rows in _parts(connection, store):
         replayed = await register.replayed(connection, rows)
         counts = await store.grants_of(connection, [row.device_id for row in rows])
-        for row in rows:
+        for row, bare in await register.bare(connection, rows):
             device = replayed[row.device_id]
             found.devices += 1
             found.rows += 0 if device.consent is None else device.consent.length
             own = {item for item in counts if item[0] == row.device_id}
-            found.faults += [f"device {_name(row)}: {fault}" for fault in _faults(register, row, device, own)]
+            found.faults += [f"device {_name(row)}: {fault}" for fault in _faults(register, row, bare, device, own)]
     return found
 
 
-def _faults(register: Register, row: Record, device: Device, counts: set[tuple[object, ...]]) -> list[str]:
+def _faults(
+    register: Register, row: Record, bare: Device, device: Device, counts: set[tuple[object, ...]]
+) -> list[str]:
     if device.consent is not None and device.consent.fault is not None:
         return [device.consent.fault]
     faults = []
     try:
-        if register.read(row).consent != device.consent:
+        if register.read(row, bare).consent != device.consent:
             faults.append("what stands is not what its rows say")
     except LedgerFaulty as fault:
         faults.append(str(fault))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from aggregator.leader.desk import Desk
 from aggregator.storage.database import Change
+from aggregator.storage.devices import KnownKey
 from aggregator.storage.leader_tables import METADATA
 from aggregator.storage.tokens import TokenStore, token_id
 from models.wire.enrolment import Enrolment, EnrolmentRequest, EnrolmentResponse, EnrolmentResult, device_id
@@ -14,28 +15,39 @@ from models.wire.message import from_base64
 from models.wire.problems import ProblemError
 from privacy.crypto import KeyInvalid, SignatureInvalid, VerifyKey
 
+Asked = tuple[Enrolment, VerifyKey | ProblemError]
+"""An enrolment, and its key if the signature holds."""
+
 
 async def enrol(desk: Desk, request: EnrolmentRequest) -> EnrolmentResponse:
-    """Enrol 1 to 256 keys in one transaction. Each has its own outcome."""
+    """Enrol 1 to 256 keys. Each has its own outcome."""
     leader_key, now_ms = desk.key.verify_key, desk.clock.now_ms()
     window_ms = int(desk.settings.enrolment_window_seconds * 1_000)
     checked = await asyncio.to_thread(_check_all, request.enrolments, leader_key, now_ms, window_ms)
 
+    asked = list(zip(request.enrolments, checked, strict=True))
+    return EnrolmentResponse(results=tuple(await desk.admitted.do(asked, lambda together: _admit(desk, together))))
+
+
+async def _admit(desk: Desk, asked: Sequence[Asked]) -> list[EnrolmentResult]:
+    """In one change, for however many requests."""
+    now_ms, window_ms = desk.clock.now_ms(), int(desk.settings.enrolment_window_seconds * 1_000)
+
     async def act(change: Change) -> list[EnrolmentResult]:
         admission = _Admission(desk, change, now_ms)
-        await admission.load(request.enrolments)
+        await admission.load([item for item, _ in asked])
         results = [
             _problem(outcome) if isinstance(outcome, ProblemError) else await admission.admit(item, outcome)
-            for item, outcome in zip(request.enrolments, checked, strict=True)
+            for item, outcome in asked
         ]
         await admission.store(now_ms - 2 * window_ms)
         return results
 
-    return EnrolmentResponse(results=tuple(await desk.database.join(act)))
+    return await desk.database.join(act)
 
 
 class _Admission:
-    """One request's admissions: collected first, stored in one go."""
+    """The admissions of requests that came together: collected first, stored in one go."""
 
     def __init__(self, desk: Desk, change: Change, now_ms: int) -> None:
         self._desk = desk
@@ -43,7 +55,7 @@ class _Admission:
         self._now_ms = now_ms
         self._tokens = TokenStore(METADATA)
         self._used: set[bytes] = set()
-        self._known: set[bytes] = set()
+        self._known: dict[bytes, KnownKey] = {}
         self._fresh: dict[bytes, VerifyKey] = {}
         self._nonces: list[bytes] = []
         self._spent: dict[str, int] = {}
@@ -57,7 +69,10 @@ class _Admission:
 
     async def admit(self, item: Enrolment, key: VerifyKey) -> EnrolmentResult:
         name = device_id(self._desk.key.verify_key, key)
-        if key.raw in self._known or name in self._fresh:
+        known = self._known.get(key.raw)
+        if known is not None:
+            return _known_result(known)
+        if name in self._fresh:
             return EnrolmentResult(device_id=name.hex())
         try:
             await self._take_token(item.token)
@@ -101,8 +116,19 @@ class _Admission:
         left = self._left[token]
         if isinstance(left, ProblemError):
             raise left
+        slow = self._desk.rates.enrolment(token_id(token))
+        if slow is not None:
+            raise slow
         if left is not None and left <= self._spent.get(token, 0):
             raise ProblemError("forbidden", "the enrolment token is used up")
+
+
+def _known_result(known: KnownKey) -> EnrolmentResult:
+    if known.revoked:
+        return _problem(ProblemError("device-revoked", "make a new key to enrol again"))
+    if not known.current:
+        return _problem(ProblemError("key-replaced", "expected the device's key of now, got an earlier one"))
+    return EnrolmentResult(device_id=known.device_id.hex())
 
 
 def _check_all(

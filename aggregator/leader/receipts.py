@@ -6,6 +6,7 @@ Its report goes if it has come; if it is still on its way it is not let in, also
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 from aggregator.leader.desk import Desk
@@ -14,7 +15,8 @@ from aggregator.storage.database import Change
 from consent.acceptance import Accepted, Refused, accept
 from consent.errors import ReceiptInvalid
 from consent.policy import decide
-from consent.receipts import receipt_digest, verify_receipt
+from consent.receipts import Receipt, receipt_digest
+from consent.rotations import verify_receipt_of
 from consent.signals.facts import NO_SIGNALS
 from models.wire.enrolment import (
     REMOVAL_TYPE,
@@ -28,47 +30,76 @@ from models.wire.enrolment import (
 from models.wire.problems import ProblemError
 from privacy.crypto import sign_document
 
+Checked = tuple[SubmittedReceipt, str | ProblemError]
+"""A receipt, and whom it is about if its signature holds."""
 _UNKNOWN = ProblemError("unknown-device", "enrol first")
+_REVOKED = ProblemError("device-revoked", "a withdrawal is still taken; for anything else make a new key and enrol it")
 
 
 async def take_receipts(desk: Desk, request: ReceiptRequest) -> ReceiptResponse:
-    """Verify, record and countersign 1 to 256 receipts in one transaction. Each has its own outcome."""
+    """Verify, record and countersign 1 to 256 receipts. Each has its own outcome."""
     names = [bytes.fromhex(item.device_id) for item in request.receipts]
     async with desk.database.reading() as connection:
         devices = await desk.register.find(connection, names)
-    persons = await asyncio.to_thread(
-        lambda: [_person(devices.get(name), item) for name, item in zip(names, request.receipts, strict=True)]
+    receipts = await asyncio.to_thread(
+        lambda: [_verified(devices.get(name), item) for name, item in zip(names, request.receipts, strict=True)]
     )
+    persons = [_counted(desk, item, receipt) for item, receipt in zip(request.receipts, receipts, strict=True)]
+
+    checked = list(zip(request.receipts, persons, strict=True))
+    return ReceiptResponse(results=tuple(await desk.recorded.do(checked, lambda together: _record(desk, together))))
+
+
+async def _record(desk: Desk, checked: Sequence[Checked]) -> list[ReceiptResult]:
+    """In one change, for however many requests."""
+    names = [bytes.fromhex(item.device_id) for item, _ in checked]
 
     async def act(change: Change) -> list[ReceiptResult]:
         recording = _Recording(desk, change, await desk.register.find_with_rows(change.connection, names))
         results = [
             await recording.take(item, person) if isinstance(person, str) else ReceiptResult(problem=person.body())
-            for item, person in zip(request.receipts, persons, strict=True)
+            for item, person in checked
         ]
         await recording.store()
         return results
 
-    return ReceiptResponse(results=tuple(await desk.database.join(act)))
+    return await desk.database.join(act)
 
 
-def _person(device: Device | None, item: SubmittedReceipt) -> str | ProblemError:
-    """Whom the receipt is about, once its signature holds (done before the change: signatures are the slow part)."""
+def _counted(desk: Desk, item: SubmittedReceipt, receipt: Receipt | ProblemError) -> str | ProblemError:
+    """Whom the receipt is about, if its device has not sent too many. Taking consent back waits for no rate."""
+    if isinstance(receipt, ProblemError):
+        return receipt
+    if receipt.kind == "withdrawal":
+        return receipt.person
+    return desk.rates.item(bytes.fromhex(item.device_id)) or receipt.person
+
+
+def _verified(device: Device | None, item: SubmittedReceipt) -> Receipt | ProblemError:
+    """The receipt, once its signature holds (done before the change: signatures are the slow part).
+
+    A key that the device had before opens nothing any more but the way out: ``consent.rotations``.
+    """
     if device is None:
         return _UNKNOWN
     try:
-        return verify_receipt(item.receipt, device.key).person
+        return verify_receipt_of(item.receipt, (device.key, *device.former_keys))
     except ReceiptInvalid as error:
         code = "bad-signature" if error.code == "signature_invalid" else "receipt-refused"
         return ProblemError(code, f"{error.code}: {error.reason}")
 
 
+def _is_over(device: Device, accepted: Accepted) -> bool:
+    """Whether the device was revoked, and this is no withdrawal, which is never refused."""
+    return device.revoked_at is not None and accepted.receipt.kind != "withdrawal"
+
+
 class _Recording:
-    """One request's receipts, in order, against what the store says in this change; a device may appear twice.
+    """Receipts, in order, against what the store says in this change; a device may appear twice.
 
     Args:
         desk: the leader's.
-        change: the request's.
+        change: that records them.
         devices: those that are enrolled, as the store has them in this change.
     """
 
@@ -94,8 +125,11 @@ class _Recording:
             return ReceiptResult(problem=_UNKNOWN.body())
         state = desk.register.consent_of(device, person)
         outcome = accept(state, item.receipt, desk.key, now)
+        if isinstance(outcome, Accepted) and outcome.row is not None and _is_over(device, outcome):
+            return ReceiptResult(problem=_REVOKED.body(), last_epoch=state.epoch)
         if isinstance(outcome, Refused):
-            problem = ProblemError("receipt-refused", f"{outcome.code}: {outcome.reason}").body()
+            code = "key-replaced" if outcome.code == "key_replaced" else "receipt-refused"
+            problem = ProblemError(code, f"{outcome.code}: {outcome.reason}").body()
             return ReceiptResult(problem=problem, last_epoch=outcome.last_epoch)
         dropped = 0 if outcome.row is None else await self._record(device, outcome, now)
         removal = await self._removal(device, item.receipt)

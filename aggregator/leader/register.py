@@ -9,7 +9,7 @@ believed: the device's rows are replayed instead, and if they do not verify eith
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,6 +37,10 @@ class Device:
     """Unix seconds."""
     consent: ConsentState | None = None
     """None until the first receipt, which names the person."""
+    former_keys: tuple[VerifyKey, ...] = ()
+    """Those that it had before, oldest first: a withdrawal that one of them signed is honoured."""
+    revoked_at: int | None = None
+    """Unix seconds; None while it counts."""
 
     @property
     def ended_at(self) -> int:
@@ -44,6 +48,8 @@ class Device:
 
         That is the last answer, or the time at which the last yes runs out. Without any answer, the enrolment.
         """
+        if self.revoked_at is not None:
+            return self.revoked_at
         if self.consent is None:
             return self.enrolled_at
         return max(self.enrolled_at, self.consent.recorded_at, *(yes.expires_at for yes in self.consent.granted))
@@ -51,6 +57,8 @@ class Device:
     def allowed(self, purpose: str, epoch: int, now: int) -> bool:
         """The gate *accept*: consent in force for the purpose, in the epoch that the report was made under."""
         state = self.consent
+        if self.revoked_at is not None:
+            return False
         return state is not None and state.epoch == epoch and decide("accept", purpose, state, NO_SIGNALS, now).allowed
 
 
@@ -74,25 +82,26 @@ class Register:
     def __repr__(self) -> str:
         return f"Register({self._site!r})"
 
-    def parties(self, key: VerifyKey, person: str) -> Parties:
+    def parties(self, device: Device, person: str) -> Parties:
         """Between whom a device's consent is given."""
-        return Parties(key, self._leader_key, self._site, person)
+        return Parties(device.key, self._leader_key, self._site, person, device.former_keys)
 
     def consent_of(self, device: Device, person: str) -> ConsentState:
         """What stands for a device; nothing before its first receipt."""
-        return device.consent or open_ledger(self.parties(device.key, person))
+        return device.consent or open_ledger(self.parties(device, person))
 
     async def find(self, connection: AsyncConnection, device_ids: Sequence[bytes]) -> dict[bytes, Device]:
         """Those of these devices that are enrolled, with what stands. One query for all."""
-        rows = await self._store.devices_named(connection, device_ids)
-        return {row.device_id: await self._device(connection, row) for row in rows}
+        rows = await self._named(connection, device_ids)
+        return {row.device_id: await self._device(connection, row, bare) for row, bare in rows}
 
     async def find_with_rows(self, connection: AsyncConnection, device_ids: Sequence[bytes]) -> dict[bytes, Device]:
         """As ``find``, and each standing is held against its chain's last row: for a receipt that goes on from it."""
-        rows = await self._store.devices_named(connection, device_ids)
+        rows = await self._named(connection, device_ids)
         last = await self._store.last_rows(connection, device_ids)
         return {
-            row.device_id: await self._device(connection, row, last.get(row.device_id), chained=True) for row in rows
+            row.device_id: await self._device(connection, row, bare, last.get(row.device_id), chained=True)
+            for row, bare in rows
         }
 
     async def remember(self, connection: AsyncConnection, devices: Sequence[Device], fresh: Sequence[bytes]) -> None:
@@ -112,37 +121,51 @@ class Register:
         declared = PURPOSES.find(purpose)
         return 0 if declared is None else await self._store.grant_count(connection, purpose, declared.version, now)
 
-    def read(self, row: Record) -> Device:
+    def read(self, row: Record, bare: Device) -> Device:
         """A stored device with its sealed standing, and no look at its rows.
 
         Raises:
             LedgerFaulty: the standing is not the one that was sealed.
         """
-        device = _bare(row)
         if row.standing is None:
-            return device
-        parties = self.parties(device.key, row.person or "")
+            return bare
+        parties = self.parties(bare, row.person or "")
         check_seal(self._secret, parties, row.standing, row.seal or b"")
-        return Device(device.device_id, device.key, device.enrolled_at, read_standing(parties, row.standing))
+        return replace(bare, consent=read_standing(parties, row.standing))
+
+    async def bare(self, connection: AsyncConnection, rows: Sequence[Record]) -> list[tuple[Record, Device]]:
+        """Stored devices with their keys, and nothing of their consent. One more query where keys were replaced."""
+        rotated = [row.device_id for row in rows if row.rotations]
+        former = await self._store.former_keys(connection, rotated) if rotated else {}
+        return [(row, _bare(row, former.get(row.device_id, ()))) for row in rows]
 
     async def replayed(self, connection: AsyncConnection, rows: Sequence[Record]) -> dict[bytes, Device]:
         """Stored devices, each with what its rows say, verified one by one; a fault is in the state."""
         chains: dict[bytes, tuple[str, list[bytes]]] = {}
         async for row in self._store.consent_rows(connection, [row.device_id for row in rows]):
             chains.setdefault(row.device_id, (row.person, []))[1].append(row.body)
-        return {row.device_id: self._replayed(_bare(row), chains.get(row.device_id)) for row in rows}
+        found = await self.bare(connection, rows)
+        return {row.device_id: self._replayed(bare, chains.get(row.device_id)) for row, bare in found}
+
+    async def _named(self, connection: AsyncConnection, device_ids: Sequence[bytes]) -> list[tuple[Record, Device]]:
+        return await self.bare(connection, await self._store.devices_named(connection, device_ids))
 
     def _replayed(self, device: Device, chain: tuple[str, list[bytes]] | None) -> Device:
         if chain is None:
             return device
-        state = replay(self.parties(device.key, chain[0]), chain[1])
-        return Device(device.device_id, device.key, device.enrolled_at, state)
+        return replace(device, consent=replay(self.parties(device, chain[0]), chain[1]))
 
     async def _device(
-        self, connection: AsyncConnection, row: Record, last: Record | None = None, *, chained: bool = False
+        self,
+        connection: AsyncConnection,
+        row: Record,
+        bare: Device,
+        last: Record | None = None,
+        *,
+        chained: bool = False,
     ) -> Device:
         try:
-            device = self.read(row)
+            device = self.read(row, bare)
             if chained:
                 _check_last(device, last)
         except LedgerFaulty as fault:
@@ -154,8 +177,8 @@ class Register:
         device = (await self.replayed(connection, [row]))[row.device_id]
         if device.consent is None and row.standing is not None:
             # Rows that are gone: the person had answered, and nobody can say what.
-            state = distrust(open_ledger(self.parties(device.key, row.person or "")), "its rows are missing")
-            return Device(device.device_id, device.key, device.enrolled_at, state)
+            state = distrust(open_ledger(self.parties(device, row.person or "")), "its rows are missing")
+            return replace(device, consent=state)
         return device
 
     def _sealed(self, device: Device) -> dict[str, Any]:
@@ -174,7 +197,7 @@ class Register:
 def counted(device: Device) -> list[dict[str, Any]]:
     """The grants of a device that count until they run out: what the gate *accept* would let through."""
     state = device.consent
-    if state is None:
+    if state is None or device.revoked_at is not None:
         return []
     return [
         {"device_id": device.device_id, "purpose": yes.purpose, "version": yes.version, "expires_at": yes.expires_at}
@@ -183,8 +206,11 @@ def counted(device: Device) -> list[dict[str, Any]]:
     ]
 
 
-def _bare(row: Record) -> Device:
-    return Device(row.device_id, VerifyKey(row.device_key), row.enrolled_at_ms // 1_000)
+def _bare(row: Record, former: Sequence[Record]) -> Device:
+    revoked_at = None if row.revoked_at_ms is None else row.revoked_at_ms // 1_000
+    keys = tuple(VerifyKey(item.device_key) for item in former)
+    key, enrolled_at = VerifyKey(row.device_key), row.enrolled_at_ms // 1_000
+    return Device(row.device_id, key, enrolled_at, former_keys=keys, revoked_at=revoked_at)
 
 
 def _check_last(device: Device, last: Record | None) -> None:

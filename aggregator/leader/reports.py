@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from aggregator.leader.desk import Desk
 from aggregator.leader.open_rounds import OpenRound
@@ -16,10 +17,12 @@ from aggregator.leader.register import Device
 from aggregator.storage.database import Change
 from models.wire.frames import ReportFrame, decode_batch
 from models.wire.problems import ProblemError
-from privacy.crypto import SignatureInvalid
-from privacy.secure_sum import ReportInvalid, verify_report
+from privacy.crypto import SignatureInvalid, VerifyKey
+from privacy.secure_sum import Report, ReportInvalid, verify_report
 
 ACCEPTED = "accepted"
+_AT_ONCE_BYTES: Final = 8_192
+"""A request of so few bytes is verified where it is: handing it to a thread would take as long."""
 Candidate = tuple[ReportFrame, OpenRound, Device]
 
 
@@ -33,15 +36,22 @@ async def take_reports(desk: Desk, body: bytes) -> tuple[str, ...]:
         ProblemError: ``malformed``: the frame as a whole cannot be read.
     """
     frames = decode_batch(body)
-    candidates = await _find_all(desk, frames)
-    verdicts = await asyncio.to_thread(_verify_all, candidates)
+    candidates = await desk.looked_up.do(frames, lambda together: _find_all(desk, together))
+    verdicts = (
+        _verify_all(candidates) if len(body) <= _AT_ONCE_BYTES else await asyncio.to_thread(_verify_all, candidates)
+    )
+    verdicts = [_counted(desk, verdict) for verdict in verdicts]
     if all(isinstance(verdict, str) for verdict in verdicts):
         codes = tuple(str(verdict) for verdict in verdicts)
     else:
-        codes = await desk.database.join(lambda change: _store(desk, change, verdicts))
+        codes = tuple(await desk.taken_in.do(verdicts, lambda together: _take_in(desk, together)))
     for code in codes:
         desk.metrics.reports.labels(code).inc()
     return codes
+
+
+async def _take_in(desk: Desk, verdicts: Sequence[Candidate | str]) -> tuple[str, ...]:
+    return await desk.database.join(lambda change: _store(desk, change, verdicts))
 
 
 async def _find_all(desk: Desk, frames: Sequence[ReportFrame]) -> list[Candidate | str]:
@@ -60,7 +70,17 @@ def _find(desk: Desk, frame: ReportFrame, device: Device | None) -> Candidate | 
         return error.code
     if device is None:
         return "unknown-device"
+    if device.revoked_at is not None:
+        return "device-revoked"
     return frame, item, device
+
+
+def _counted(desk: Desk, verdict: Candidate | str) -> Candidate | str:
+    """A report that its device signed, unless the device has sent too many."""
+    if isinstance(verdict, str):
+        return verdict
+    slow = desk.rates.item(verdict[2].device_id)
+    return verdict if slow is None else slow.code
 
 
 def _verify_all(candidates: Sequence[Candidate | str]) -> list[Candidate | str]:
@@ -72,7 +92,10 @@ def _verify(candidate: Candidate) -> Candidate | str:
     try:
         verify_report(frame.report, item.params, item.context, device.key)
     except ReportInvalid as error:
-        return "bad-signature" if isinstance(error.__cause__, SignatureInvalid) else "report-invalid"
+        if not isinstance(error.__cause__, SignatureInvalid):
+            return "report-invalid"
+        former = any(_holds(frame.report, item, key) for key in device.former_keys)
+        return "key-replaced" if former else "bad-signature"
     return candidate
 
 
@@ -148,17 +171,41 @@ def _admit(desk: Desk, candidate: Candidate, devices: Mapping[bytes, Device], kn
         return "round-closed"
     stored = known.signatures.get(device.device_id)
     if stored is not None:
-        # The signature covers context, masked vector and seal: equal verified signatures are equal reports.
-        return ACCEPTED if stored == frame.report.signature else "report-conflict"
+        return ACCEPTED if _same(candidate, stored) else "report-conflict"
     if frame.report.report_id in known.report_ids:
         return "report-conflict"  # another device's seal: the helper would refuse the whole batch for it
     return "round-closed" if known.reported + known.fresh >= item.params.maximum_cohort else ""
 
 
+def _same(candidate: Candidate, stored: bytes) -> bool:
+    """Whether a stored signature is of the very same report.
+
+    It covers context, masked vector and seal: equal verified signatures are equal reports. A report that came under a
+    key that the device had before, and whose answer was lost, comes again under the new one: the stored signature then
+    holds for it under the old.
+    """
+    frame, item, device = candidate
+    if stored == frame.report.signature:
+        return True
+    earlier = replace(frame.report, signature=stored)
+    return any(_holds(earlier, item, key) for key in device.former_keys)
+
+
+def _holds(report: Report, item: OpenRound, key: VerifyKey) -> bool:
+    try:
+        verify_report(report, item.params, item.context, key)
+    except ReportInvalid:
+        return False
+    return True
+
+
 def _not_let_in(desk: Desk, frame: ReportFrame, item: OpenRound, device: Device | None, verified: Device) -> str:
     """Why a device may not report, by what the store says of it in this change; ``""`` if it may."""
     if device is None or device.key != verified.key:
-        return "unknown-device"  # forgotten, or under another key, since its signature was looked at
+        # Since its signature was looked at, it was forgotten, or its key was replaced: then it signs this anew.
+        return "key-replaced" if device is not None and verified.key in device.former_keys else "unknown-device"
+    if device.revoked_at is not None:
+        return "device-revoked"
     allowed = device.allowed(item.study.purpose, frame.consent_epoch, desk.clock.now_seconds())
     return "" if allowed else "no-consent"
 

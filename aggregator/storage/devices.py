@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.storage.leader_tables import consent_rows, devices, grants, nonces
+from aggregator.storage.leader_tables import consent_rows, device_keys, devices, grants, nonces, reports
 
 Record = Row[Any]
 _CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """Whose key it is.
+
+    Attributes:
+        device_id: the device's.
+        current: it is the device's key of now; False for one that was replaced.
+        revoked: the device was revoked.
+    """
+
+    device_id: bytes
+    current: bool = False
+    revoked: bool = False
 
 
 class DeviceStore:
@@ -21,11 +37,56 @@ class DeviceStore:
         """Those of these devices that are enrolled, with what stands of their consent."""
         return list((await connection.execute(select(devices).where(devices.c.device_id.in_(device_ids)))).all())
 
-    async def known_keys(self, connection: AsyncConnection, keys: Sequence[bytes]) -> set[bytes]:
-        """Which of these device keys are enrolled."""
-        return set(
-            (await connection.execute(select(devices.c.device_key).where(devices.c.device_key.in_(keys)))).scalars()
-        )
+    async def known_keys(self, connection: AsyncConnection, keys: Sequence[bytes]) -> dict[bytes, KnownKey]:
+        """Whose these keys are or were, of those that were ever enrolled."""
+        present = select(devices.c.device_key, devices.c.device_id, devices.c.revoked_at_ms)
+        known = {
+            row.device_key: KnownKey(row.device_id, current=True, revoked=row.revoked_at_ms is not None)
+            for row in await connection.execute(present.where(devices.c.device_key.in_(keys)))
+        }
+        former = select(device_keys.c.device_key, device_keys.c.device_id).where(device_keys.c.device_key.in_(keys))
+        return known | {row.device_key: KnownKey(row.device_id) for row in await connection.execute(former)}
+
+    async def former_keys(self, connection: AsyncConnection, device_ids: Sequence[bytes]) -> dict[bytes, list[Record]]:
+        """The keys that these devices had before, oldest first, with what was signed of each change."""
+        found: dict[bytes, list[Record]] = {}
+        query = select(device_keys).where(device_keys.c.device_id.in_(device_ids))
+        for row in await connection.execute(query.order_by(device_keys.c.device_id, device_keys.c.position)):
+            found.setdefault(row.device_id, []).append(row)
+        return found
+
+    async def replace_key(
+        self, connection: AsyncConnection, device_id: bytes, old: bytes, new: bytes, rotation: str, at_ms: int
+    ) -> None:
+        """Give a device another key, and keep the one that it had."""
+        here = devices.c.device_id == device_id
+        position = int((await connection.execute(select(devices.c.rotations).where(here))).scalar_one())
+        values = {
+            "device_key": old,
+            "device_id": device_id,
+            "position": position,
+            "replaced_at_ms": at_ms,
+            "rotation": rotation,
+        }
+        await connection.execute(device_keys.insert().values(values))
+        await connection.execute(update(devices).where(here).values(device_key=new, rotations=position + 1))
+
+    async def revoke_device(self, connection: AsyncConnection, device_id: bytes, at_ms: int) -> None:
+        """Mark a device as gone: it counts for nothing from now on."""
+        here = devices.c.device_id == device_id
+        values = {"revoked_at_ms": at_ms, "ended_at": at_ms // 1_000}
+        await connection.execute(update(devices).where(here).values(values))
+        await connection.execute(delete(grants).where(grants.c.device_id == device_id))
+
+    async def report_rounds(self, connection: AsyncConnection, device_id: bytes) -> int:
+        """In how many rounds a report of a device waits."""
+        query = select(func.count()).select_from(reports).where(reports.c.device_id == device_id)
+        return int((await connection.execute(query)).scalar_one())
+
+    async def consent_row_count(self, connection: AsyncConnection, device_id: bytes) -> int:
+        """How many consent rows a device has."""
+        query = select(func.count()).select_from(consent_rows).where(consent_rows.c.device_id == device_id)
+        return int((await connection.execute(query)).scalar_one())
 
     async def device_count(self, connection: AsyncConnection) -> int:
         """How many devices are enrolled."""
@@ -51,7 +112,7 @@ class DeviceStore:
         """Delete devices and everything of their consent; the store overwrites the bytes."""
         for start in range(0, len(device_ids), _CHUNK):
             part = device_ids[start : start + _CHUNK]
-            for table in (grants, consent_rows, devices):
+            for table in (grants, consent_rows, device_keys, devices):
                 await connection.execute(delete(table).where(table.c.device_id.in_(part)))
 
     # Consent

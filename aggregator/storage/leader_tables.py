@@ -19,6 +19,7 @@ devices = Table(
     Column("seal", LargeBinary(32), nullable=True),
     Column("ended_at", BigInteger, nullable=False, server_default="0"),
     Column("revoked_at_ms", BigInteger, nullable=True),
+    Column("rotations", Integer, nullable=False, server_default="0"),
     Index("ix_devices_ended_at", "ended_at"),
 )
 """``standing`` is what follows from the device's consent rows, sealed under the leader's key; ``ended_at`` is the time

@@ -33,9 +33,10 @@ from client_agent.federation.contribution import (
 from client_agent.federation.log_view import LogView
 from client_agent.federation.roster import Roster
 from client_agent.federation.rounds import Rounds
-from client_agent.federation.sending import Delivery, send
+from client_agent.federation.sending import Delivery, resign_due, send
 from client_agent.federation.stops import Stops
 from client_agent.federation.trust import VerifiedRound
+from client_agent.rotation import go_on
 from client_agent.store import AgentStore, RoundKey
 from consent import NO_SIGNALS
 from consent.policy import withheld_by_gpc
@@ -82,6 +83,7 @@ class Federation:
     ) -> None:
         self.store = store
         self.leader = leader
+        self.pins = pins
         self.helper = helper
         self.budgets = Budgets(store, contract, clock, quotas)
         self.roster = Roster(store, pins, self.budgets)
@@ -110,6 +112,7 @@ class Federation:
             ProblemError: the leader cannot be reached or answered with a problem.
         """
         work = self.leader.work()
+        go_on(self.store, self.leader, self.pins, self._clock)
         self.store.consents.look(self.now_seconds(), self._clock.monotonic_seconds())
         self.roster.refresh()
         self.stops.hear(work.stopped)
@@ -230,7 +233,9 @@ class Federation:
         self.roster.refresh()
         if self.log.fault is not None:
             return Delivery()
-        return send(self.store, self.leader, self._clock.now_ms() if now_ms is None else now_ms, self._may_leave)
+        at_ms = self._clock.now_ms() if now_ms is None else now_ms
+        resign_due(self.store, at_ms, self.roster)
+        return send(self.store, self.leader, at_ms, self._may_leave)
 
     def _may_leave(self, participant_id: str, purpose: str) -> bool:
         """Asked when a report is about to leave: a grant may have ended, or a purpose changed, since it was made."""

@@ -52,8 +52,11 @@ class Roster:
         for gone in self._members.keys() - records.keys():
             self._budgets.forget(self._members.pop(gone).budget.owner)
         for participant_id, record in records.items():
-            if participant_id not in self._members:
+            known = self._members.get(participant_id)
+            if known is None:
                 self._members[participant_id] = self._member(record)
+            elif known.key.verify_key != SigningKey(record.seed).verify_key:
+                self._renew(known, record)
             self._members[participant_id].subject = "child" if record.person in children else "known"
 
     def refresh_consent(self) -> None:
@@ -65,7 +68,7 @@ class Roster:
             member = self.get(participant_id)
             if member is not None:
                 record = self._store.participants.get(participant_id)
-                member.consent = consent_of(self._store, self._pins.leader_key, record, member.key)
+                self._renew(member, record)
         self._consent_change = change
 
     def __iter__(self) -> Iterator[Participant]:
@@ -83,6 +86,11 @@ class Roster:
 
     def __getitem__(self, participant_id: str) -> Participant:
         return self._members[participant_id]
+
+    def _renew(self, member: Participant, record: ParticipantRecord) -> None:
+        """Take in what stands under the key of now, which may have taken another's place."""
+        member.key = SigningKey(record.seed)
+        member.consent = consent_of(self._store, self._pins.leader_key, record, member.key)
 
     def _member(self, record: ParticipantRecord) -> Participant:
         key = SigningKey(record.seed)

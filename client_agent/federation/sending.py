@@ -15,15 +15,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from client_agent.connection import LeaderConnection
+from client_agent.federation.roster import Roster
 from client_agent.store import AgentStore
 from client_agent.store.reports import DueReport
 from models.wire.enrolment import BATCH_MAXIMUM
+from models.wire.frames import decode_batch, encode_report, join_reports
 from models.wire.problems import PROBLEM_TYPES, ProblemError
+from privacy.crypto import SigningKey
+from privacy.secure_sum import resign_report
 
 ACCEPTED = "accepted"
+KEY_REPLACED = "key-replaced"
 MayLeave = Callable[[str, str], bool]
 """Whether the consent gate lets a report of (participant id, purpose) leave now."""
 
@@ -70,6 +75,29 @@ class Standing:
         return True
 
 
+def resign_due(store: AgentStore, now_ms: int, roster: Roster) -> int:
+    """Sign reports anew whose device has another key by now; returns how many. Part of every sending.
+
+    A report that was made under the old key is the same report under the new one: the masked vector, the seal, and with
+    it the id and the token, stay as they are, and nothing is drawn again. Whichever key it reached the leader under
+    first, it is counted once.
+    """
+    fresh = []
+    for item in store.reports.due(now_ms, BATCH_MAXIMUM):
+        member = roster.get(item.participant_id)
+        if member is None or not store.participants.get(item.participant_id).rotations:
+            continue
+        found = decode_batch(join_reports([item.frame]))[0]
+        report = resign_report(found.report, member.key)
+        if report != found.report:
+            fresh.append((item.report_id, encode_report(replace(found, report=report))))
+    if fresh:
+        with store.transaction():
+            for report_id, frame in fresh:
+                store.reports.resign(report_id, frame)
+    return len(fresh)
+
+
 def send(store: AgentStore, leader: LeaderConnection, now_ms: int, may_leave: MayLeave) -> Delivery:
     """Send what is due and may leave. A report that is taken back meanwhile does not leave, or no further."""
     delivery = Delivery()
@@ -93,6 +121,17 @@ def send(store: AgentStore, leader: LeaderConnection, now_ms: int, may_leave: Ma
     return delivery
 
 
+def _signs_anew(store: AgentStore, item: DueReport) -> bool:
+    """Whether the key is being replaced, or was while the report was on its way: it is signed anew and sent again."""
+    if not store.participants.has(item.participant_id):
+        return False
+    record = store.participants.get(item.participant_id)
+    if record.next_seed is not None:
+        return True
+    found = decode_batch(join_reports([item.frame]))[0].report
+    return resign_report(found, SigningKey(record.seed)) != found
+
+
 def _settle(store: AgentStore, delivery: Delivery, batch: Sequence[DueReport], results: Iterable[str]) -> int:
     accepted: list[bytes] = []
     refused: list[bytes] = []
@@ -103,6 +142,8 @@ def _settle(store: AgentStore, delivery: Delivery, batch: Sequence[DueReport], r
             delivery.sent_bytes += len(item.frame)
             tallies[item.purpose, "sent_reports"] += 1
             tallies[item.purpose, "sent_bytes"] += len(item.frame)
+        elif result == KEY_REPLACED and _signs_anew(store, item):
+            continue
         elif result not in PROBLEM_TYPES or not PROBLEM_TYPES[result].retry:
             refused.append(item.report_id)
             delivery.refused[result] += 1

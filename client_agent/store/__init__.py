@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from client_agent.store.traces import (
     remove_traces,
     settle_key,
 )
-from consent import ConsentError, verify_receipt
+from consent import ConsentError, Parties, keys_of, verify_receipt_of
 from privacy.crypto import SigningKey, VerifyKey
 
 __all__ = [
@@ -164,8 +164,10 @@ class AgentStore:
         if not waiting:
             return
         record = self.participants.get(participant_id)
-        key = SigningKey(record.seed).verify_key
-        signed = [item.jws for item in waiting if _is_withdrawal(item, key)]
+        key, leader = SigningKey(record.seed).verify_key, VerifyKey(record.leader)
+        parties = Parties(key, leader, record.site, record.participant_id)
+        keys = keys_of(parties, self.consents.rows_of(participant_id)) if record.rotations else (key,)
+        signed = [item.jws for item in waiting if _is_withdrawal(item, keys)]
         if signed and record.device_id is not None:
             self.outbox.add(record.leader, record.device_id, signed[-1])
 
@@ -179,10 +181,10 @@ class AgentStore:
         self._database.close()
 
 
-def _is_withdrawal(item: StoredReceipt, key: VerifyKey) -> bool:
+def _is_withdrawal(item: StoredReceipt, keys: Sequence[VerifyKey]) -> bool:
     """Whether a stored receipt takes something back; one that was edited here says nothing, and no leader takes it."""
     try:
-        return verify_receipt(item.jws, key).kind == "withdrawal"
+        return verify_receipt_of(item.jws, keys).kind == "withdrawal"
     except ConsentError:
         return False
 

@@ -71,7 +71,12 @@ PERSONAL: Final[tuple[Holding, ...]] = (
     Holding(
         "participants",
         ("participant_id", "person", "site", "leader", "device_id", "enrolled_at_ms"),
-        withheld={"seed": "the secret signing key; the export says that it exists, and gives its public part"},
+        withheld={
+            "seed": "the secret signing key; the export says that it exists, and gives its public part",
+            "next_seed": "the secret signing key that is to come",
+            "rotation": "what both keys signed of the change; it stands among the choices once it is made",
+            "rotations": "how many changes of key stand among the choices",
+        },
     ),
     Holding(
         "people",

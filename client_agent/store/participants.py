@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from client_agent.errors import NotEnrolled
 from client_agent.store.database import Database
 from client_agent.store.facts import Facts
+from client_agent.store.traces import note_deletion
 
 _COLUMNS = "participant_id, person, site, leader, seed, device_id"
+_READ = f"{_COLUMNS}, next_seed, rotation, rotations"
 _CHANGE = "participants-change"
 
 
@@ -24,6 +26,9 @@ class ParticipantRecord:
         leader: the leader's public key (32 bytes).
         seed: the signing key's 32 secret bytes.
         device_id: as the leader knows it (16 bytes); None until enrolled.
+        next_seed: of the key that takes this one's place once the leader has confirmed; None without a change.
+        rotation: what both keys signed of that change (``consent.make_rotation``).
+        rotations: how often the key was replaced.
     """
 
     participant_id: str
@@ -32,6 +37,9 @@ class ParticipantRecord:
     leader: bytes
     seed: bytes = field(repr=False)
     device_id: bytes | None
+    next_seed: bytes | None = field(default=None, repr=False)
+    rotation: str | None = field(default=None, repr=False)
+    rotations: int = 0
 
 
 class Participants:
@@ -56,6 +64,33 @@ class Participants:
             "UPDATE participants SET device_id = ?, enrolled_at_ms = ? WHERE participant_id = ?",
             [(device_id, at_ms, participant_id) for participant_id, device_id in rows],
         )
+
+    def begin_rotation(self, participant_id: str, next_seed: bytes, rotation: str) -> None:
+        """Keep the key that is to come, before anybody hears of it. Part of a transaction."""
+        self._database.run(
+            "UPDATE participants SET next_seed = ?, rotation = ? WHERE participant_id = ? AND next_seed IS NULL",
+            (next_seed, rotation, participant_id),
+        )
+
+    def drop_rotation(self, participant_id: str) -> None:
+        """Go on with the key of now: the leader has refused the other one. Part of a transaction."""
+        self._database.run(
+            "UPDATE participants SET next_seed = NULL, rotation = NULL WHERE participant_id = ?", (participant_id,)
+        )
+
+    def adopt_key(self, participant_id: str) -> None:
+        """Go on with the key that was to come, and overwrite the one before it. Part of a transaction."""
+        self.note_change()
+        self._database.run(
+            "UPDATE participants SET seed = next_seed, next_seed = NULL, rotation = NULL, rotations = rotations + 1"
+            " WHERE participant_id = ? AND next_seed IS NOT NULL",
+            (participant_id,),
+        )
+        note_deletion(self._database)
+
+    def rotating(self, leader: bytes) -> list[ParticipantRecord]:
+        """Those of a leader whose key is being replaced."""
+        return self._select("WHERE leader = ? AND next_seed IS NOT NULL ORDER BY participant_id", (leader,))
 
     def note_change(self) -> None:
         """Count a change of the table, so that another process notices it."""
@@ -90,5 +125,5 @@ class Participants:
         return self._select("WHERE person = ? ORDER BY participant_id", (person,))
 
     def _select(self, clause: str, values: Sequence[object]) -> list[ParticipantRecord]:
-        rows = self._database.fetch(f"SELECT {_COLUMNS} FROM participants {clause}", values)  # noqa: S608 - constants
+        rows = self._database.fetch(f"SELECT {_READ} FROM participants {clause}", values)  # noqa: S608 - constants
         return [ParticipantRecord(*row) for row in rows]

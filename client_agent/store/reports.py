@@ -190,6 +190,10 @@ class Reports:
                     self._take_back("report_id = ?", (item.report_id,))
         return going
 
+    def resign(self, report_id: bytes, frame: bytes) -> None:
+        """Put the same report, signed anew, in the place of a final one that waits. Part of a transaction."""
+        self._database.run("UPDATE reports SET frame = ? WHERE report_id = ? AND state = 'final'", (frame, report_id))
+
     def has(self, key: RoundKey, participant_id: str) -> bool:
         """Whether a participant has a report in a round that was not taken back."""
         statement = "SELECT 1 FROM reports WHERE study_hash = ? AND round = ? AND participant_id = ?"

@@ -210,5 +210,11 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE outbox ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE outbox ADD COLUMN due_at INTEGER NOT NULL DEFAULT 0;
     """,
+    # A change of key on its way: the key that comes, and what both keys signed of it, until the leader has confirmed.
+    """
+    ALTER TABLE participants ADD COLUMN next_seed BLOB;
+    ALTER TABLE participants ADD COLUMN rotation TEXT;
+    ALTER TABLE participants ADD COLUMN rotations INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Statement blocks; block i takes a store from version i to version i + 1."""

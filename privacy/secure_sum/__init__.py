@@ -30,7 +30,7 @@ from privacy.secure_sum.leader import LeaderSpan, LeaderSum, unmask
 from privacy.secure_sum.packing import pack, packed_size, unpack
 from privacy.secure_sum.parameters import SumParameters
 from privacy.secure_sum.partials import MergedSum, PartialSum, Role
-from privacy.secure_sum.reports import Report, make_report, verify_report
+from privacy.secure_sum.reports import Report, make_report, resign_report, verify_report
 
 __all__ = [
     "BatchDigest",
@@ -69,6 +69,7 @@ __all__ = [
     "noised_share",
     "pack",
     "packed_size",
+    "resign_report",
     "unmask",
     "unpack",
     "verify_report",

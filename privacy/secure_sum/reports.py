@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,10 +139,22 @@ def verify_report(report: Report, params: SumParameters, context: SumContext, de
         raise ReportInvalid(str(error)) from error
 
 
+def resign_report(report: Report, signer: SigningKey) -> Report:
+    """The same report under another key of the same device; masked vector and seal stay. Run by the device.
+
+    Ed25519 is deterministic: a report that this key has signed before comes out as it was.
+    """
+    return replace(report, signature=signer.sign(_signed_parts(report.context, report.masked, report.seal)))
+
+
 def seal_info(context: SumContext) -> bytes:
     """The HPKE ``info`` of a context: a seal opens under the context that it was made for and no other."""
     return _SEAL_TAG + context.digest
 
 
 def _statement(context: SumContext, masked: bytes, seal: bytes) -> bytes:
-    return digest("secure-sum/report", context.digest, hashlib.sha256(masked).digest(), hashlib.sha256(seal).digest())
+    return _signed_parts(context.digest, masked, seal)
+
+
+def _signed_parts(context: bytes, masked: bytes, seal: bytes) -> bytes:
+    return digest("secure-sum/report", context, hashlib.sha256(masked).digest(), hashlib.sha256(seal).digest())

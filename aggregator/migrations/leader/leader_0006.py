@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary, nullable=False),
     )
     op.add_column("devices", sa.Column("revoked_at_ms", sa.BigInteger, nullable=True))
+    op.add_column("devices", sa.Column("rotations", sa.Integer, nullable=False, server_default="0"))
     op.create_table(
         "device_keys",
         sa.Column("device_key", sa.LargeBinary(32), primary_key=True),
@@ -47,6 +48,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Back to tokens of one scope; of those with several, and of keys and actions, nothing can be kept."""
     op.drop_table("device_keys")
+    op.drop_column("devices", "rotations")
     op.drop_column("devices", "revoked_at_ms")
     op.drop_table("actions")
     op.drop_index("ix_tokens_token_id", "tokens")
