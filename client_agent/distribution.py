@@ -42,6 +42,8 @@ _CONFIG: Final = UpdaterConfig(
     snapshot_max_length=65_536,
     targets_max_length=262_144,
 )
+TUF_FOLDER: Final = "tuf"
+"""In an agent's folder: the bundle and its metadata."""
 _ACCEPTED: Final = "accepted.json"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 

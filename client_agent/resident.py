@@ -22,7 +22,7 @@ from client_agent.agent import Agent
 from client_agent.clocks import Clock
 from client_agent.connection import cookieless
 from client_agent.delivering import Courier
-from client_agent.distribution import Accepted, BundleSource, fetch_root, stored_bundle
+from client_agent.distribution import TUF_FOLDER, Accepted, BundleSource, fetch_root, stored_bundle
 from client_agent.retention import retire
 from models.personalisation import PersonalisationError, PreparedBundle, prepare
 from models.wire.problems import ProblemError
@@ -205,7 +205,7 @@ class Resident:
         self._worker = subprocess.Popen(command)  # noqa: S603 - this interpreter and our own module
 
     def _tuf_folder(self) -> Path:
-        return self._agent.folder / "tuf"
+        return self._agent.folder / TUF_FOLDER
 
     def _source(self, root: bytes, client: httpx.Client) -> BundleSource:
         return BundleSource(self._tuf_folder(), self._agent.addresses.leader, root, self._agent.pins.site, client)

@@ -37,7 +37,7 @@ def export(
     """Everything that is held about a person, offline: as JSON, as CSV files, or to read. Coins are not in it."""
     from client_agent.agent import open_agent
     from client_agent.clocks import SystemClock
-    from client_agent.distribution import stored_bundle
+    from client_agent.distribution import TUF_FOLDER, stored_bundle
     from client_agent.rights import gather
     from models.personalisation import prepare
 
@@ -45,7 +45,7 @@ def export(
         raise typer.BadParameter("expected --out FILE.zip: a zip is not for a terminal", param_hint="--format")
     agent = open_agent(folder)
     check_name(agent, person)
-    bundle = stored_bundle(agent.folder / "tuf", agent.pins.site)
+    bundle = stored_bundle(agent.folder / TUF_FOLDER, agent.pins.site)
     prepared = prepare(bundle) if bundle is not None else None
     found = gather(agent.store, agent.pins, person, SystemClock(), addresses=agent.addresses, bundle=prepared)
     if out is None:

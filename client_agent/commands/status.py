@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,6 +10,8 @@ from client_agent.commands.options import DEFAULT_PERSON, HOME, AsJson, Folder, 
 from client_agent.commands.rights import TRACES
 
 if TYPE_CHECKING:  # the store's parts are loaded when a command runs, not for its help
+    from pathlib import Path
+
     from client_agent.store import AgentStore
 
 _DELETED: Final = {**TRACES, None: "nothing deleted is left in the files"}
@@ -19,6 +22,7 @@ def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: A
     """Who this agent belongs to, what it was pinned to, what left and what the budget says."""
     from client_agent.agent import open_agent
     from client_agent.clocks import SystemClock
+    from client_agent.distribution import TUF_FOLDER
     from client_agent.federation.budgets import inspect
     from client_agent.federation.log_view import standing
     from client_agent.federation.shortfalls import UPDATE, shortfalls
@@ -40,6 +44,7 @@ def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: A
         "ignored_stops": agent.store.facts.counted(IGNORED_STOPS),
         "unsupported": {name: f"{UPDATE} (it lacks {', '.join(found)})" for name, found in lacked.items()},
         "log_fault": None if fault is None else fault["words"],
+        "bundle": _bundle(agent.folder / TUF_FOLDER, SystemClock().now_ms()),
         "budget": None
         if spend is None
         else {
@@ -60,6 +65,21 @@ def status(person: Person = DEFAULT_PERSON, folder: Folder = HOME, *, as_json: A
         },
     }
     say(document, "\n".join(f"{name}: {json.dumps(value)}" for name, value in document.items()), as_json=as_json)
+
+
+def _bundle(folder: Path, now_ms: int) -> dict[str, Any] | None:
+    """The bundle in use, and whether a newer one may be held back; None without one."""
+    from client_agent.distribution import Accepted
+
+    accepted = Accepted.read(folder)
+    if accepted is None:
+        return None
+    return {
+        "version": accepted.bundle_version,
+        "checked_at": accepted.checked_at.isoformat(timespec="seconds"),
+        "newest_until": accepted.fresh_until.isoformat(timespec="seconds"),
+        "old": accepted.is_old(dt.datetime.fromtimestamp(now_ms / 1_000, tz=dt.UTC)),
+    }
 
 
 def _everybodys(store: AgentStore) -> dict[str, Any]:

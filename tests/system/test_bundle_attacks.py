@@ -11,7 +11,7 @@ import shutil
 import ssl
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -88,15 +88,23 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.sent += self.wfile.write(b" " * 65_536)
 
 
-@pytest.fixture
-def server(tmp_path):
-    hostile = Hostile(tmp_path / "leader")
+@contextmanager
+def serving(hostile):
+    """Serve until the block ends."""
     thread = threading.Thread(target=lambda: hostile.serve_forever(0.02), daemon=True)
     thread.start()
-    yield hostile
-    hostile.shutdown()
-    thread.join()
-    hostile.server_close()
+    try:
+        yield hostile
+    finally:
+        hostile.shutdown()
+        thread.join()
+        hostile.server_close()
+
+
+@pytest.fixture
+def server(tmp_path):
+    with serving(Hostile(tmp_path / "leader")) as hostile:
+        yield hostile
 
 
 class Library:
@@ -349,6 +357,8 @@ def test_a_repository_of_the_older_form_is_upgraded_under_its_agents(tmp_path, c
     change(made, [OFFICER], NOW, officers=[OFFICER.verify_key], online=keys.create(), publishing=keys.create())
     assert one.fetch() == bundle(1)
     assert client("new").fetch() == bundle(1)
+    assert made.standing()[0].version == 2
+    assert not made.files.state().is_older_form
     made.publish(bundle(2), NOW)
     assert one.fetch() == bundle(2)
     rewrite(newest(made, "publishing"), leader)
@@ -417,7 +427,8 @@ def test_what_unfolds_and_what_leads_elsewhere_is_not_followed(house, server, tm
     root = (house.metadata_dir / "1.root.json").read_bytes()
     bomb = gzip.compress(b" " * 2**24)
     server.lies["timestamp.json"] = lambda h: h.answer(bomb, headers=[("Content-Encoding", "gzip")])
-    refused(Agent(tmp_path / "one", server.url, root))
+    with pytest.raises(ProblemError, match="a coding that was not asked for"):
+        Agent(tmp_path / "one", server.url, root).fetch()
     elsewhere = [("Location", f"{server.url}/tuf/metadata/1.root.json")]
     server.lies["timestamp.json"] = lambda h: h.answer(b"", 302, elsewhere)
     with pytest.raises(ProblemError, match="302"):
