@@ -23,10 +23,11 @@ LIFE_SECONDS = 0.5
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def world(request, tmp_path):
-    """A world whose leader keeps its store in one of the two databases."""
+    """A world whose leader keeps its store in one of the two databases, and beside the second its reports in files."""
     world = World(tmp_path, leader_options={"lease_seconds": LIFE_SECONDS})
     if request.param == "postgresql":
         world.leader_options["database_url"] = request.getfixturevalue("postgres").fresh("leader")
+        world.leader_options["report_storage"] = "directory"
     return world
 
 

@@ -173,6 +173,53 @@ def test_a_batch_that_is_refused_costs_one_round(query, tmp_path):
     exchange(tmp_path)
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_lost_file_of_reports_costs_one_round(answered, tmp_path):
+    """Cut before the helper is asked, or removed after it has answered: no sum is taken, and the next round runs."""
+
+    @in_world(leader_options={"report_storage": "directory"})
+    async def exchange(world):
+        study = world.study(rounds=2)
+        async with world.up():
+            devices = await world.devices(5)
+            await world.run(study)
+            await world.work()
+            files, chunks = world.folder / "leader" / "reports", LeaderStore.masked_chunks
+
+            def lose(store, *arguments):
+                next(files.glob("*/*")).unlink()
+                return chunks(store, *arguments)
+
+            with pytest.MonkeyPatch.context() as patch:
+                if answered:
+                    patch.setattr(LeaderStore, "masked_chunks", lose)
+                    await _report_all(world, study, devices)
+                else:
+                    await _report_all(world, study, devices[:4])
+                    (path,) = files.glob("*/*")
+                    path.write_bytes(b"")
+                    await _report_all(world, study, devices[4:])
+                await world.work(2)
+            assert list(files.iterdir()) == world.wrapping("leader") == []
+            await _report_all(world, study, devices, 2)
+            account = await world.until(study, "finished")
+            assert [item["state"] for item in account["rounds"]] == ["abandoned", "released"]
+            assert ("missing" if answered else "damaged") in account["rounds"][0]["detail"]
+            assert len(account["charges"]) == 2, "what was charged stays"
+
+    exchange(tmp_path)
+
+
+@in_world()
+async def test_files_of_rounds_that_are_over_go_at_the_next_start(world):
+    """A crash between the end of a round and the removal of its files leaves nothing for long."""
+    left = world.folder / "leader" / "reports" / "7"
+    left.mkdir(parents=True)
+    (left / ("ab" * 16)).write_bytes(b"left")
+    async with world.up():
+        assert not left.exists()
+
+
 @in_world()
 async def test_a_helper_that_names_strangers_as_failed_releases_nothing(world):
     """Its signature holds and its counts add up, but what it left out was never sent: the leader stops there."""
