@@ -141,7 +141,13 @@ def _link(
     metrics: Metrics,
 ) -> HelperLink:
     timeout = httpx.Timeout(settings.helper_timeout_seconds, connect=5.0)
-    client = httpx.AsyncClient(base_url=settings.helper_url, transport=transport, timeout=timeout, trust_env=False)
+    client = httpx.AsyncClient(
+        base_url=settings.helper_url,
+        transport=transport,
+        timeout=timeout,
+        trust_env=False,
+        verify=settings.authorities(),
+    )
     return HelperLink(
         client,
         key,
