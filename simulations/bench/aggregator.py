@@ -91,7 +91,8 @@ class _Run:
         batched, sample = await self._report(reporting, gateway_devices, sizes.batch, sizes.gateways)
         singles, _ = await self._report(reporting, single_devices, 1, sizes.connections)
         released = self._release(reporting)
-        memory = [await self._memory(crowd, sizes.cohorts[0], "warm")]
+        if not self.options.quick:  # what a first training loads is no model's memory
+            await self._memory(crowd, sizes.cohorts[0], "warm")
         memory = [await self._memory(crowd, cohort, str(cohort)) for cohort in sizes.cohorts]
         bare = await self._bare(sample)
         self.options.tell("the primitives alone")

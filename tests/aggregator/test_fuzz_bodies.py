@@ -24,7 +24,7 @@ QUICK = settings(
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
-FEW, MANY = 12, 3_000
+FEW, MANY = 12, 2_000
 LEADER_POSTS = ("/v1/enrolments", "/v1/receipts", "/v1/studies", "/v1/bundles", "/v1/reports")
 HELPER_POSTS = ("/v1/proposals", "/v1/rounds", "/v1/decisions", "/v1/withdrawals")
 MALFORMED = (
