@@ -1,15 +1,19 @@
 """What a device asks in its own name: another key, what is held of it, and to be taken for gone."""
 
+import asyncio
 import json
 import os
 
+import httpx
+
+from aggregator.leader.app import create_app
 from consent import decline, grant, make_rotation, notice, rotate, sign_receipt
 from models.wire.devices import DEVICE_HEADER
 from models.wire.enrolment import make_enrolment
 from privacy.crypto import SigningKey, sign_request
 from privacy.secure_sum import resign_report
 
-from .world import code, in_world, vectors
+from .world import LEADER_URL, code, in_world, vectors
 
 ME, KEY, GONE = "/v1/devices/me", "/v1/devices/me/key", "/v1/devices/me/revocation"
 
@@ -149,3 +153,33 @@ async def test_a_revoked_device_is_out_of_open_rounds_and_stays_out(world):
         told = [row for row in page["actions"] if row["action"] == "revoke-device" and row["outcome"] == "done"]
         assert [row["label"] for row in told] == ["device", ""]
         assert all(lost.name.hex() not in json.dumps(row) for row in told), "the record has half of an id"
+
+
+@in_world()
+async def test_the_last_use_of_a_token_is_had_once_whichever_worker_is_asked(world):
+    """Two workers of one store are asked at the same moment: as many devices as uses, never one more."""
+    async with world.up():
+        other = create_app(world.leader_settings(), helper_transport=world.line, clock=world.clock)
+        transport = httpx.ASGITransport(other)
+        async with (
+            other.router.lifespan_context(other),
+            httpx.AsyncClient(transport=transport, base_url=LEADER_URL) as beside,
+        ):
+            for _ in range(3):
+                token, leader = await world.token("enrol", uses=1), world.leader_key.verify_key
+                asked = [
+                    make_enrolment(
+                        SigningKey.generate(), leader, token, os.urandom(16), world.clock.now_ms()
+                    ).document()
+                    for _ in range(4)
+                ]
+                answers = await asyncio.gather(
+                    *(
+                        client.post("/v1/enrolments", json={"enrolments": [item]})
+                        for client, item in zip((world.leader, beside) * 2, asked, strict=True)
+                    )
+                )
+                results = [answer.json()["results"][0] for answer in answers]
+                assert sum(result["device_id"] is not None for result in results) == 1
+                refused = {result["problem"]["type"] for result in results if result["problem"]}
+                assert refused == {"urn:hearthside:problem:forbidden"}
