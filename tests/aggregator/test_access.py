@@ -2,14 +2,14 @@
 
 import asyncio
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from aggregator.access import HELPER, LEADER, SCOPES, Table
+from aggregator.cli import app as command_line
 from aggregator.helper.app import create_app as create_helper
 from aggregator.leader.app import create_app as create_leader
 from aggregator.settings import HelperSettings, LeaderSettings
@@ -264,7 +264,7 @@ def test_the_documented_table_is_the_one_in_force():
 
 
 def _run(*arguments, fails: bool = False) -> str:
-    command = [sys.executable, "-m", "aggregator.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode != 0) is fails, done.stderr
-    return done.stdout
+    """A command in this process; what it printed."""
+    done = CliRunner().invoke(command_line, [str(argument) for argument in arguments])
+    assert (done.exit_code != 0) is fails, done.output
+    return done.output
