@@ -251,7 +251,7 @@ class LeaderSettings(ServiceSettings):
     report_storage: Storage = "database"
     """Where the seals and masked vectors of rounds under way lie: in the database, or in files that its rows name."""
     report_directory: Annotated[Path | None, Field(examples=["/var/lib/hearthside/reports"])] = None
-    """Folder of those files; ``reports`` in the leader's folder unless said. The workers of one leader must share it."""
+    """Folder of those files; ``reports`` in the leader's folder unless said. One leader's workers must share it."""
     close_early: bool = True
     """Close a round once every device with consent has reported (presence is outside the contract)."""
 

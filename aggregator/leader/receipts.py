@@ -154,9 +154,7 @@ class _Recording:
         dropped, store = 0, self._desk.store
         for item in self._desk.open_rounds:
             was, now_is = (decide("accept", item.study.purpose, s, NO_SIGNALS, now).allowed for s in (before, state))
-            if not now_is and await store.take_back(
-                self._change, item.round_id, device.device_id, expected=was
-            ):
+            if not now_is and await store.take_back(self._change, item.round_id, device.device_id, expected=was):
                 dropped += 1
             self._change.then(item.changed.set)
         return dropped

@@ -129,8 +129,8 @@ reports = Table(
     Column("masked_sha256", LargeBinary(32), nullable=True),
     Index("ix_reports_round_report", "round_id", "report_id", unique=True),
 )
-"""A report's bytes are in its row, or in a file: ``segment`` names it, the seal stands at ``position``, the masked vector
-behind it."""
+"""A report's bytes are in its row, or in a file: ``segment`` names it, the seal stands at ``position``, and the masked
+vector behind it."""
 
 taken_back = Table(
     "taken_back",
