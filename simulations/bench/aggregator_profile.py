@@ -17,6 +17,8 @@ from typing import Final
 
 _EVERY_SECONDS: Final = 0.003
 _WAITING: Final = frozenset({"select", "wait", "_wait_for_tstate_lock", "get", "read", "_worker", "poll", "sleep"})
+_LOOP: Final = "asyncio/runners.py:Runner.run"
+"""On top of a stack where the event loop waits, or works in its own C code."""
 _SHOWN: Final = 60
 
 
@@ -38,7 +40,7 @@ class Sampler(threading.Thread):
                     self._count(frame)
 
     def _count(self, frame: FrameType | None) -> None:
-        if frame is None or frame.f_code.co_name in _WAITING:
+        if frame is None or frame.f_code.co_name in _WAITING or _place(frame) == _LOOP:
             return
         self.samples += 1
         self.itself[_place(frame)] += 1
