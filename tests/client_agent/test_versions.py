@@ -92,9 +92,90 @@ def test_a_round_that_cannot_be_read_does_not_hide_the_others(world, store):
         work["rounds"][1]["study"]["plan"] = {"version": 2, "buckets": 8}
         return {**work, "hint": "a field of a later version"}
 
+    listen_to(world, federation, change)
+    (found,) = federation.open_rounds()
+    assert found.study.study_id == "good"
+    assert len(federation.reserve_all(found)) == 2
+    assert shortfalls(store) == {UNREAD: ["a form of work that cannot be read"]}
+
+
+def listen_to(world, federation, change):
+    """Show this agent work that somebody has changed on its way."""
     federation.leader = federation._rounds._leader = LeaderConnection(
         "http://leader.test", NewerLeader(world, change).transport()
     )
+
+
+def _around(work):
+    work["rounds"][0]["hint"] = {"how": 1}
+
+
+def _beside(work):
+    work["rounds"][0]["hint"] = 2**60
+
+
+def _spelt(work):
+    work["rounds"][0]["study"]["version"] = "1"
+
+
+@pytest.mark.parametrize("change", [_around, _beside, _spelt])
+def test_nothing_unsigned_turns_a_known_study_into_nulls(world, store, change):
+    """A field that is unknown around the study, or another spelling of it: the study is known and is answered."""
+    populate(world, store, 3)
+    world.open_round(world.study(plan={"sampling_rate": 1.0}))
+    federation = federate(world, store)
+    listen_to(world, federation, lambda work: (change(work), work)[1])
+    (found,) = federation.open_rounds()
+    assert found.supported
+    assert found.study == world.work.rounds[0].study
+    assert [item.payment for item in federation.reserve_all(found)] == ["paid"] * 3
+    assert shortfalls(store) == {}
+
+
+@pytest.mark.parametrize("where", [[], ["query"], ["plan"]], ids=["study", "query", "plan"])
+def test_an_unknown_field_inside_the_signed_study_is_another_study(world, store, where):
+    """Its digest is not the one that was approved: refused, nothing reserved, and the honest round is answered after."""
+    populate(world, store, 3)
+    item = world.open_round(world.study(plan={"sampling_rate": 1.0}))
+    federation = federate(world, store)
+    honest = federation.leader
+
+    def change(work):
+        part = work["rounds"][0]["study"]
+        for name in where:
+            part = part[name]
+        part["hint"] = 1
+        return work
+
+    listen_to(world, federation, change)
+    assert federation.open_rounds() == []
+    federation.leader = federation._rounds._leader = honest
+    (found,) = federation.open_rounds()
+    assert found.study_hash == item.study.study_hash()
+    assert [item.payment for item in federation.reserve_all(found)] == ["paid"] * 3
+
+
+@pytest.mark.parametrize(
+    "number", [2**60, -(2**60), float("nan"), "\ud800"], ids=["large", "small", "nan", "surrogate"]
+)
+@pytest.mark.parametrize("place", ["unknown", "known"])
+def test_a_study_without_a_digest_does_not_hide_the_others(world, store, number, place):
+    """It has no canonical form, so nobody can have approved it: passed over and counted, the round beside it answered."""
+    populate(world, store, 2)
+    federation = federate(world, store)
+    good = world.open_round(world.study(study_id="good"))
+    strange = world.open_round(world.study(study_id="strange"))
+    world.publish(good, strange)
+
+    def change(work):
+        study = work["rounds"][1]["study"]
+        if place == "unknown":
+            study["hint"] = number
+        else:
+            study["plan"]["minimum_cohort"] = number
+        return work
+
+    listen_to(world, federation, change)
     (found,) = federation.open_rounds()
     assert found.study.study_id == "good"
     assert len(federation.reserve_all(found)) == 2
