@@ -135,7 +135,7 @@ async def test_documentation_health_and_metrics_answer(world):
             assert (await client.get("/health")).json() == {"status": "ok"}
         (device,) = await world.devices(1)
         metrics = (await world.leader.get("/metrics")).text
-        assert 'hearthside_requests_total{route="/v1/receipts",status="200"} 1.0' in metrics
+        assert 'hearthside_requests_total{route="/v1/receipts",status="200",worker="0"} 1.0' in metrics
         assert device.name.hex() not in metrics
         identity = (await world.leader.get("/v1/identity")).json()
         assert identity["fingerprint"] == world.leader_key.verify_key.fingerprint
