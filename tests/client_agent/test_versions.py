@@ -134,7 +134,7 @@ def test_nothing_unsigned_turns_a_known_study_into_nulls(world, store, change):
 
 @pytest.mark.parametrize("where", [[], ["query"], ["plan"]], ids=["study", "query", "plan"])
 def test_an_unknown_field_inside_the_signed_study_is_another_study(world, store, where):
-    """Its digest is not the one that was approved: refused, nothing reserved, and the honest round is answered after."""
+    """Its digest is not the one that was approved: refused, nothing reserved; the honest round is answered."""
     populate(world, store, 3)
     item = world.open_round(world.study(plan={"sampling_rate": 1.0}))
     federation = federate(world, store)
@@ -155,12 +155,10 @@ def test_an_unknown_field_inside_the_signed_study_is_another_study(world, store,
     assert [item.payment for item in federation.reserve_all(found)] == ["paid"] * 3
 
 
-@pytest.mark.parametrize(
-    "number", [2**60, -(2**60), float("nan"), "\ud800"], ids=["large", "small", "nan", "surrogate"]
-)
+@pytest.mark.parametrize("number", [2**60, "\ud800"], ids=["large", "surrogate"])
 @pytest.mark.parametrize("place", ["unknown", "known"])
 def test_a_study_without_a_digest_does_not_hide_the_others(world, store, number, place):
-    """It has no canonical form, so nobody can have approved it: passed over and counted, the round beside it answered."""
+    """It has no canonical form, so nobody approved it: passed over and counted, the round beside it answered."""
     populate(world, store, 2)
     federation = federate(world, store)
     good = world.open_round(world.study(study_id="good"))
