@@ -6,7 +6,8 @@ store, one writes at a time: SQLite and an advisory lock of PostgreSQL see to it
 is brought up to date inside each change, before it acts (``Following``).
 
 Small changes that wait for the lock together (``join``) share one transaction and its one wait for the disk, each in a
-savepoint of its own: one that fails is rolled back alone, and none is answered before the commit.
+savepoint of its own: one that fails is rolled back alone, and none is answered before the commit. Where the store gives
+up the whole transaction with one of them (``engines``), each is done again alone.
 
 ``scrub`` empties SQLite's write-ahead log, so that deleted reports are gone from the files. It is tidiness, and no
 secret rests on it (``vault`` says what does): a reader that is under way, a file system that copies on write or an SSD
@@ -18,50 +19,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.errors import SettingsInvalid, StoreCorrupt
+from aggregator.storage.engines import BUSY, PATIENCE, Patience, TransactionLost, begun, gone, reader, writer
 from aggregator.storage.migration import upgrade
 
 Result = TypeVar("Result")
 
 _ONE_WRITER = "SELECT pg_advisory_xact_lock(5208294321)"
 """Held by every change on PostgreSQL until its commit; the number is ours and arbitrary."""
-_BUSY = "PRAGMA busy_timeout=10000"
-_PRAGMAS = (
-    _BUSY,
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA secure_delete=ON",
-    "PRAGMA foreign_keys=ON",
-)
-
-
 _READERS: Final = 8
 """A batch that is streamed to the helper or summed keeps one for as long as it takes; requests need one for moments."""
 _GROUP: Final = 64
 """Most small changes in one transaction: a change that must run alone waits for no more than these."""
-
-
-_AWAY: Final = ("08", "57P")
-"""Classes of PostgreSQL's states that say that the server is gone, going or not there yet."""
-
-
-class StoreAway(OperationalError):
-    """The database cannot be reached, or went away in the middle; nothing is known to have changed, and it may return.
-
-    A change whose commit was under way may be durable all the same: whoever asks again must get the same answer.
-    """
-
-    def __init__(self, cause: BaseException) -> None:
-        super().__init__(None, None, cause)
 
 
 class Change:
@@ -129,18 +107,44 @@ class _Small:
             self.answer.set_exception(error)
 
 
-class Database:
-    """An opened store."""
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a small change, before it is known whether it is durable."""
 
-    def __init__(self, url: str) -> None:
+    small: _Small
+    change: Change
+    result: Any = None
+    error: Exception | None = None
+
+    def tell(self) -> None:
+        """What follows in memory, then the answer. Run once it is known."""
+        if self.error is not None:
+            self.small.fail(self.error)
+            return
+        try:
+            self.change.settle()
+        except Exception as error:  # noqa: BLE001 - the others of the group are durable too and have their own answers
+            self.small.fail(error)
+        else:
+            self.small.answer.set_result(self.result)
+
+
+class Database:
+    """An opened store.
+
+    Args:
+        url: SQLAlchemy's.
+        patience: with PostgreSQL.
+    """
+
+    def __init__(self, url: str, patience: Patience = PATIENCE) -> None:
         try:
             self._sqlite = make_url(url).get_backend_name() == "sqlite"
-            self._writer = _engine(url, "BEGIN IMMEDIATE" if self._sqlite else None, connections=1)
-            self._reader = _engine(url, "BEGIN" if self._sqlite else None, connections=_READERS)
-            if not self._sqlite:  # SQLite's readers see one moment by themselves
-                self._reader = self._reader.execution_options(isolation_level="REPEATABLE READ")
+            self._writer = writer(url, sqlite=self._sqlite, patience=patience)
+            self._reader = reader(url, sqlite=self._sqlite, patience=patience, connections=_READERS)
         except (SQLAlchemyError, ModuleNotFoundError) as error:
             raise SettingsInvalid(f"database_url cannot be used: {type(error).__name__}") from error
+        self._url = url
         self._lock = asyncio.Lock()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._waiting: list[_Small] = []
@@ -159,7 +163,15 @@ class Database:
             StoreCorrupt: the file is no database, is damaged or cannot be reached.
         """
         try:
-            async with self._writer.begin() as connection:
+            await self._upgrade(schema)
+            await self._checkpoint()
+        except (SQLAlchemyError, OSError) as error:
+            raise StoreCorrupt(f"the store cannot be opened ({type(error).__name__})") from error
+
+    async def _upgrade(self, schema: str) -> None:
+        engine = writer(self._url, sqlite=self._sqlite, patience=None)  # a change of schema takes as long as it takes
+        try:
+            async with engine.begin() as connection:
                 if self._sqlite:
                     verdict = (await connection.execute(text("PRAGMA quick_check(1)"))).scalar_one()
                     if verdict != "ok":
@@ -167,9 +179,8 @@ class Database:
                 else:
                     await connection.execute(text(_ONE_WRITER))
                 await connection.run_sync(upgrade, schema)
-            await self._checkpoint()
-        except (SQLAlchemyError, OSError) as error:
-            raise StoreCorrupt(f"the store cannot be opened ({type(error).__name__})") from error
+        finally:
+            await engine.dispose()
 
     async def close(self) -> None:
         """Let changes finish, then close."""
@@ -211,7 +222,7 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Change]:
-        async with _begun(self._writer) as connection:
+        async with begun(self._writer) as connection:
             if not self._sqlite:
                 await connection.execute(text(_ONE_WRITER))
             change = Change(connection)
@@ -230,31 +241,28 @@ class Database:
             self._conducting = False
 
     async def _run_group(self, group: list[_Small]) -> None:
-        done: list[tuple[_Small, Change, Any]] = []
-        began = time.perf_counter()
+        began, committing = time.perf_counter(), False
         try:
             async with self._transaction() as shared:
-                for small in group:
-                    change = Change(shared.connection)
-                    try:
-                        async with shared.connection.begin_nested():
-                            result = await small.act(change)
-                    except Exception as error:
-                        if not shared.connection.in_transaction():
-                            raise  # the store gave up the transaction with it: nobody's act is in it any more
-                        small.fail(error)
-                    else:
-                        done.append((small, change, result))
-                await shared.prepare(*(change for _, change, _ in done))
+                outcomes = [await _attempt(shared.connection, small) for small in group]
+                done = [outcome for outcome in outcomes if outcome.error is None]
+                await shared.prepare(*(outcome.change for outcome in done))
+                committing = True
+        except TransactionLost as error:
+            if committing or len(group) == 1:
+                _fail_all(group, error)
+                return
+            for small in group:  # the one that does not fit fails alone, the others as they would have without it
+                await self._run_group([small])
+            return
         except BaseException as error:
-            for small in group:
-                small.fail(error)
+            _fail_all(group, error)
             if not isinstance(error, Exception):
                 raise
             return
         self._observe(began, len(done))
-        for small, change, result in done:
-            _settle(small, change, result)
+        for outcome in outcomes:
+            outcome.tell()
 
     def _observe(self, began: float, changes: int) -> None:
         if self.observer is not None:
@@ -263,7 +271,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A consistent read that never waits for a change."""
-        async with _begun(self._reader) as connection:
+        async with begun(self._reader) as connection:
             yield connection
 
     async def size_bytes(self, connection: AsyncConnection) -> int:
@@ -297,7 +305,7 @@ class Database:
                 busy, *_ = await cursor.fetchone()
                 await cursor.close()
             finally:
-                await driver.execute(_BUSY)
+                await driver.execute(BUSY)
         self.scrub_owed = bool(busy)
         return not busy
 
@@ -311,59 +319,20 @@ class Database:
         return task
 
 
-def _settle(small: _Small, change: Change, result: Any) -> None:
-    """What follows in memory, then the answer."""
+async def _attempt(connection: AsyncConnection, small: _Small) -> _Outcome:
+    """Run a small change in a savepoint of its own. What a savepoint itself raises is the end of the whole group."""
+    change, savepoint = Change(connection), await connection.begin_nested()
     try:
-        change.settle()
-    except Exception as error:  # noqa: BLE001 - the others of the group are durable too and have their own answers
+        result = await small.act(change)
+    except Exception as error:
+        if connection.invalidated:
+            raise gone(connection, error) from error  # nobody's act is in the transaction any more
+        await savepoint.rollback()
+        return _Outcome(small, change, error=error)
+    await savepoint.commit()
+    return _Outcome(small, change, result)
+
+
+def _fail_all(group: list[_Small], error: BaseException) -> None:
+    for small in group:
         small.fail(error)
-    else:
-        small.answer.set_result(result)
-
-
-@asynccontextmanager
-async def _begun(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction, whose errors say whether the database was away.
-
-    Raises:
-        StoreAway: it was.
-    """
-    async with AsyncExitStack() as stack:
-        try:
-            connection = await stack.enter_async_context(engine.connect())
-        except Exception as error:
-            if isinstance(error, SQLAlchemyError) and not _is_away(error):
-                raise
-            raise StoreAway(error) from error  # the driver's own errors, or the operating system's
-        try:
-            async with connection.begin():
-                yield connection
-        except DBAPIError as error:
-            if not _is_away(error):
-                raise
-            await connection.invalidate()  # the next one asks for a new connection
-            raise StoreAway(error) from error
-
-
-def _is_away(error: SQLAlchemyError) -> bool:
-    if not isinstance(error, DBAPIError):
-        return False
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return error.connection_invalidated or state.startswith(_AWAY)
-
-
-def _engine(url: str, begin: str | None, *, connections: int) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=connections, max_overflow=0, pool_timeout=60)
-    if begin is not None:
-        event.listen(engine.sync_engine, "connect", _configure_sqlite)
-        event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-    return engine
-
-
-def _configure_sqlite(connection: Any, _record: Any) -> None:
-    # The driver's own implicit transactions are switched off: the "begin" hook starts exactly what is asked for.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in _PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
