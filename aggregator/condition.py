@@ -152,7 +152,7 @@ class Condition:
             metrics.store_failures.labels(type(error).__name__).inc()
 
     def _free_bytes(self) -> int:
-        return shutil.disk_usage(self._settings.directory).free
+        return min(shutil.disk_usage(folder).free for folder in self._settings.data_folders() if folder.exists())
 
 
 def show_budget(metrics: Metrics, budget: Budget) -> None:

@@ -100,7 +100,9 @@ def _key(settings: ServiceSettings) -> Finding:
 
 
 def _folder(settings: ServiceSettings) -> Finding:
-    loose = [path for path in (settings.directory, settings.vault_folder()) if path.exists() and _others_may(path)]
+    loose = [
+        path for path in (*settings.data_folders(), settings.vault_folder()) if path.exists() and _others_may(path)
+    ]
     if loose:
         return Finding("folder", Verdict.WARN, f"{loose[0]} can be changed by others", f"chmod go-w {loose[0]}")
     return _ok("folder", str(settings.directory))
@@ -161,7 +163,8 @@ async def _store(settings: ServiceSettings) -> Finding:
 
 
 def _disk(settings: ServiceSettings) -> Finding:
-    free, least = shutil.disk_usage(settings.directory).free, settings.disk_least_bytes
+    free = min(shutil.disk_usage(folder).free for folder in settings.data_folders() if folder.exists())
+    least = settings.disk_least_bytes
     text_ = f"{free // 2**20} MiB are free"
     if free < least:
         return Finding("disk", Verdict.FAIL, text_, f"make room: the service is not ready below {least // 2**20} MiB")

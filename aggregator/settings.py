@@ -150,6 +150,10 @@ class ServiceSettings(BaseSettings):
         """Where wrapping keys lie."""
         return self.wrapping_directory or (self.key_file or self.directory / "service.key").parent / VAULT_FOLDER
 
+    def data_folders(self) -> tuple[Path, ...]:
+        """Where the service keeps what grows."""
+        return (self.directory,)
+
     def url(self) -> str:
         """The store's SQLAlchemy URL; it may carry a password.
 
@@ -272,6 +276,10 @@ class LeaderSettings(ServiceSettings):
     def report_folder(self) -> Path:
         """Where reports lie if they do not lie in the database."""
         return self.report_directory or self.directory / REPORT_FOLDER
+
+    def data_folders(self) -> tuple[Path, ...]:
+        """Where the leader keeps what grows, reports included."""
+        return (self.directory, *([self.report_folder()] if self.report_storage == "directory" else []))
 
     def helper_verify_key(self) -> VerifyKey:
         """The helper's public key."""
