@@ -103,6 +103,9 @@ class LedgerStore:
             head = lost.row.digest
             change.then(lambda: mirror.begin_again(head))
             budget.settle(lost)
+        else:
+            known = budget.state.head
+            change.then(lambda: mirror.settle(known))
         return budget
 
     async def catch_up(self, connection: AsyncConnection, budget: Budget) -> None:

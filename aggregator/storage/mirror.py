@@ -1,7 +1,9 @@
 """The head of a service's ledger, kept in a file of its own beside the key: what a restored store does not bring back.
 
 Before a commit the file names the present head and the next one, after it the next one alone. A crash in between is
-recognised by either; a store that was restored from a back-up, or emptied, has a head that the file does not name.
+recognised by either; a store that was restored from a back-up, or emptied, has a head that the file does not name. The
+next start settles what a crash left: else the head before it would go on being named, and a back-up from then would
+pass for the store that was last used.
 
 Processes that share a store share the file. Changes are made one at a time, so what they announce comes in the order
 of their commits; a process that settles late, after another one has announced its own change, leaves that in place.
@@ -49,9 +51,13 @@ class HeadMirror:
             self._write((present, following))
 
     def settle(self, head: bytes) -> None:
-        """Name one head; run after the commit. Where the next change has been announced since, that stays."""
+        """Name one head alone; run after the commit that leads to it, or after a start that found the store there.
+
+        Where the next change has been announced since, that stays.
+        """
         with self._alone():
-            if self.named(head)[-1:] == [head]:
+            names = self.named(head)
+            if names[-1:] == [head] and len(names) > 1:
                 self._write((head,))
 
     def begin_again(self, head: bytes) -> None:

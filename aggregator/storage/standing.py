@@ -30,12 +30,16 @@ class Standing:
         self._mirror = mirror
 
     async def is_kept(self, change: Change) -> bool:
-        """Whether this store is the one that was last used.
+        """Whether this store is the one that was last used; if so the mirror names it alone from this change on.
 
         Raises:
             StoreCorrupt: the mirror cannot be read.
         """
-        return await self._head(change) in self._mirror.named(_GENESIS)
+        head = await self._head(change)
+        kept = head in self._mirror.named(_GENESIS)
+        if kept:
+            change.then(lambda: self._mirror.settle(head))
+        return kept
 
     async def advance(self, change: Change, what: str, *parts: bytes) -> None:
         """Chain one more fact, in the change that makes it durable; once a change.

@@ -5,6 +5,8 @@ import os
 import pytest
 
 from aggregator.storage.helper import HelperStore
+from aggregator.storage.mirror import MIRROR_FILE
+from aggregator.storage.standing import STANDING_FILE
 from models.wire.rounds import OPENING_TYPE, Opening
 from privacy.crypto import verify_document
 
@@ -119,6 +121,72 @@ async def test_a_crash_around_a_decision_is_no_loss(world):
             seals = await sealed(world, study)
     async with world.helper_up():
         assert (await world.share(study, seals)).status_code == 200
+
+
+@in_world()
+async def test_a_crash_after_a_commit_leaves_no_older_head_to_pass_with(world):
+    """The next start settles what the crash left: then neither the ledger nor the notices can be had from before it."""
+    study = world.study()
+    async with world.helper_up():
+        seals = await sealed(world, study)
+    before_share = world.back_up()
+    async with world.helper_up() as app:
+        _crash_after_commits(app.state.office.store.ledger.mirror)
+        assert (await world.share(study, seals)).status_code == 200
+    assert len(_heads(world, "helper", MIRROR_FILE)) == 2, "died between the commit and the file's second write"
+    before_stop = world.back_up()
+    async with world.helper_up() as app:
+        assert not app.state.office.budget.lost
+        assert len(_heads(world, "helper", MIRROR_FILE)) == 1
+        _crash_after_commits(app.state.office.standing._mirror)
+        assert (await world.decide(study, "stop")).status_code == 201
+    assert len(_heads(world, "helper", STANDING_FILE)) == 2
+    async with world.helper_up():
+        assert len(_heads(world, "helper", STANDING_FILE)) == 1
+        assert [row["state"] for row in (await world.helper.get("/v1/proposals")).json()] == ["stopped"]
+    world.restore(before_stop)
+    async with world.helper_up() as app:
+        assert not app.state.office.budget.lost
+        assert [row["state"] for row in (await world.helper.get("/v1/proposals")).json()] == ["proposed"]
+    world.restore(before_share)
+    async with world.helper_up() as app:
+        assert app.state.office.budget.lost
+
+
+@in_world()
+async def test_a_leaders_crash_after_a_charge_is_settled_by_its_next_start(world):
+    """So a back-up from before that charge shows that a charge is missing."""
+    store = world.folder / "leader" / "store.sqlite3"
+    async with world.helper_up():
+        async with world.leader_up():
+            pass
+        backup = store.read_bytes()
+        async with world.leader_up() as app:
+            _crash_after_commits(app.state.desk.store.ledger.mirror)
+            devices, study = await world.devices(5), world.study()
+            await world.run(study)
+            _, opening = await world.work()
+            pairs = zip(devices, vectors(5), strict=True)
+            await world.send(*[(d, world.report(d, study, opening, v)) for d, v in pairs])
+            assert (await world.until(study, "finished", "failed"))["state"] == "finished"
+        assert len(_heads(world, "leader", MIRROR_FILE)) == 2
+        async with world.leader_up() as app:
+            assert not app.state.desk.budget.lost
+        assert len(_heads(world, "leader", MIRROR_FILE)) == 1
+        for rest in store.parent.glob("store.sqlite3-*"):
+            rest.unlink()
+        store.write_bytes(backup)
+        async with world.leader_up() as app:
+            assert app.state.desk.budget.lost
+
+
+def _crash_after_commits(mirror) -> None:
+    """What a death between a commit and the mirror's second write leaves."""
+    mirror.settle = lambda _: None
+
+
+def _heads(world: World, service: str, name: str) -> list[str]:
+    return (world.folder / service / name).read_text().split()
 
 
 @in_world()
