@@ -15,7 +15,7 @@ from privacy.mechanisms.errors import (
     StreamInvalid,
     VectorInvalid,
 )
-from privacy.mechanisms.gaussian import discrete_gaussian, sampler_delta, tv_error
+from privacy.mechanisms.gaussian import add_discrete_gaussian, discrete_gaussian, sampler_delta, tv_error
 from privacy.mechanisms.quantiles import (
     ClippedSum,
     ClippingPlan,
@@ -51,6 +51,7 @@ __all__ = [
     "SigmaInvalid",
     "StreamInvalid",
     "VectorInvalid",
+    "add_discrete_gaussian",
     "advance",
     "attach",
     "clip",

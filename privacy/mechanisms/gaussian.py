@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,27 @@ def discrete_gaussian(sigma: float, size: int, stream: RandomStream) -> NDArray[
         SigmaInvalid: sigma or size is out of range.
     """
     _check(sigma, size)
-    return _sample(Fraction(sigma) ** 2, size, stream)
+    noise = np.zeros(size, dtype=np.int64)
+    _add(Fraction(sigma) ** 2, noise, 1, stream)
+    return noise
+
+
+def add_discrete_gaussian(sigma: float, out: NDArray[Any], stream: RandomStream) -> None:
+    """Add to every entry of ``out`` what :func:`discrete_gaussian` draws from the same stream, in place.
+
+    The memory is that of a block, however long ``out`` is. Run by the helper and by the leader on words modulo 2^32 or
+    2^64, where the modulus of a private sum divides the word's.
+
+    Args:
+        sigma: as for :func:`discrete_gaussian`.
+        out: one dimension, of a 32 or 64 bit integer type; sums wrap modulo its size.
+        stream: the randomness; equal keys give equal samples.
+
+    Raises:
+        SigmaInvalid: sigma is out of range.
+    """
+    _check(sigma, out.size)
+    _add(Fraction(sigma) ** 2, out, 1, stream)
 
 
 def tv_error(sigma: float, size: int) -> float:
@@ -95,14 +116,14 @@ def sampler_delta(epsilon: float, sigma: float, samples: int) -> float:
     return (1.0 + math.exp(epsilon)) * tv_error(sigma, samples) * (1.0 + 2.0**-20)
 
 
-def _sample(variance: Fraction, size: int, stream: RandomStream) -> NDArray[np.int64]:
+def _add(variance: Fraction, out: NDArray[Any], factor: int, stream: RandomStream) -> None:
+    """Add ``factor`` times the samples: a sum of scaled draws from tables, so that none is held by itself."""
     if variance <= _LEAF_VARIANCE:
-        return inversion_table(variance).sample(size, stream)
-    factor, part = _split(variance)
-    samples = _sample(part, size, stream)
-    samples *= factor
-    samples += _sample(part, size, stream)
-    return samples
+        inversion_table(variance).add_to(out, factor, stream)
+        return
+    split, part = _split(variance)
+    _add(part, out, factor * split, stream)
+    _add(part, out, factor, stream)
 
 
 def _split(variance: Fraction) -> tuple[int, Fraction]:

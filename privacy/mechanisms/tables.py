@@ -15,6 +15,7 @@ from bisect import bisect_right
 from decimal import Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ _FIXED_BITS = 256
 _DECIMAL = Context(prec=120)
 _TAIL_SIGMAS = 14
 _GUIDE_BITS = 16
+_BLOCK = 2**14
 _GUIDE_SHIFT = np.uint64(64 - _GUIDE_BITS)
 
 
@@ -45,21 +47,40 @@ class InversionTable:
 
     def sample(self, size: int, stream: RandomStream) -> NDArray[np.int64]:
         """Draw ``size`` outcomes (int64[size])."""
-        words = stream.uint64(size)
+        out = np.zeros(size, dtype=np.int64)
+        self.add_to(out, 1, stream)
+        return out
+
+    def add_to(self, out: NDArray[Any], factor: int, stream: RandomStream) -> None:
+        """Add ``factor`` times as many outcomes as ``out`` has entries, modulo its word's size; in blocks.
+
+        What is read of the stream, and in which order, does not depend on the blocks: first the high bits of every
+        outcome, then the low bits of those that they leave undecided.
+        """
+        undecided: list[tuple[int, int]] = []
+        for start in range(0, out.size, _BLOCK):
+            part = out[start : start + _BLOCK]
+            words = stream.uint64(part.size)
+            outcomes, ties = self._by_high_bits(words)
+            outcomes *= factor
+            part += outcomes.astype(part.dtype)
+            undecided += [(start + int(at), int(words[at])) for at in ties]
+        for at, word in undecided:
+            low = int.from_bytes(stream.bytes(_LOW_BITS // 8), "little")
+            index = bisect_right(self._thresholds, word << _LOW_BITS | low)
+            outcome = np.array([(index - self.radius) * factor], dtype=np.int64)
+            out[at : at + 1] += outcome.astype(out.dtype)
+
+    def _by_high_bits(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Outcomes, and where the high bits leave them undecided; those are zero."""
         index: NDArray[np.int64] = self._guide[words >> _GUIDE_SHIFT].astype(np.int64)
         unsure = np.flatnonzero(index < 0)
-        if unsure.size:
-            index[unsure] = self._search(words[unsure], stream)
+        found = np.searchsorted(self._high, words[unsure], side="left")
+        ties = unsure[self._high[np.minimum(found, self._high.size - 1)] == words[unsure]]
+        index[unsure] = found
+        index[ties] = self.radius
         index -= self.radius
-        return index
-
-    def _search(self, words: NDArray[np.uint64], stream: RandomStream) -> NDArray[np.int64]:
-        index = np.searchsorted(self._high, words, side="left").astype(np.int64)
-        following = self._high[np.minimum(index, self._high.size - 1)]
-        for tie in np.flatnonzero(following == words):
-            low = int.from_bytes(stream.bytes(_LOW_BITS // 8), "little")
-            index[tie] = bisect_right(self._thresholds, int(words[tie]) << _LOW_BITS | low)
-        return index
+        return index, ties
 
 
 @lru_cache(maxsize=64)

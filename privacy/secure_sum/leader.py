@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.mechanisms import RandomStream, add_discrete_gaussian
 from privacy.secure_sum.batches import BatchDigest, span_of
 from privacy.secure_sum.context import SumContext
 from privacy.secure_sum.errors import CohortExceeded, PackingInvalid, ShareInvalid, ValuesInvalid
@@ -66,6 +68,12 @@ class LeaderSum:
             raise ValuesInvalid("expected a report that was added before, got an empty sum")
         self._words -= unpack_words(masked, self._params.dimension, self._params.modulus_bits)
         self.count -= 1
+
+    def take(self) -> Words:
+        """The running words themselves, of which only the low b bits count; the sum starts anew."""
+        words, self._words = self._words, np.zeros_like(self._words)
+        self.count = 0
+        return words
 
     @property
     def total(self) -> NDArray[np.uint64]:
@@ -127,6 +135,26 @@ class LeaderSpan:
         """The sum of the counted masked vectors modulo 2^b (uint64[d])."""
         return self._sum.total
 
+    def release(self, share: bytes, noise: RandomStream) -> NDArray[np.signedinteger[Any]]:
+        """As :func:`unmask` with ``discrete_gaussian(params.noise_sigma, params.dimension, noise)``, in place.
+
+        The memory is that of the sum, which is used up: there is one release.
+
+        Args:
+            share: the helper's answer, packed.
+            noise: the leader's own stream, whose key was stored before this call.
+
+        Returns:
+            int32[d] for b up to 32, else int64[d], in [-2^(b-1), 2^(b-1)).
+
+        Raises:
+            ShareInvalid: the share is no packed vector of this study.
+        """
+        words = self._sum.take()
+        _subtract(share, words, self._params)
+        add_discrete_gaussian(self._params.noise_sigma, words, noise)
+        return _centred(words, self._params)
+
     def partial(self) -> PartialSum:
         """What was summed so far, as a part of the whole.
 
@@ -164,12 +192,26 @@ def unmask(
     for name, array, dtype in (("total", leader_total, np.uint64), ("noise", leader_noise, np.int64)):
         if array.shape != (params.dimension,) or array.dtype != dtype:
             raise ValuesInvalid(f"expected {name} as {np.dtype(dtype)}[{params.dimension}], got {array.dtype}")
-    bits = params.modulus_bits
+    words = leader_total.astype(word_type(params.modulus_bits))
+    _subtract(share, words, params)
+    words += residues(leader_noise, params)
+    return _centred(words, params).astype(np.int64)
+
+
+def _subtract(share: bytes, words: Words, params: SumParameters) -> None:
+    """Take the packed share off the words, in place: the words' complement gains it."""
+    np.negative(words, out=words)
     try:
-        masks = unpack_words(share, params.dimension, bits)
+        add_packed((share,), params.modulus_bits, words)
     except PackingInvalid as error:
         raise ShareInvalid(str(error)) from error
-    words = reduced(leader_total.astype(masks.dtype) - masks + residues(leader_noise, params), params)
-    signed = words.astype(np.int64)
-    signed[signed >= 2 ** (bits - 1)] -= 2**bits
+    np.negative(words, out=words)
+
+
+def _centred(words: Words, params: SumParameters) -> NDArray[np.signedinteger[Any]]:
+    """The words' low b bits as signed integers, in place: bit b - 1 goes to the top and comes back as the sign."""
+    spare = 8 * words.itemsize - params.modulus_bits
+    words <<= words.dtype.type(spare)
+    signed: NDArray[np.signedinteger[Any]] = words.view(f"<i{words.itemsize}")
+    signed >>= spare
     return signed
