@@ -99,19 +99,21 @@ class Budget:
         except LedgerCorrupt as error:
             raise _corrupt(error) from error
 
-    def reopened(self, contract: Contract, owner: str, quotas: Quotas) -> tuple[Budget, Charged | None]:
-        """This budget under another contract, its spend carried over in one charge (None where there is none).
+    def reopened(self, contract: Contract, owner: str, quotas: Quotas) -> tuple[Budget, list[Charged]]:
+        """This budget under another contract, its spend carried over in a charge for each purpose that has any.
+
+        Each of them comes with the state after all: they are stored together.
 
         Raises:
             StoreCorrupt: what was spent cannot be stated under the other contract's filter.
         """
         times, elapsed = self._times()
         try:
-            state, rows = reopen(self.state, contract, owner, times, "contract changed")
+            state, rows = reopen(self.state, contract, owner, times, "contract changed", keep_purposes=True)
         except ContractInvalid as error:
             raise StoreCorrupt(f"the ledger cannot go on under this contract: {error}") from error
         following = Budget(contract, owner, [], self._elapsed, self._clock, quotas)
-        return following, Charged(state, rows[0], elapsed) if rows else None
+        return following, [Charged(state, row, elapsed) for row in rows]
 
     def price(self, study: Study) -> Costs:
         """Costs of one round under the contract's filter, nats. Loads dp-accounting: call in a thread.
@@ -126,18 +128,24 @@ class Budget:
 
     def plan_epsilon(self, study: Study) -> float:
         """The filter's figure for all rounds of a study at the study's delta (device level, zero-out)."""
-        return self.state.contract.epsilon_of(self._of_plan(study), study.delta)
+        return self.epsilon_of(study, study.rounds)
 
     def epsilon_after(self, study: Study) -> float:
         """The filter's figure for what counts now with all rounds of a study on top (device level, zero-out)."""
-        counting = spent(self.state, self._times()[0])
-        return self.state.contract.epsilon_of(tuple(map(sum, zip(counting, self._of_plan(study), strict=True))))
+        counting, planned = spent(self.state, self._times()[0]), self._of_plan(study, study.rounds)
+        return self.state.contract.epsilon_of(tuple(map(sum, zip(counting, planned, strict=True))))
 
-    def epsilon_of(self, charges: Sequence[Row], delta: float) -> float:
-        """The filter's figure for some of the ledger's rows at a study's delta (device level, zero-out)."""
-        figures = zip(*(row.charge.costs for row in charges), strict=True)
-        nothing = (0.0,) * len(self.state.spent)
-        return self.state.contract.epsilon_of(tuple(map(math.fsum, figures)) or nothing, delta)
+    def epsilon_of(self, study: Study, rounds: int) -> float:
+        """What so many rounds of a study cost a device that took part in each, by the filter of the contract in force.
+
+        At the study's delta (device level, zero-out). A device pays when a round opens and gets nothing back, so give
+        the rounds that were *opened*: the ledger has no row for one that was abandoned before it was charged here, and
+        rows from before a changed contract are in another currency.
+
+        Raises:
+            ProblemError: as ``price``.
+        """
+        return self.state.contract.epsilon_of(self._of_plan(study, rounds), study.delta)
 
     def require_payable(self, study: Study, costs: Costs, promised: Sequence[Promised]) -> None:
         """Return if a charge of these costs fits now beside what every open round will be charged.
@@ -216,8 +224,8 @@ class Budget:
         own, theirs = (count.advance(self._clock.boot, self._clock.monotonic()) for count in (self._elapsed, other))
         return theirs if theirs.total_seconds > own.total_seconds else own
 
-    def _of_plan(self, study: Study) -> Costs:
-        return tuple(study.rounds * cost for cost in self.price(study))
+    def _of_plan(self, study: Study, rounds: int) -> Costs:
+        return tuple(rounds * cost for cost in self.price(study)) if rounds else (0.0,) * len(self.state.spent)
 
     def _times(self) -> tuple[Times, Elapsed]:
         elapsed = self._elapsed.advance(self._clock.boot, self._clock.monotonic())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 
 from aggregator.leader.coverage import CoverageEstimate, CoverageShown, beside, coverage_releases, latest
@@ -36,7 +38,7 @@ class RoundState(Message):
 
 
 class ChargeState(Message):
-    """A row of the leader's ledger; ``costs`` in the contract's own currency, nats (device level, zero-out)."""
+    """A row of the leader's ledger; ``costs`` in the currency of its contract *then*, nats (device level, zero-out)."""
 
     round: int
     costs: tuple[float, ...]
@@ -44,7 +46,12 @@ class ChargeState(Message):
 
 
 class StudyAccount(StudyState):
-    """A study in full. ``epsilon_spent`` is the filter's figure at the study's delta (device level, zero-out)."""
+    """A study in full.
+
+    ``epsilon_spent`` is what a device has paid that took part in every round that was opened, abandoned ones included:
+    the filter's figure at the study's delta (device level, zero-out), and the plan's price. ``charges`` are the rows of
+    the leader's own ledger, which has none for a round that was abandoned before its batch left for the helper.
+    """
 
     study: Study
     approval: str | None
@@ -96,7 +103,7 @@ async def account(desk: Desk, study_id: str) -> StudyAccount:
         charges=tuple(
             ChargeState(round=item.charge.round, costs=item.charge.costs, index=item.index) for item in charges
         ),
-        epsilon_spent=desk.budget.epsilon_of(charges, study.delta),
+        epsilon_spent=await asyncio.to_thread(desk.budget.epsilon_of, study, len(rounds)),
         delta=study.delta,
         epsilon_cap=study.epsilon_cap,
     )

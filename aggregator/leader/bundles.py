@@ -218,7 +218,7 @@ def _provenance(desk: Desk, row: Record, study: Study, charges: list[Row], opene
         study_id=study.study_id,
         study_hash=row.study_hash.hex(),
         rounds=len(charges),
-        epsilon_user=desk.budget.epsilon_of(charges, study.delta),
+        epsilon_user=desk.budget.epsilon_of(study, opened),
         epsilon_local=_local_epsilon(study, opened),
         delta=study.delta,
     )

@@ -29,7 +29,6 @@ from models.queries.coverage import Share, Tally, composition_of, coverage_of, d
 from models.queries.intervals import CONFIDENCE, Interval
 from models.wire.message import Message
 from models.wire.studies import CoverageQuery, Study
-from privacy.accounting import Row
 
 UNKNOWN: Final = (
     "People who refused measurement, and devices that could not be counted, such as those whose budget was spent: they "
@@ -79,7 +78,8 @@ class CoverageEstimate(Message):
     ``not_granted_at_most``: the upper end for the share of counted devices that did not grant the purpose. It is no
     bound on who is missing from a result: of those who granted, some send an empty report (``unknown``).
     ``rounds`` are those that the estimate is made of, out of ``planned_rounds``.
-    ``epsilon`` is what the coverage study cost a device (device level, zero-out, the filter's figure at ``delta``).
+    ``epsilon`` is what the coverage study's rounds up to then, abandoned ones included, cost a device (device level,
+    zero-out, the filter's figure at ``delta``).
     """
 
     status: Literal["estimated"] = "estimated"
@@ -117,7 +117,7 @@ class Figures:
     """What a coverage study had said at one moment.
 
     Attributes:
-        epsilon: what the study had cost a device with the last round.
+        epsilon: what the rounds that were opened up to the last one cost a device that took part in each.
         tally: what the rounds released by then say together.
     """
 
@@ -159,27 +159,27 @@ async def coverage_releases(desk: Desk, connection: AsyncConnection) -> list[Cov
     for row in await desk.store.studies(connection):
         study = Study.model_validate_json(row.body)
         if isinstance(study.query, CoverageQuery):
-            rounds = [item for item in await desk.store.rounds(connection, row.study_hash) if item.total is not None]
-            charges = [Row.parse(body) for body in await desk.store.ledger.bodies(connection, row.study_hash)]
-            found += [_release(desk, study, rounds[: last + 1], charges) for last in range(len(rounds))]
+            opened = await desk.store.rounds(connection, row.study_hash)
+            rounds = [(number, item) for number, item in enumerate(opened, 1) if item.total is not None]
+            for last, (count, _) in enumerate(rounds, 1):
+                found.append(_release(desk, study, [item for _, item in rounds[:last]], count))
     return sorted(found, key=lambda release: (release.released_at_ms, release.study.study_hash(), release.rounds))
 
 
-def _release(desk: Desk, study: Study, rounds: Sequence[Record], charges: Sequence[Row]) -> CoverageRelease:
+def _release(desk: Desk, study: Study, rounds: Sequence[Record], opened: int) -> CoverageRelease:
     return CoverageRelease(
         study=study,
         rounds=tuple(item.number for item in rounds),
         released_at_ms=max(item.released_at_ms for item in rounds),
-        figures=cache(partial(_figures, desk, study, rounds, charges)),
+        figures=cache(partial(_figures, desk, study, rounds, opened)),
     )
 
 
-def _figures(desk: Desk, study: Study, rounds: Sequence[Record], charges: Sequence[Row]) -> Figures:
+def _figures(desk: Desk, study: Study, rounds: Sequence[Record], opened: int) -> Figures:
     assert isinstance(study.query, CoverageQuery), "only coverage studies are read"
-    last = rounds[-1].number  # rounds follow each other: no later charge of an earlier one is to come
     total = np.stack([np.frombuffer(item.total, dtype="<i8") for item in rounds]).sum(axis=0).astype(np.int64)
     return Figures(
-        epsilon=desk.budget.epsilon_of([row for row in charges if row.charge.round <= last], study.delta),
+        epsilon=desk.budget.epsilon_of(study, opened),
         tally=decode(
             coverage_question(study.query),
             total,

@@ -19,12 +19,10 @@ from aggregator.leader import answers
 from aggregator.leader.answers import StudyAccount, StudyResults
 from aggregator.leader.coverage import CoverageEstimate
 from aggregator.leader.desk import Desk
-from aggregator.leader.studies import require_study
 from models.queries.cells import cells_of
 from models.queries.intervals import CONFIDENCE, critical
 from models.wire.problems import ProblemError
 from models.wire.studies import Study
-from privacy.accounting import Row
 
 CSV_MEDIA_TYPE: Final = "text/csv"
 PARQUET_MEDIA_TYPE: Final = "application/vnd.apache.parquet"
@@ -51,7 +49,7 @@ class TableRow(NamedTuple):
     high: float
     unit: str
     reports: int
-    epsilon: float
+    epsilon_of_rounds_opened: float
     delta: float
     privacy_unit: str
     coverage: str
@@ -68,7 +66,8 @@ def rows_of(account: StudyAccount, results: StudyResults, epsilons: dict[int, fl
     Args:
         account: of the study.
         results: its releases.
-        epsilons: by round, what the study had cost a device with it (device level, zero-out, the study's delta).
+        epsilons: by round, what the rounds opened up to it, abandoned ones included, cost a device that took part in
+            each (device level, zero-out, the study's delta).
     """
     study, coverage = account.study, results.coverage
     cells, deviation = cells_of(study.query, study.plan.dimension), _noise_deviation(study)
@@ -91,7 +90,7 @@ def rows_of(account: StudyAccount, results: StudyResults, epsilons: dict[int, fl
                 high=figure + critical(CONFIDENCE) * error,
                 unit=cell.unit,
                 reports=item.opened,
-                epsilon=epsilons[item.round],
+                epsilon_of_rounds_opened=epsilons[item.round],
                 delta=study.delta,
                 privacy_unit=PRIVACY_UNIT,
                 coverage="estimated" if known else "not estimated",
@@ -105,11 +104,8 @@ async def answer(desk: Desk, study_id: str, media_type: str) -> Response:
     Raises:
         ProblemError: ``unknown-study``, or ``not-acceptable``.
     """
-    row = await require_study(desk, study_id)
-    async with desk.database.reading() as connection:
-        bodies = await desk.store.ledger.bodies(connection, row.study_hash)
     account, results = await answers.account(desk, study_id), await answers.results(desk, study_id)
-    epsilons = await asyncio.to_thread(_epsilons, desk, [Row.parse(body) for body in bodies], account.delta)
+    epsilons = await asyncio.to_thread(_epsilons, desk, account)
     rows = rows_of(account, results, epsilons)
     ending = "csv" if media_type == CSV_MEDIA_TYPE else "parquet"
     headers = {"content-disposition": f'attachment; filename="{study_id}.{ending}"'}
@@ -141,10 +137,8 @@ def wanted(form: str, accept: str) -> str | None:
     return None
 
 
-def _epsilons(desk: Desk, charges: list[Row], delta: float) -> dict[int, float]:
-    return {
-        charge.charge.round: desk.budget.epsilon_of(charges[: index + 1], delta) for index, charge in enumerate(charges)
-    }
+def _epsilons(desk: Desk, account: StudyAccount) -> dict[int, float]:
+    return {item.round: desk.budget.epsilon_of(account.study, opened) for opened, item in enumerate(account.rounds, 1)}
 
 
 def to_csv(rows: Iterator[TableRow]) -> Iterator[bytes]:

@@ -60,10 +60,10 @@ class LedgerStore:
         await self._put_away(connection)
         await self.set_fact(connection, _CONTRACT, _terms(contract))
         head = following.state.head
-        if carried is not None:
-            await self._insert(change, carried, bytes(32))
-            following.settle(carried)
-            head = carried.row.digest
+        for charged in carried:
+            await self._insert(change, charged, bytes(32))
+            following.settle(charged)
+            head = charged.row.digest
         mirror = self.mirror
         assert mirror is not None, "a ledger is loaded before it is opened anew"
         if not budget.lost:  # else the file keeps naming what was lost until the loss is durable

@@ -30,21 +30,23 @@ def forfeit(state: LedgerState, times: Times, reason: str) -> tuple[LedgerState,
 
 
 def reopen(
-    old: LedgerState, contract: Contract, owner: str, times: Times, reason: str
+    old: LedgerState, contract: Contract, owner: str, times: Times, reason: str, *, keep_purposes: bool = False
 ) -> tuple[LedgerState, tuple[Row, ...]]:
     """Open a fresh ledger that keeps the old one's spend: an erasure of its rows, or a changed contract.
 
-    The spend is charged anew in one row at today's time, so it counts at least as long as it would have. At an order it
+    The spend is charged anew at today's time, so it counts at least as long as it would have: in one row for each
+    purpose that has any, so that quotas go on as they were, or in one row for all after an erasure. At an order it
     is stated by the nearest order of the old contract that is not lower (a divergence never falls as its order rises),
     or by the order times rho. The rounds already charged are forgotten, hence an erasure also makes a new device key (a
-    leader accepts one report a round and key); so are the purposes, whose quotas start anew.
+    leader accepts one report a round and key); an erasure forgets the purposes too, so that their quotas start anew.
 
     Args:
         old: the ledger that ends.
         contract: the terms from now on.
         owner: the new ledger's owner.
         times: both clocks, read now.
-        reason: a short text for the row's purpose.
+        reason: a short text for the purpose of a row that keeps none.
+        keep_purposes: a changed contract; False for an erasure, after which nothing says what was asked.
 
     Returns:
         The new state, and its rows (none where nothing was ever charged).
@@ -56,13 +58,25 @@ def reopen(
     state, restated = open_ledger(contract, owner), _restating(old.contract, contract)
     if old.length == 0:
         return state, ()
-    counts = counting(old, times)
-    before = minus(old.lifetime, counts)
     # The old ledger's latest readings go along: a clock that stands back today must not stamp this row early.
     latest = times.latest(old.latest)
-    spent = tuple(counts[at] * factor for at, factor in restated)
-    state, row = _carry(state, spent, tuple(before[at] * factor for at, factor in restated), latest, reason)
-    return state, (row,)
+    before, rows = minus(old.lifetime, counting(old, times)), list[Row]()
+    for purpose, counts in _parts(old, times, reason, keep_purposes=keep_purposes):
+        spent, lifetime = (tuple(units[at] * factor for at, factor in restated) for units in (counts, before))
+        state, row = _carry(state, spent, lifetime, latest, purpose)
+        rows.append(row)
+        before = minus(before, before)  # the first row has it
+    return state, tuple(rows)
+
+
+def _parts(old: LedgerState, times: Times, reason: str, *, keep_purposes: bool) -> list[tuple[str, Units]]:
+    """What counts now, by the purposes that the carried rows are to have; one part at least, for the odometer."""
+    if keep_purposes:
+        known = [(purpose, counting(old, times, purpose)) for purpose in sorted(old.by_purpose)]
+        found = [(purpose, counts) for purpose, counts in known if any(counts)]
+        if found:
+            return found
+    return [(reason, counting(old, times))]
 
 
 def _restating(old: Contract, new: Contract) -> list[tuple[int, int]]:

@@ -23,7 +23,8 @@ class Quotas:
 
     Attributes:
         shares: by purpose, the share in (0, 1] of the cap that its counting charges may take; ``"*"`` is for purposes
-            that are not named, which have no quota without it. Carried spend has no purpose and no quota.
+            that are not named, which have no quota without it. Carried spend is never refused; under its purpose's name
+            (a changed contract keeps purposes) it takes of the quota all the same.
 
     Raises:
         QuotaInvalid: a share outside its range.

@@ -1,5 +1,7 @@
 """A service's budget: which filter enforces it, and what one purpose may take of it."""
 
+import csv
+import io
 import json
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from aggregator.errors import SettingsInvalid
 from aggregator.settings import SETTINGS_FILE, HelperSettings, LeaderSettings
 
-from .world import code, in_world, vectors
+from .world import code, in_world, sealed, vectors
 
 
 def terms(settings):
@@ -86,6 +88,45 @@ async def test_a_purpose_over_its_quota_asks_for_nothing(world):
         account = await world.until(study, "failed")
         assert "'measurement' within its quota" in account["detail"]
         assert (account["rounds"], account["charges"]) == ([], [])
+
+
+@in_world(helper_options={"budget_quotas": {"measurement": 0.2}})
+async def test_an_operator_alone_gives_no_quota_back(world):
+    """Lowering the budget by a hair and going back opens the ledger anew twice; what a purpose took stays taken."""
+    study = world.study(rounds=2)
+    async with world.helper_up() as app:
+        await world.share(study, await sealed(world, study))
+        taken = app.state.office.budget.spent_shares()
+        assert taken.keys() == {"measurement"}
+    for epsilon in (7.99, 8.0):
+        world.helper_options["budget_epsilon"] = epsilon
+        async with world.helper_up() as app:
+            assert app.state.office.budget.spent_shares() == pytest.approx(taken, rel=0.01)
+            assert code(await world.open_round(study, 2)) == "budget-exhausted"
+
+
+@in_world()
+async def test_a_study_is_shown_after_the_filter_has_changed(world):
+    """Rows of the ledger that was closed are in another currency; what a device paid is stated in the present one."""
+    study = world.study(rounds=1)
+    path = f"/v1/studies/{study.study_id}"
+    for order in ([5, 9], 5):
+        world.leader_options["budget_order"] = order
+        async with world.up():
+            if order == [5, 9]:
+                devices = await world.devices(5)
+                await world.run(study)
+                _, opening = await world.work()
+                reports = [world.report(d, study, opening, v) for d, v in zip(devices, vectors(5), strict=True)]
+                await world.send(*zip(devices, reports, strict=True))
+                await world.until(study, "finished")
+            account = await world.leader.get(path)
+            assert account.status_code == 200
+            table = await world.leader.get(f"{path}/results?format=csv")
+            rows = list(csv.DictReader(io.StringIO(table.text)))
+            spent = world.leader_app.state.desk.budget.spent_epsilon()
+            assert account.json()["epsilon_spent"] == pytest.approx(spent)
+            assert float(rows[0]["epsilon_of_rounds_opened"]) == account.json()["epsilon_spent"]
 
 
 @in_world(leader_options={"budget_order": [5, 6]}, helper_options={"budget_order": "zcdp"})

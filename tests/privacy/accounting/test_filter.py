@@ -306,6 +306,30 @@ class TestQuotas:
         state, _ = reopen(charged(ONE, 0.5, 0.5), ONE, "d", START, "intent")
         assert not can_pay(state, share(ONE, 1e-9), START)
 
+    @pytest.mark.parametrize("contract", FILTERS, ids=str)
+    def test_a_changed_contract_gives_no_purpose_its_quota_back(self, contract):
+        """Whoever lowers epsilon a little and goes back finds each purpose as it was; an erasure keeps no purpose."""
+        state, _ = charge(charged(contract, 0.4), item(1, share(contract, 0.2), "persona"), START)
+        lower, rows = reopen(state, contract, "d", START, "changed", keep_purposes=True)
+        assert replay(contract, "d", [row.body() for row in rows], lower.head) == lower
+        assert [row.charge.purpose for row in rows] == ["intent", "persona"]
+        again, rows = reopen(lower, contract, "d", at(1), "changed", keep_purposes=True)
+        for purpose in ("intent", "persona", "changed"):
+            assert spent(again, at(1), purpose) == spent(state, at(1), purpose)
+        assert lifetime_epsilon(again) == lifetime_epsilon(state)
+        assert not can_pay(again, share(contract, 0.11), at(1), purpose="intent", quotas=self.QUOTAS)
+        assert can_pay(again, share(contract, 0.09), at(1), purpose="intent", quotas=self.QUOTAS)
+        erased, rows = reopen(state, contract, "d", START, "erased")
+        assert [row.charge.purpose for row in rows] == ["erased"]
+        assert spent(erased, START) == spent(again, START)
+
+    def test_the_odometer_outlives_what_counts(self):
+        """Where no purpose counts any more one row is left, for everything ever charged."""
+        now = at(ONE.window_seconds)
+        state, (row,) = reopen(charged(ONE, 0.4), ONE, "d", now, "changed", keep_purposes=True)
+        assert (row.charge.purpose, spent(state, now)) == ("changed", (0.0,))
+        assert lifetime_epsilon(state) == lifetime_epsilon(charged(ONE, 0.4))
+
     def test_a_setting_can_only_lower(self):
         """The smaller share counts, for named purposes and for all others."""
         lowered = self.QUOTAS.lowered({"intent": 0.9, "persona": 0.2, "*": 0.8})
