@@ -58,6 +58,8 @@ class Condition:
         """More reasons that the service is not ready for."""
         self.reading: Reading | None = None
         """Writes what the store says of this kind of service."""
+        self.memory: Callable[[], list[str]] | None = None
+        """More reasons, which are known without asking the store."""
         self.lag: Callable[[], float] | None = None
         """Seconds since this worker's memory was last held against the store."""
         database.observer = self
@@ -90,7 +92,7 @@ class Condition:
                     found += await self.probe(connection)
         except (SQLAlchemyError, OSError, TimeoutError):
             found.append(STORE)
-        return found
+        return found if self.memory is None else found + self.memory()
 
     def admit(self, authorization: str) -> None:
         """Return if the metrics may be shown to whoever asks like this.

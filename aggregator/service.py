@@ -43,6 +43,8 @@ REQUEST_NAME, REQUEST_HEADER = "hearthside.request", b"x-request-id"
 _PLAIN = re.compile(r"[A-Za-z_.$]{1,40}|[0-9]{1,4}")
 """Names of fields, and places in lists: a key or token put where a name belongs is none."""
 _FRAMEWORK_PROBLEMS = {404: "not-found", 405: "not-found", 413: "too-large", 415: "unsupported-media-type"}
+_UNKNOWN = "not acknowledged, and it may have been stored all the same; send the same again: nothing counts twice"
+"""A commit whose answer was lost may be durable."""
 
 
 def new_service(
@@ -250,7 +252,7 @@ def _answer_problems(app: FastAPI, log: Log, metrics: Metrics) -> None:
     async def store(_: Request, error: SQLAlchemyError | OSError) -> Response:
         log.error("store failed", **failure(error))
         metrics.store_failures.labels(type(error).__name__).inc()
-        return _response(ProblemError("store-unavailable", "nothing was changed; try again"))
+        return _response(ProblemError("store-unavailable", _UNKNOWN))
 
     @app.exception_handler(Exception)
     async def internal(request: Request, error: Exception) -> Response:

@@ -24,6 +24,7 @@ from pydantic_settings import (
 from aggregator.errors import SettingsInvalid
 from aggregator.key_files import load_key, load_secret
 from aggregator.setting_sources import SETTINGS_FILE, check_environment, read_settings
+from aggregator.storage.engines import Patience
 from aggregator.storage.report_bytes import REPORT_FOLDER, Storage
 from aggregator.storage.vault import VAULT_FOLDER
 from consent.receipts import MAXIMUM_VALID_DAYS
@@ -74,6 +75,14 @@ class ServiceSettings(BaseSettings):
     """SQLAlchemy URL; SQLite in the folder unless said, ``postgresql+asyncpg://...`` in production."""
     database_url_file: Annotated[Path | None, Field(examples=["/run/secrets/database-url"])] = None
     """File whose one line is the database's URL, for one that has a password; instead of ``database_url``."""
+    database_idle_seconds: Annotated[float, Field(ge=0.1, le=600)] = 10.0
+    """PostgreSQL: longest pause inside a change, after which the server ends it. For so long a worker that stops or
+    vanishes inside one holds up the writes of all others."""
+    database_lock_seconds: Annotated[float, Field(ge=0.1, le=3_600)] = 30.0
+    """PostgreSQL: longest wait for another worker's change; above ``database_idle_seconds``."""
+    database_command_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = 120.0
+    """PostgreSQL: longest wait for the answer to one statement; deleting a round's reports is one. Above
+    ``database_lock_seconds``."""
     wrapping_directory: Annotated[Path | None, Field(examples=["/var/lib/hearthside/leader/wrapping"])] = None
     """Folder of the keys that wrap the secrets of rounds under way; ``wrapping`` beside the service's key unless said.
     Leave it out of back-ups. Processes behind one database must share it: one that does not find a round's wrapping
@@ -163,6 +172,10 @@ class ServiceSettings(BaseSettings):
         if self.database_url_file is not None:
             return load_secret(self.database_url_file)
         return self.database_url or f"sqlite+aiosqlite:///{self.directory / 'store.sqlite3'}"
+
+    def patience(self) -> Patience:
+        """How long PostgreSQL is waited for."""
+        return Patience(self.database_idle_seconds, self.database_lock_seconds, self.database_command_seconds)
 
     def contract(self, keep_order: Order | None = None) -> Contract:
         """The service's own budget; ``keep_order`` is the ledger's filter, where the settings name none."""

@@ -105,7 +105,7 @@ def create_app(settings: HelperSettings, *, clock: Clock | None = None, entropy:
     """
     key, metrics, log = settings.signing_key(), Metrics(), service_log("helper", settings.log_level)
     clock = clock or Clock()
-    database = Database(settings.url())
+    database = Database(settings.url(), settings.patience())
     quiet_libraries()
 
     @asynccontextmanager

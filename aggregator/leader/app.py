@@ -83,7 +83,7 @@ def create_app(
         service_log("leader", settings.log_level),
         clock or Clock(),
     )
-    database = Database(settings.url())
+    database = Database(settings.url(), settings.patience())
     role_keys = RoleKeys(settings.directory / KEY_FOLDER, (key,))
     distribution = Distribution(settings.directory / "tuf", settings.site, role_keys)
     quiet_libraries()

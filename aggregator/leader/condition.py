@@ -17,8 +17,9 @@ from aggregator.storage.leases import NOBODY, LeaseRow, read_lease
 from aggregator.studies import StudyState
 from models.wire.problems import ProblemError
 
-LEASE: Final = "lease"
-"""Why a leader is not ready, beside ``aggregator.condition``'s: no worker runs the studies."""
+LEASE, BEHIND = "lease", "behind"
+"""Why a leader is not ready, beside ``aggregator.condition``'s: no worker runs the studies; this worker has not seen
+the store for some seconds, and publishes nothing."""
 _LIVES: Final = 3
 """A lease that was not renewed for so many of its lives has no holder: the first worker to look would take it."""
 
@@ -37,11 +38,15 @@ class LeaderCondition:
     def attach(self, condition: Condition) -> None:
         """Have a condition ask here."""
         condition.probe, condition.reading = self.probe, self.reading
-        condition.lag = lambda: self._desk.follower.lag_seconds
+        condition.lag, condition.memory = lambda: self._desk.follower.lag_seconds, self.memory
 
     async def probe(self, connection: AsyncConnection) -> list[str]:
         """``lease``, where nobody runs the studies."""
         return [] if self._is_held(await read_lease(connection)) else [LEASE]
+
+    def memory(self) -> list[str]:
+        """``behind``, where this worker cannot follow the store: whether the store answers others or not."""
+        return [BEHIND] if self._desk.follower.behind else []
 
     async def reading(self, connection: AsyncConnection) -> None:
         """Write what the store says into the metrics."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from aggregator.leader.desk import Desk
+from aggregator.leader.rates import SenderRates
+from aggregator.limits import SlowDown
 from aggregator.storage.database import Change
 from aggregator.storage.devices import KnownKey
 from aggregator.storage.leader_tables import METADATA
@@ -15,8 +18,26 @@ from models.wire.message import from_base64
 from models.wire.problems import ProblemError
 from privacy.crypto import KeyInvalid, SignatureInvalid, VerifyKey
 
-Asked = tuple[Enrolment, VerifyKey | ProblemError]
-"""An enrolment, and its key if the signature holds."""
+
+@dataclass
+class Asked:
+    """An enrolment on its way.
+
+    Attributes:
+        item: as it came.
+        key: its key if the signature holds.
+    """
+
+    item: Enrolment
+    key: VerifyKey | ProblemError
+    _counted: bool = False
+    _slow: SlowDown | None = None
+
+    def count(self, rates: SenderRates) -> SlowDown | None:
+        """Count it against its token's rate, once: also where its lot failed and it is admitted again."""
+        if not self._counted:
+            self._counted, self._slow = True, rates.enrolment(token_id(self.item.token))
+        return self._slow
 
 
 async def enrol(desk: Desk, request: EnrolmentRequest) -> EnrolmentResponse:
@@ -25,7 +46,7 @@ async def enrol(desk: Desk, request: EnrolmentRequest) -> EnrolmentResponse:
     window_ms = int(desk.settings.enrolment_window_seconds * 1_000)
     checked = await asyncio.to_thread(_check_all, request.enrolments, leader_key, now_ms, window_ms)
 
-    asked = list(zip(request.enrolments, checked, strict=True))
+    asked = [Asked(item, key) for item, key in zip(request.enrolments, checked, strict=True)]
     return EnrolmentResponse(results=tuple(await desk.admitted.do(asked, lambda together: _admit(desk, together))))
 
 
@@ -35,10 +56,10 @@ async def _admit(desk: Desk, asked: Sequence[Asked]) -> list[EnrolmentResult]:
 
     async def act(change: Change) -> list[EnrolmentResult]:
         admission = _Admission(desk, change, now_ms)
-        await admission.load([item for item, _ in asked])
+        await admission.load([one.item for one in asked])
         results = [
-            _problem(outcome) if isinstance(outcome, ProblemError) else await admission.admit(item, outcome)
-            for item, outcome in asked
+            _problem(one.key) if isinstance(one.key, ProblemError) else await admission.admit(one, one.key)
+            for one in asked
         ]
         await admission.store(now_ms - 2 * window_ms)
         return results
@@ -67,7 +88,8 @@ class _Admission:
         names = [bytes.fromhex(item.device_key) for item in items]
         self._known = await self._desk.store.known_keys(self._change.connection, names)
 
-    async def admit(self, item: Enrolment, key: VerifyKey) -> EnrolmentResult:
+    async def admit(self, asked: Asked, key: VerifyKey) -> EnrolmentResult:
+        item = asked.item
         name = device_id(self._desk.key.verify_key, key)
         known = self._known.get(key.raw)
         if known is not None:
@@ -75,7 +97,7 @@ class _Admission:
         if name in self._fresh:
             return EnrolmentResult(device_id=name.hex())
         try:
-            await self._take_token(item.token)
+            await self._take_token(asked)
         except ProblemError as error:
             return _problem(error)
         nonce = bytes.fromhex(item.nonce)
@@ -106,7 +128,8 @@ class _Admission:
 
         self._change.then(lambda: self._desk.metrics.devices.inc(len(rows)))
 
-    async def _take_token(self, token: str) -> None:
+    async def _take_token(self, asked: Asked) -> None:
+        token = asked.item.token
         if token not in self._left:
             try:
                 holder = await self._tokens.require(self._change.connection, token, ("enrol",), self._now_ms)
@@ -116,7 +139,7 @@ class _Admission:
         left = self._left[token]
         if isinstance(left, ProblemError):
             raise left
-        slow = self._desk.rates.enrolment(token_id(token))
+        slow = asked.count(self._desk.rates)
         if slow is not None:
             raise slow
         if left is not None and left <= self._spent.get(token, 0):

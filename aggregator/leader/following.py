@@ -3,7 +3,8 @@
 Workers are many and the store is one. A generation number in it rises with every change of rounds, studies, log or
 bundles. Each worker compares it inside every change, before the change acts, and a few times a second for those who
 only read; where it has risen, everything below is read again. A worker that misses a step is therefore wrong for a
-quarter of a second at most, and never inside a change.
+quarter of a second at most, and never inside a change. One that cannot look for longer says so, and publishes nothing
+under a fresh signature until it can.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
 from aggregator.storage.leases import LeaseRow, read_lease
 from aggregator.studies import UNDER_WAY, StudyState
+from models.wire.problems import ProblemError
 
 if TYPE_CHECKING:
     from aggregator.leader.desk import Desk
 
+_LOOK_SECONDS: Final = 4.0
+"""The longest that one look may take; then the next one asks anew, on another connection."""
+BEHIND_SECONDS: Final = 5.0
+"""A worker that has not seen the store for so long publishes nothing: a study that it shows may have been stopped."""
 POLL_SECONDS: Final = 0.2
 """How often a worker that changes nothing looks: an officer's stop reaches every worker's board within it."""
 
@@ -59,11 +65,26 @@ class Follower:
         self._begun = -1
         self._last_round = 0
         self._looked_at = desk.clock.monotonic()
+        self._attending: asyncio.Task[None] | None = None
 
     @property
     def lag_seconds(self) -> float:
         """Since this worker last looked at the store."""
         return self._desk.clock.monotonic() - self._looked_at
+
+    @property
+    def behind(self) -> bool:
+        """Whether what this worker remembers is too old to be shown as how things are."""
+        return self.lag_seconds > BEHIND_SECONDS
+
+    def require_up_to_date(self) -> None:
+        """Insist that what this worker publishes is how things are, give or take some seconds.
+
+        Raises:
+            ProblemError: ``store-unavailable``.
+        """
+        if self.behind:
+            raise ProblemError("store-unavailable", "this worker has not seen the store for some seconds; ask again")
 
     async def begin(self, change: Change) -> None:
         """Learn what others have changed. Run inside each change, first."""
@@ -77,29 +98,48 @@ class Follower:
 
     async def look(self) -> LeaseRow:
         """Bring memory up to date outside of a change; returns the lease as it stands."""
+        began = self._desk.clock.monotonic()
         async with self._desk.database.reading() as connection:
             await self._catch_up(connection)
             if any(True for _ in self._desk.open_rounds):
                 self._recount(await self._desk.store.reported(connection))
             row = await read_lease(connection)
-        self._looked_at = self._desk.clock.monotonic()
+        self._looked_at = max(self._looked_at, began)
         return row
 
     async def follow(self) -> None:
         """Look, and attend to the lease, for as long as the service is up."""
         following = True
-        while True:
-            try:
-                await self._desk.duty.attend(await self.look())
-            except Exception as error:  # noqa: BLE001 - a store that fails now is asked again; the service goes on
-                if following:  # once, and not five times a second for as long as the store is away
-                    self._desk.log.error("not following the store", **failure(error))  # noqa: TRY400 - texts may quote input
-                following = False
-            else:
-                if not following:
-                    self._desk.log.info("following the store again")
-                following = True
-            await asyncio.sleep(POLL_SECONDS)
+        try:
+            while True:
+                try:
+                    await self._look_and_attend()
+                except Exception as error:  # noqa: BLE001 - a store that fails now is asked again; the service goes on
+                    if following:  # once, and not five times a second for as long as the store is away
+                        self._desk.log.error("not following the store", **failure(error))  # noqa: TRY400 - texts may quote input
+                    following = False
+                else:
+                    if not following:
+                        self._desk.log.info("following the store again")
+                    following = True
+                await asyncio.sleep(POLL_SECONDS)
+        finally:
+            if self._attending is not None:
+                self._attending.cancel()
+                await asyncio.gather(self._attending, return_exceptions=True)
+
+    async def _look_and_attend(self) -> None:
+        """The lease is attended to apart: its change may have to wait for a long one, and looking must not."""
+        attending = self._attending
+        free = attending is None or attending.done()  # asked first: a row from before its change would mislead it
+        async with asyncio.timeout(_LOOK_SECONDS):
+            row = await self.look()
+        if not free:
+            return
+        self._attending = asyncio.create_task(self._desk.duty.attend(row), name="attending to the lease")
+        await asyncio.wait({self._attending}, timeout=POLL_SECONDS)
+        if attending is not None:
+            attending.result()  # what it failed with is what this worker says
 
     def read_again(self) -> None:
         """Take everything in anew at the next look, also where nothing has changed: the duty is this worker's now."""

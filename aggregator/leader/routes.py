@@ -86,7 +86,9 @@ def device_routes() -> APIRouter:
     @router.get("/v1/work", response_model=Work)
     async def poll(request: Request) -> Response:
         """Open rounds, stopped studies, the log's checkpoint: the same bytes for everyone."""
-        board = desk_of(request).board
+        desk = desk_of(request)
+        desk.follower.require_up_to_date()
+        board = desk.board
         board.renew()
         headers = {"etag": board.etag, "cache-control": "no-cache"}
         if request.headers.get("if-none-match") == board.etag:
@@ -121,6 +123,7 @@ def log_routes() -> APIRouter:
     async def checkpoint(request: Request) -> LogCheckpoint:
         """The newest signed checkpoint."""
         desk = desk_of(request)
+        desk.follower.require_up_to_date()
         return LogCheckpoint(checkpoint=desk.ledger_log.checkpoint(desk.clock.now_ms()))
 
     @router.get("/entries")
