@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from functools import cache
 from html import escape
 from typing import Any, TypeVar
 
@@ -42,9 +43,9 @@ _PROBLEM_RESPONSE: dict[int | str, dict[str, Any]] = {"4XX": {"model": Problem},
 REQUEST_NAME, REQUEST_HEADER = "hearthside.request", b"x-request-id"
 _PLAIN = re.compile(r"[A-Za-z_.$]{1,40}|[0-9]{1,4}")
 """Names of fields, and places in lists: a key or token put where a name belongs is none."""
-_FRAMEWORK_PROBLEMS = {404: "not-found", 405: "not-found", 413: "too-large", 415: "unsupported-media-type"}
 _UNKNOWN = "not acknowledged, and it may have been stored all the same; send the same again: nothing counts twice"
 """A commit whose answer was lost may be durable."""
+_FRAMEWORK_PROBLEMS = {404: "not-found", 405: "not-found", 413: "too-large", 415: "unsupported-media-type"}
 
 
 def new_service(
@@ -144,6 +145,7 @@ def fault(error: Any) -> tuple[str, str]:
     return place or "body", error["msg"] if tags is None else f"expected one of {tags}"
 
 
+@cache  # the dearest part of putting a service together; FastAPI copies it into what it serves
 def body_schema(model: type[BaseModel]) -> dict[str, Any]:
     """The OpenAPI part of a route that reads its body as exact bytes."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")

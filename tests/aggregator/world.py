@@ -18,6 +18,7 @@ from aggregator.helper.app import create_app as create_helper
 from aggregator.key_files import create_key
 from aggregator.leader.app import create_app as create_leader
 from aggregator.settings import HelperSettings, LeaderSettings
+from aggregator.storage.database import Database
 from aggregator.storage.tokens import create_token
 from aggregator.storage.vault import ROUND_KEY
 from consent.choices import decline, grant
@@ -50,6 +51,8 @@ from tests.frames import encode_batch, encode_seals
 
 SITE = "shop"
 LEADER_URL, HELPER_URL = "http://leader.test", "http://helper.test"
+_EMPTY: dict[str, bytes] = {}
+"""Each service's store as its migrations leave it."""
 
 
 class Line(httpx.AsyncBaseTransport):
@@ -139,8 +142,24 @@ class World:
             **{"budget_epsilon": 8.0, "log_level": "error", **self.helper_options},
         )
 
+    async def _lay_out(self, settings: HelperSettings | LeaderSettings, schema: str) -> None:
+        """Put an empty store of the newest schema where a service starts for the first time.
+
+        A copy of what the service would make: the migrations cost more than many a test, and have tests of their own.
+        """
+        path = self.folder / schema / "store.sqlite3"
+        if settings.url() != f"sqlite+aiosqlite:///{path}" or path.exists():
+            return
+        if schema not in _EMPTY:
+            database = Database(settings.url())
+            await database.open(schema)
+            await database.close()
+            _EMPTY[schema] = path.read_bytes()
+        path.write_bytes(_EMPTY[schema])
+
     @asynccontextmanager
     async def helper_up(self):
+        await self._lay_out(self.helper_settings(), "helper")
         app = create_helper(self.helper_settings(), clock=self.clock, entropy=lambda _: self.helper_secret)
         async with app.router.lifespan_context(app):
             self.helper_app = app
@@ -152,6 +171,7 @@ class World:
 
     @asynccontextmanager
     async def leader_up(self):
+        await self._lay_out(self.leader_settings(), "leader")
         app = create_leader(
             self.leader_settings(), helper_transport=self.line, clock=self.clock, entropy=lambda _: self.leader_secret
         )
