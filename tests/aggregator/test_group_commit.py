@@ -12,10 +12,12 @@ from sqlalchemy import event, select, update
 from sqlalchemy.exc import IntegrityError
 
 from aggregator.storage.database import Database
+from aggregator.storage.engines import TransactionLost
 from aggregator.storage.leader_tables import facts
 from tests.crash_points import note, noted
 
-ACTS = st.lists(st.tuples(st.sampled_from(["insert", "double", "fail", "clash"]), st.integers(0, 3)), max_size=12)
+KINDS = ["insert", "double", "fail", "clash", "lose"]
+ACTS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 3)), max_size=12)
 
 
 async def _act(kind: str, number: int, change, remembered: list) -> bytes:
@@ -26,6 +28,8 @@ async def _act(kind: str, number: int, change, remembered: list) -> bytes:
         await change.connection.execute(facts.insert().values(name=name, value=b"x"))
     if kind == "double" and seen is not None:
         await change.connection.execute(update(facts).where(facts.c.name == name).values(value=seen + seen[:4]))
+    if kind == "lose":  # the store rolls the whole transaction back, as SQLite does where the disk is full
+        await change.connection.exec_driver_sql("INSERT OR ROLLBACK INTO facts SELECT 'l', x'' FROM (VALUES (1), (2))")
     if kind == "clash":
         await change.connection.execute(facts.insert().values(name="c", value=b"y"))
     change.then(lambda: remembered.append((kind, number)))
@@ -69,12 +73,16 @@ def _plain(outcome):
 @given(acts=ACTS)
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_outcomes_are_those_of_serial_execution(tmp_path_factory, acts):
-    """Answers, what is stored, and what is remembered, in the order of the calls; one that fails leaves no trace."""
+    """Answers, what is stored, and what is remembered, in the order of the calls; one that fails leaves no trace.
+
+    Also one with which the store gives up everybody's transaction.
+    """
     folder = tmp_path_factory.mktemp("g")
     alone = asyncio.run(_run(folder / "a.sqlite3", acts, together=False))
     together = asyncio.run(_run(folder / "b.sqlite3", acts, together=True))
     assert together[:3] == alone[:3]
-    assert together[3] <= (1 if acts else 0), "they waited together, so they share one commit"
+    if all(kind != "lose" for kind, _ in acts):
+        assert together[3] <= (1 if acts else 0), "they waited together, so they share one commit"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -134,23 +142,32 @@ def test_a_change_that_runs_alone_gets_its_turn_between_groups(tmp_path):
     asyncio.run(story())
 
 
-def test_a_commit_that_fails_answers_nobody_with_a_yes(tmp_path):
-    """Every caller of the group hears of it, nothing is remembered, and the store goes on."""
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_commit_that_fails_answers_nobody_with_a_yes(tmp_path, ended):
+    """Every caller of the group hears of it, nothing is stored or remembered, and the store goes on.
+
+    Whether the transaction is still there after it, or the store rolled it back with the error.
+    """
 
     async def story():
         database, remembered = Database(f"sqlite+aiosqlite:///{tmp_path / 'x.sqlite3'}"), []
         await database.open("leader")
 
-        def refuse(_):
+        def refuse(connection):
+            if ended:
+                connection.exec_driver_sql("INSERT OR ROLLBACK INTO facts SELECT 'l', x'' FROM (VALUES (1), (2))")
             raise OSError("disk full")
 
         event.listen(database._writer.sync_engine, "commit", refuse)
         calls = [database.join(lambda change, item=item: _act("insert", item, change, remembered)) for item in range(3)]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
-        assert [type(item) for item in outcomes] == [OSError] * 3
+        assert [type(item) for item in outcomes] == [TransactionLost if ended else OSError] * 3
         assert remembered == []
+        async with database.reading() as connection:
+            assert (await connection.execute(select(facts))).all() == []
         event.remove(database._writer.sync_engine, "commit", refuse)
         assert await database.join(lambda change: _act("insert", 1, change, remembered)) == b""
+        assert remembered == [("insert", 1)]
         await database.close()
 
     asyncio.run(story())

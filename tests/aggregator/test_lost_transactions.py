@@ -1,14 +1,21 @@
 """A disk that is full: SQLite rolls the whole transaction back, and nobody is answered yes for what went with it."""
 
 import asyncio
+import os
 
 import pytest
 from sqlalchemy import event, select
 from sqlalchemy.exc import DBAPIError
 
+from aggregator.leader import enrolments
+from aggregator.leader.enrolments import Asked
 from aggregator.storage.database import Database
 from aggregator.storage.engines import TransactionLost
 from aggregator.storage.leader_tables import facts
+from models.wire.enrolment import make_enrolment
+from privacy.crypto import SigningKey, VerifyKey
+
+from .world import code, in_world, vectors
 
 SMALL, LARGE = b"x", bytes(400_000)
 
@@ -114,3 +121,77 @@ def test_a_transaction_that_ended_without_an_error_is_noticed_before_the_commit(
         await database.close()
 
     asyncio.run(story())
+
+
+@in_world()
+async def test_what_the_api_answered_is_kept_when_another_request_fills_the_disk(world):
+    """A countersigned withdrawal and an accepted report share a commit with what does not fit: both are kept."""
+    async with world.up():
+        desk, study = world.leader_app.state.desk, world.study()
+        database = desk.database
+        leaving, staying = await world.devices(2)
+        await world.run(study)
+        _, opening = await world.work()
+        report = world.report(staying, study, opening, vectors(1)[0])
+        token, leader, now_ms = await world.token("enrol"), world.leader_key.verify_key, world.clock.now_ms()
+        many = [
+            make_enrolment(SigningKey.generate(), leader, token, os.urandom(16), now_ms).document() for _ in range(256)
+        ]
+        requests = [
+            lambda: world.receipts([(leaving, world.withdrawal(leaving, ("measurement",)))]),
+            lambda: world.send((staying, report)),
+            lambda: world.leader.post("/v1/enrolments", json={"enrolments": many}),
+        ]
+        full_after(database, pages=12)
+        async with database._lock:  # a change is under way: what comes meanwhile shares the next commit
+            await database._writer.dispose()
+            under_way = []
+            for count, request in enumerate(requests, 1):
+                under_way.append(asyncio.ensure_future(request()))
+                for _ in range(1_000):
+                    if len(database._waiting) == count:
+                        break
+                    await asyncio.sleep(0.01)
+            assert len(database._waiting) == len(requests)
+        (withdrawn,), reported, refused = await asyncio.gather(*under_way)
+        assert withdrawn["countersignature"]
+        assert reported == ["accepted"]
+        assert code(refused) == "store-unavailable"
+    async with world.up():
+        desk = world.leader_app.state.desk
+        assert "measurement" not in (await world.standing(leaving)).granted
+        async with desk.database.reading() as connection:
+            (row,) = await desk.store.rounds(connection, study.study_hash())
+            assert await desk.store.report_count(connection, row.round_id) == 1
+            assert await desk.store.device_count(connection) == 2
+
+
+@in_world()
+async def test_an_enrolment_that_is_done_again_counts_once_against_its_tokens_rate(world):
+    """Its lot failed for another's sake, twice over: its token is as free as if it had been alone."""
+    world.leader_options["token_enrolments_per_second"] = 0.2  # one at once, the next one after five seconds
+    async with world.up():
+        desk = world.leader_app.state.desk
+        join, failures = desk.database.join, [TransactionLost(None), TransactionLost(None)]
+
+        async def fail_at_the_end(act):
+            async def failing(change):
+                result = await act(change)
+                if failures:
+                    raise failures.pop()
+                return result
+
+            return await join(failing)
+
+        desk.database.join = fail_at_the_end
+        token, leader, now_ms = await world.token("enrol"), world.leader_key.verify_key, world.clock.now_ms()
+        item = make_enrolment(SigningKey.generate(), leader, token, os.urandom(16), now_ms)
+        asked = Asked(item, VerifyKey(bytes.fromhex(item.device_key)))
+        for _ in range(2):
+            with pytest.raises(TransactionLost):
+                await enrolments._admit(desk, [asked])
+        (result,) = await enrolments._admit(desk, [asked])
+        assert result.problem is None, result
+        other = make_enrolment(SigningKey.generate(), leader, token, os.urandom(16), now_ms).document()
+        answer = await world.leader.post("/v1/enrolments", json={"enrolments": [other]})
+        assert answer.json()["results"][0]["problem"]["type"].endswith("slow-down"), "the rate is there"
