@@ -8,6 +8,7 @@
     ├── KeyGone             a round's wrapping key was destroyed, so what the store still holds of it stays shut
     ├── StepForbidden       an event that the study's or round's state does not allow (also a wrong-state problem)
     ├── StudyStopped        the privacy office stopped the study while a round was under way
+    ├── LogHeldBack         others have seen a longer log than this one: nothing is appended (a log-unproven problem)
     ├── LeaseLost           another worker runs the studies now; this one has changed nothing
     ├── StudyFailed         a study that cannot go on; the message says why and what next
     └── WorkerLost          a process that opened seals for the helper ended early; the same batch may be sent again
@@ -39,6 +40,13 @@ class StepForbidden(ProblemError):
 
     def __init__(self, state: str, event: str) -> None:
         super().__init__("wrong-state", f"{event!r} cannot happen in state {state!r}")
+
+
+class LogHeldBack(ProblemError):
+    """The log may lack entries that others have seen: appending would write a second history."""
+
+    def __init__(self) -> None:
+        super().__init__("log-unproven", "the leader was restored; put back what its log lacks with 'log restore'")
 
 
 class StudyStopped(AggregatorError):

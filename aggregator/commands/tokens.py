@@ -137,8 +137,12 @@ async def _record(settings: ServiceSettings, change: Change, action: str, scopes
     done = Action("", COMMAND_LINE, scopes, action, name, "done", now_ms)
     await ActionStore(_metadata(settings)).append(change.connection, done)
     if _schema(settings) == "leader":
+        from aggregator.errors import StoreCorrupt
         from aggregator.leader.actions import append_action
+        from aggregator.storage.backup import is_marked
 
+        if is_marked(settings.directory):
+            raise StoreCorrupt("the store was restored: start the leader first, its log may lack entries")
         await append_action(change.connection, done)
 
 

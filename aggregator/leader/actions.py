@@ -10,7 +10,7 @@ from aggregator.leader.log import TransparencyLog
 from aggregator.storage.actions import Action
 from aggregator.storage.database import Change
 from aggregator.storage.leader import LeaderStore
-from aggregator.storage.log import log_size
+from aggregator.storage.log import log_size, require_continued
 from models.wire.log import log_entry
 from privacy.crypto import canonical_json
 
@@ -30,6 +30,11 @@ async def announce(log: TransparencyLog, change: Change, action: Action) -> None
 
 
 async def append_action(connection: AsyncConnection, action: Action) -> None:
-    """The same from the command line: no tree is at hand, and services that run read the entry like any other's."""
+    """The same from the command line: no tree is at hand, and services that run read the entry like any other's.
+
+    Raises:
+        LogHeldBack: others may have seen entries that are not here.
+    """
+    await require_continued(connection)
     index = await log_size(connection)
     await LeaderStore().add_log_entry(connection, index, log_entry("action", action_entry(action)))

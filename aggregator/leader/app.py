@@ -17,7 +17,7 @@ from aggregator.budget import Budget
 from aggregator.clock import OS_ENTROPY, Clock, Entropy
 from aggregator.condition import Condition
 from aggregator.gate import Gate
-from aggregator.leader import restored, tidying
+from aggregator.leader import continuity, hearing, restored, tidying
 from aggregator.leader.actions import announce
 from aggregator.leader.auditing import write_standings
 from aggregator.leader.bundles import Publisher
@@ -165,13 +165,17 @@ async def _in_step(desk: Desk) -> AsyncIterator[None]:
     tasks: list[asyncio.Task[None]] = []
     try:
         await desk.duty.attend(await desk.follower.look())
+        may_append = await continuity.compare(desk)  # before any study is taken up
         desk.database.following = desk.follower
         await tidying.tidy(desk)
-        await note_keys(desk)
+        if may_append:
+            await note_keys(desk)
         await desk.follower.look()  # studies that are under way go on before the first request
         tasks = [
             asyncio.create_task(desk.follower.follow(), name="following the store"),
             asyncio.create_task(tidying.watch(desk), name="tidying up"),
+            asyncio.create_task(continuity.watch(desk), name="comparing the log"),
+            asyncio.create_task(hearing.watch(desk), name="hearing decisions"),
         ]
         yield
     finally:

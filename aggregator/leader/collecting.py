@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.budget import Promised
 from aggregator.errors import StudyFailed, StudyStopped
+from aggregator.leader import continuity
 from aggregator.leader.course import Course
 from aggregator.leader.offering import put_up
 from aggregator.leader.open_rounds import OpenRound
@@ -73,7 +74,10 @@ async def _ask(course: Course, request: OpeningRequest) -> str:
             }
             return await desk.helper.open_round(request.model_copy(update=proven))
         except ProblemError as error:
-            if error.code != "log-unproven" or attempt == _PROOFS:
+            if error.code != "log-unproven":
+                raise
+            if attempt == _PROOFS:
+                await continuity.compare(desk)  # a log that lacks entries is held back from here on
                 raise
         await asyncio.sleep(_PROOF_PAUSE_SECONDS)
     raise AssertionError("the last attempt returns or raises")

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.storage.database import Change
 from aggregator.storage.leader import LeaderStore
-from aggregator.storage.log import log_pages, log_size
-from models.wire.log import LogProof, log_entry, stamp
+from aggregator.storage.log import log_pages, log_size, require_continued
+from models.wire.log import KnownLog, LogProof, log_entry, stamp
 from models.wire.problems import ProblemError
 from models.wire.rounds import CHECKPOINT_TYPE, Checkpoint, Inclusion
 from privacy.crypto import SigningKey, sign_document
@@ -60,7 +60,9 @@ class TransparencyLog:
 
         Raises:
             ValueError: there is no such kind.
+            LogHeldBack: others may have seen entries that are not here.
         """
+        await require_continued(change.connection)
         entry, index = log_entry(kind, body), await log_size(change.connection)
         if change.log_pending == 0 and index != self.size:
             await self.catch_up(change.connection)
@@ -96,6 +98,12 @@ class TransparencyLog:
             return tuple(node.hex() for node in self._tree.consistency_proof(first, second))
         except ValueError as error:
             raise ProblemError("malformed", str(error)) from error
+
+    def begins_with(self, known: KnownLog) -> bool:
+        """Whether the tree that the helper knows is a beginning of this one."""
+        if known.root is None:
+            return True
+        return known.size <= self.size and self._tree.root(known.size).hex() == known.root
 
     def proof_for(self, known_size: int) -> LogProof:
         """What shows somebody who knows the tree of ``known_size`` entries that the newest one continues it.

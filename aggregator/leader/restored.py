@@ -15,6 +15,7 @@ from aggregator.service import Log
 from aggregator.storage import backup
 from aggregator.storage.database import Change
 from aggregator.storage.leader import LeaderStore
+from aggregator.storage.log import hold_back
 
 
 async def check(store: LeaderStore, change: Change, directory: Path, budget: Budget, log: Log) -> None:
@@ -27,6 +28,7 @@ async def check(store: LeaderStore, change: Change, directory: Path, budget: Bud
         log.error("ledger lost", meaning="the store is not the one last used: the whole budget counts as spent")
     if not budget.lost and not backup.is_marked(directory):
         return
+    await hold_back(change.connection, held=True)  # until the helper has said what it knows of the log
     rows = await store.unfinished_rounds(change.connection)
     for row in rows:
         step = step_round(RoundState(row.state), RoundEvent.FAILED)

@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from aggregator import schedules
-from aggregator.errors import LeaseLost, StudyFailed, StudyStopped
-from aggregator.leader.course import Course
+from aggregator.errors import LeaseLost, LogHeldBack, StudyFailed, StudyStopped
+from aggregator.leader.continuity import may_append
+from aggregator.leader.course import Course, is_stop
 from aggregator.leader.desk import Desk
+from aggregator.leader.hearing import hear, take_in
 from aggregator.leader.round_driver import Released, drive, give_up
 from aggregator.leader.study_steps import THE_LEADER, require_in, take_decided_step, take_step
 from aggregator.logs import failure
 from aggregator.rounds import RoundEvent
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
-from aggregator.studies import MAY_RUN, UNDER_WAY, StudyEvent, StudyState
+from aggregator.studies import FINAL_STUDY_STATES, MAY_RUN, UNDER_WAY, StudyEvent, StudyState
 from models.queries.answers import to_model_bytes
 from models.wire.problems import ProblemError
 from models.wire.states import Schedule
-from models.wire.studies import APPROVAL_TYPE, Decision, Study
-from privacy.crypto import SignatureInvalid, verify_document
+from models.wire.studies import Decision, Study
 from privacy.secure_sum import decode
 
-_STORE_GONE: Final = (OperationalError, InterfaceError, OSError)
-"""What a store answers with that is away for a while; a study waits for it to come back."""
+_STORE_GONE: Final = (DBAPIError, PoolTimeout, OSError)
+_NOT_GONE: Final = (IntegrityError, ProgrammingError, DataError)
+"""A store that is away, full or out of connections answers with any kind of error but these; a study waits for it."""
 _STORE_PAUSE_SECONDS: Final = 0.5
+Result = TypeVar("Result")
+Ending = Callable[[], Awaitable[None]]
 
 _COURSES: Final = {
     StudyEvent.PAUSE: StudyState.PAUSED,
@@ -51,11 +56,11 @@ async def start(desk: Desk, study_id: str, who: str = "analyst") -> str:
     row = await require_study(desk, study_id)
     if row.state in (*MAY_RUN, StudyState.FINISHED, StudyState.FAILED):
         return str(row.state)
-    jws, decision = await _hear(desk, row)
+    jws, decision = await _require_heard(desk, row)
 
     async def act(change: Change) -> StudyState:
         current = await require_in(desk, change, study_id)
-        state = await _decide(desk, change, current, jws, decision)
+        state = await take_in(desk, change, current, jws, decision)
         if state in (StudyState.APPROVED, StudyState.SCHEDULED):
             current = await require_in(desk, change, study_id)
             state = await take_step(desk, change, current, StudyEvent.START, who, schedule=None)
@@ -75,11 +80,11 @@ async def schedule(desk: Desk, study_id: str, plan: Schedule, who: str = "analys
     faults = schedules.faults(plan, Study.model_validate_json(row.body), desk.clock.now_ms())
     if faults:
         raise ProblemError("invalid-study", "; ".join(faults))
-    jws, decision = await _hear(desk, row)
+    jws, decision = await _require_heard(desk, row)
 
     async def act(change: Change) -> StudyState:
         current = await require_in(desk, change, study_id)
-        state = await _decide(desk, change, current, jws, decision)
+        state = await take_in(desk, change, current, jws, decision)
         if state not in (StudyState.REFUSED, StudyState.STOPPED):
             current, text = await require_in(desk, change, study_id), plan.canonical().decode()
             state = await take_step(desk, change, current, StudyEvent.SCHEDULE, who, detail=text, schedule=text)
@@ -107,24 +112,11 @@ async def change_course(desk: Desk, study_id: str, event: StudyEvent, who: str) 
     return str(await desk.database.change(act))
 
 
-async def _hear(desk: Desk, row: Record) -> tuple[str, Decision]:
-    """The privacy office's newest decision on a study."""
-    jws = await desk.helper.decision(row.study_hash)
-    if jws is None:
+async def _require_heard(desk: Desk, row: Record) -> tuple[str, Decision]:
+    heard = await hear(desk, row)
+    if heard is None:
         raise ProblemError("not-approved", "the privacy office has not decided on this study yet")
-    return jws, _read_decision(desk, jws, row)
-
-
-async def _decide(desk: Desk, change: Change, row: Record, jws: str, decision: Decision) -> StudyState:
-    """Take in what the privacy office said, once."""
-    if row.decision == jws:
-        return StudyState(row.state)
-    if decision.decision == "approve" and row.state in (StudyState.APPROVED, StudyState.SCHEDULED):
-        await desk.ledger_log.append(change, "decision", jws.encode())  # a helper that was restored asks for it anew
-        await desk.store.update_study(change.connection, row.study_hash, decision=jws)
-        return StudyState(row.state)
-    event = {"approve": StudyEvent.APPROVE, "refuse": StudyEvent.REFUSE, "stop": StudyEvent.STOP}
-    return await take_decided_step(desk, change, row, event[decision.decision], jws)
+    return heard
 
 
 async def _begun(desk: Desk, row: Record, jws: str, decision: Decision, state: StudyState) -> str:
@@ -133,16 +125,6 @@ async def _begun(desk: Desk, row: Record, jws: str, decision: Decision, state: S
         return str(state)
     code = "study-stopped" if state is StudyState.STOPPED else "not-approved"
     raise ProblemError(code, f"the privacy office said {decision.decision!r}: {decision.reason}")
-
-
-def _read_decision(desk: Desk, jws: str, row: Record) -> Decision:
-    try:
-        decision = Decision.model_validate(verify_document(jws, APPROVAL_TYPE, desk.settings.officer_keys()))
-    except (SignatureInvalid, ValidationError) as error:
-        raise ProblemError("bad-signature", "the decision is not signed by a known officer") from error
-    if decision.study_hash != row.study_hash.hex():
-        raise ProblemError("bad-signature", "the decision is about another study")
-    return decision
 
 
 async def require_study(desk: Desk, study_id: str) -> Record:
@@ -193,36 +175,71 @@ class Running:
         self._closing = False
 
     async def _run(self, course: Course) -> None:
-        while True:
-            try:
-                await self._run_once(course)
-            except LeaseLost as lost:
-                course.desk.log.info("left to another worker", study=course.study.study_id, reason=str(lost))
-            except _STORE_GONE as error:
-                course.desk.log.error("waiting for the store", study=course.study.study_id, **failure(error))  # noqa: TRY400  # texts may quote input
-                await asyncio.sleep(_STORE_PAUSE_SECONDS)
-                if not self._closing:
-                    continue
-            return
+        try:
+            ending = await self._when_possible(course, partial(self._run_once, course))
+            if ending is not None:
+                await self._when_possible(course, ending)
+        except LeaseLost as lost:
+            course.desk.log.info("left to another worker", study=course.study.study_id, reason=str(lost))
+        except Exception as error:  # noqa: BLE001  # nobody waits for this task: what ended it is said here
+            course.desk.log.error("study left", study=course.study.study_id, **failure(error))  # noqa: TRY400  # texts may quote input
+        finally:
+            self._tasks.pop(course.study.study_hash(), None)  # what is under way still is taken up at a later look
 
-    async def _run_once(self, course: Course) -> None:
+    async def _when_possible(self, course: Course, step: Callable[[], Awaitable[Result]]) -> Result | None:
+        """Take a step once the store is there and its log may grow; None if the service ends before."""
+        desk, study_id = course.desk, course.study.study_id
+        while not self._closing:
+            try:
+                if await may_append(desk):
+                    return await step()
+            except LogHeldBack:
+                desk.log.warning("waiting for the log", study=study_id)
+            except _STORE_GONE as error:
+                if not _is_store_gone(error):
+                    raise
+                desk.log.error("waiting for the store", study=study_id, **failure(error))  # noqa: TRY400  # texts may quote input
+            await asyncio.sleep(_STORE_PAUSE_SECONDS)
+        return None
+
+    async def _run_once(self, course: Course) -> Ending | None:
+        """Run the study as far as it goes; returns how it ends, None if it goes on after a restart."""
         desk, study = course.desk, course.study
         loop = asyncio.get_running_loop()
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="strategy") as thread:
                 model = await loop.run_in_executor(thread, self._strategise, course, loop)
-            await _finish(course, StudyEvent.FINISH, "", model)
+            return partial(_finish, course, StudyEvent.FINISH, "", model)
         except (CancelledError, asyncio.CancelledError):
             desk.log.info("paused", study=study.study_id)
-        except (LeaseLost, *_STORE_GONE):
+            return None
+        except (LeaseLost, LogHeldBack):
             raise  # neither is the study's fault: it ends in no state because of it
         except StudyStopped:
-            await _break_off(course, StudyEvent.STOP, "stopped by the privacy office")
+            return partial(self._stop, course)
         except (StudyFailed, ProblemError) as error:
-            await _break_off(course, StudyEvent.FAIL, str(error))
-        except Exception as error:  # noqa: BLE001  # whatever a strategy does, the study ends in a state that says so
+            return partial(_break_off, course, str(error))
+        except Exception as error:  # whatever a strategy does, the study ends in a state that says so
+            if _is_store_gone(error):
+                raise
             desk.log.error("study failed", study=study.study_id, **failure(error))  # noqa: TRY400  # texts may quote input
-            await _break_off(course, StudyEvent.FAIL, f"{type(error).__name__}: the operator's log has the place")
+            return partial(_break_off, course, f"{type(error).__name__}: the operator's log has the place")
+
+    async def _stop(self, course: Course) -> None:
+        """End what was stopped, once the officer's signed word is here: nobody's say-so is logged in its place."""
+        desk, detail = course.desk, "stopped by the privacy office"
+        await give_up(course, RoundEvent.STOPPED, detail)
+        while not self._closing:
+            row = await require_study(desk, course.study.study_id)
+            stop = row.decision if is_stop(desk, row.decision, row.study_hash) else await course.stop()
+            if stop is not None:
+                await _finish_stopped(course, stop, detail)
+                return
+            if desk.clock.now_ms() >= course.study.expires_at_ms:
+                unshown = "the helper said that the study was stopped, and showed no officer's word before it expired"
+                await _finish(course, StudyEvent.FAIL, unshown, None)
+                return
+            await asyncio.sleep(desk.settings.decision_poll_seconds)
 
     def _strategise(self, course: Course, loop: asyncio.AbstractEventLoop) -> NDArray[np.float32]:
         """On the study's own thread: Flower's loop, whose grid waits for rounds on the event loop."""
@@ -249,24 +266,37 @@ class Running:
         return strategy.final_model()
 
 
-async def _break_off(course: Course, event: StudyEvent, detail: str) -> None:
-    """A study that ends early leaves no round behind."""
-    await give_up(course, RoundEvent.STOPPED if event is StudyEvent.STOP else RoundEvent.FAILED, detail)
-    await _finish(course, event, detail, None)
+def _is_store_gone(error: Exception) -> bool:
+    return isinstance(error, _STORE_GONE) and not isinstance(error, _NOT_GONE)
+
+
+async def _break_off(course: Course, detail: str) -> None:
+    """A study that fails leaves no round behind."""
+    await give_up(course, RoundEvent.FAILED, detail)
+    await _finish(course, StudyEvent.FAIL, detail, None)
 
 
 async def _finish(course: Course, event: StudyEvent, detail: str, model: NDArray[np.float32] | None) -> None:
     desk, study = course.desk, course.study
-    stop = await course.stop() if event is StudyEvent.STOP else None
 
     async def act(change: Change) -> None:
         row = await require_in(desk, change, study.study_id)
-        kept: dict[str, Any] = {"final_model": None if model is None else to_model_bytes(model)}
-        if stop is not None:
-            await desk.ledger_log.append(change, "decision", stop.encode())
-            change.then(lambda: desk.board.stop(stop))
-            kept["decision"] = stop
-        await take_step(desk, change, row, event, THE_LEADER, detail=detail, **kept)
+        if row.state not in FINAL_STUDY_STATES:  # a stop that was taken in meanwhile stands
+            final_model = None if model is None else to_model_bytes(model)
+            await take_step(desk, change, row, event, THE_LEADER, detail=detail, final_model=final_model)
 
     await course.change(act)
     desk.log.info("study over", study=study.study_id, outcome=event.value)
+
+
+async def _finish_stopped(course: Course, stop: str, detail: str) -> None:
+    desk, study = course.desk, course.study
+
+    async def act(change: Change) -> None:
+        row = await require_in(desk, change, study.study_id)
+        if row.state not in FINAL_STUDY_STATES:
+            await take_decided_step(desk, change, row, StudyEvent.STOP, stop)
+        await desk.store.update_study(change.connection, row.study_hash, detail=detail)
+
+    await course.change(act)
+    desk.log.info("study over", study=study.study_id, outcome=StudyEvent.STOP.value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aggregator.leader import bundles
+from aggregator.leader import bundles, continuity
 from aggregator.leader.desk import Desk
 from aggregator.leader.forgetting import Forgetting
 from aggregator.leader.keys_in_force import note_keys
@@ -46,12 +46,13 @@ async def watch(desk: Desk) -> None:
     while True:
         try:
             await tidy(desk)
-            await note_keys(desk)
+            if may_append := await continuity.may_append(desk):
+                await note_keys(desk)
             if desk.duty.held:
                 await forgetting.step()
             async with desk.database.reading() as connection:
                 desk.metrics.devices.set(await desk.store.device_count(connection))
-            if desk.duty.held:
+            if desk.duty.held and may_append:
                 await bundles.keep_fresh(desk)
         except Exception as error:  # noqa: BLE001 - a store that fails now is asked again; the service goes on
             desk.log.error("not tidied up", **failure(error))  # noqa: TRY400 - texts may quote input

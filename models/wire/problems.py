@@ -55,7 +55,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "already-answered": ProblemType(HTTPStatus.CONFLICT, "Another batch of this round was answered"),
     "cohort-too-small": ProblemType(HTTPStatus.CONFLICT, "Fewer reports than the study's minimum cohort"),
     "budget-exhausted": ProblemType(HTTPStatus.CONFLICT, "The privacy budget cannot pay for this"),
-    "log-unproven": ProblemType(HTTPStatus.CONFLICT, "The log's growth was not proven"),
+    "log-unproven": ProblemType(HTTPStatus.CONFLICT, "The log's growth was not proven", retry=True),
     "log-forked": ProblemType(HTTPStatus.CONFLICT, "The log does not continue the one that was seen before"),
     "helper-unavailable": ProblemType(HTTPStatus.SERVICE_UNAVAILABLE, "The helper does not answer", retry=True),
     "leader-unavailable": ProblemType(HTTPStatus.SERVICE_UNAVAILABLE, "The leader does not answer", retry=True),
