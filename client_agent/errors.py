@@ -21,7 +21,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 RefusalCode = Literal[
     "approval",
@@ -87,12 +87,14 @@ class LogFault(AgentError):
     Attributes:
         code: why.
         reason: what was expected and what was got.
+        proof: what shows a contradiction to others, where more is needed than the two statements.
     """
 
-    def __init__(self, code: LogFaultCode, reason: str) -> None:
+    def __init__(self, code: LogFaultCode, reason: str, proof: dict[str, Any] | None = None) -> None:
         super().__init__(f"{_LOG_FAULTS[code]}: {reason}")
         self.code: LogFaultCode = code
         self.reason = reason
+        self.proof = proof
 
 
 class RoundRefused(AgentError):

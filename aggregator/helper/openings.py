@@ -42,8 +42,8 @@ async def open_round(office: Office, request: OpeningRequest) -> str:
             return _same_opening(known.state, known.model_hash, known.opening, request)
         await office.store.ledger.catch_up(change.connection, office.budget)
         office.budget.require_payable(study, price, await office.store.promised(change.connection))
-        await follow(office, change, request.checkpoint, checkpoint, request.log_proof)
-        return await _new_opening(office, change, study, request, checkpoint, price)
+        newest = await follow(office, change, request.checkpoint, checkpoint, request.log_proof)
+        return await _new_opening(office, change, study, request, newest, price)
 
     try:
         return await office.database.change(act)

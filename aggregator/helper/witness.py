@@ -1,7 +1,10 @@
 """The helper as a witness of the leader's log: it follows the log's growth by proofs, and publishes what it saw.
 
-Every opening states the tree that the helper has just followed, and every device compares that with the tree that it
-was shown itself. A leader that shows two logs would have to keep the helper and the devices apart for ever.
+Every opening states the largest tree that the helper knows, whatever the leader showed with the request, and every
+device compares that with the tree that it was shown itself. A leader that shows two logs would have to keep the helper
+and the devices apart for ever, and one that shows devices an old tree opens no round for them.
+
+What contradicts the known tree is kept only where that is proven: a proof that leads nowhere says nothing of the log.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from aggregator.storage.database import Change
 from models.wire.log import KnownLog, LogProof
 from models.wire.problems import ProblemError
 from models.wire.rounds import CHECKPOINT_TYPE, Checkpoint
-from privacy.crypto import ProofInvalid, SignatureInvalid, verify_consistency, verify_document
+from privacy.crypto import HistoryContradicted, ProofInvalid, SignatureInvalid, verify_consistency, verify_document
 
 _KNOWN, _KNOWN_SIGNED, _REFUSED = "checkpoint", "checkpoint-signed", "checkpoints-refused"
+_REFUSED_SAME_SIZE = "checkpoints-refused-same-size"
+"""Two logs of one size need no proof: they have a place of their own, which nothing else fills."""
 _EVIDENCE_MAXIMUM = 8
 _NOTHING = KnownLog(size=0, root=None, checkpoint=None, refused=())
 
@@ -45,28 +50,32 @@ async def known_log(office: Office, connection: AsyncConnection) -> KnownLog:
     if stored is None:
         return _NOTHING
     size, root = json.loads(stored)
-    refused = json.loads(await facts.fact(connection, _REFUSED) or b"[]")
+    refused = [jws for name in (_REFUSED, _REFUSED_SAME_SIZE) for jws in await _kept(office, connection, name)]
     return KnownLog(size=size, root=root, checkpoint=signed.decode() if signed else None, refused=tuple(refused))
 
 
-async def follow(office: Office, change: Change, jws: str, checkpoint: Checkpoint, proof: LogProof) -> None:
+async def follow(office: Office, change: Change, jws: str, checkpoint: Checkpoint, proof: LogProof) -> Checkpoint:
     """Go on to the leader's newest tree, if it is shown to continue the one that is known.
 
     An older tree is no fault where it is shown to be the beginning of the known one: two openings may overtake each
     other. The known one then stays.
 
+    Returns:
+        The largest tree that is known now: what an opening states.
+
     Raises:
-        ProblemError: ``log-unproven`` where the proof is for another known size: ask for it and prove again;
-            ``log-forked`` where neither tree continues the other.
+        ProblemError: ``log-unproven`` where the proof is for another known size, or leads nowhere: ask for what is
+            known and prove again; ``log-forked`` where it is proven that neither tree continues the other.
     """
     known = await known_log(office, change.connection)
     if known.root is not None:
         _require_same_log(known.size, bytes.fromhex(known.root), checkpoint, proof)
-    if checkpoint.size < known.size:
-        return
+        if checkpoint.size < known.size:
+            return _stated(office, known, checkpoint.at_ms)
     stated = json.dumps([checkpoint.size, checkpoint.root]).encode()
     await office.store.ledger.set_fact(change.connection, _KNOWN, stated)
     await office.store.ledger.set_fact(change.connection, _KNOWN_SIGNED, jws.encode())
+    return checkpoint
 
 
 async def keep_evidence(office: Office, jws: str) -> None:
@@ -74,10 +83,11 @@ async def keep_evidence(office: Office, jws: str) -> None:
 
     async def act(change: Change) -> None:
         known = await known_log(office, change.connection)
-        if jws in known.refused or len(known.refused) >= _EVIDENCE_MAXIMUM:
+        name = _REFUSED_SAME_SIZE if read_checkpoint(office, jws).size == known.size else _REFUSED
+        kept = await _kept(office, change.connection, name)
+        if jws in known.refused or len(kept) >= _EVIDENCE_MAXIMUM:
             return
-        kept = json.dumps([*known.refused, jws]).encode()
-        await office.store.ledger.set_fact(change.connection, _REFUSED, kept)
+        await office.store.ledger.set_fact(change.connection, name, json.dumps([*kept, jws]).encode())
 
     await office.database.change(act)
     office.log.error("log forked", meaning="the leader signed a log that does not continue the one it showed before")
@@ -94,19 +104,34 @@ def add_log_routes(router: APIRouter) -> None:
             return await known_log(office, connection)
 
 
+async def _kept(office: Office, connection: AsyncConnection, name: str) -> list[str]:
+    kept: list[str] = json.loads(await office.store.ledger.fact(connection, name) or b"[]")
+    return kept
+
+
+def _stated(office: Office, known: KnownLog, at_ms: int) -> Checkpoint:
+    """The known tree, as signed; with another's time where it was seen before signed ones were kept."""
+    if known.checkpoint is not None:
+        return read_checkpoint(office, known.checkpoint)
+    assert known.root is not None, "only what is known is stated"
+    return Checkpoint(size=known.size, root=known.root, at_ms=at_ms)
+
+
 def _require_same_log(size: int, root: bytes, shown: Checkpoint, proof: LogProof) -> None:
     shown_root = bytes.fromhex(shown.root)
     if shown.size == size:
         if shown_root != root:
             raise ProblemError("log-forked", f"two logs of {size} entries")
         return
-    if shown.size == 0:
-        raise ProblemError("log-forked", f"an empty log; it had {size} entries before")
+    if shown.size == 0:  # the beginning of every log: it contradicts nothing, and continues nothing
+        raise ProblemError("log-unproven", f"expected a log of at least {size} entries, got an empty one")
     if proof.size != size:
         raise ProblemError("log-unproven", f"expected a proof that leads from or to {size} entries, got {proof.size}")
     path = [bytes.fromhex(node) for node in proof.path]
     (old_size, old_root), (new_size, new_root) = sorted([(size, root), (shown.size, shown_root)])
     try:
         verify_consistency(old_size, old_root, new_size, new_root, path)
-    except ProofInvalid as error:
+    except HistoryContradicted as error:
         raise ProblemError("log-forked", str(error)) from error
+    except ProofInvalid as error:
+        raise ProblemError("log-unproven", str(error)) from error

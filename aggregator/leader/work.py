@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aggregator.clock import Clock
 from aggregator.leader.log import TransparencyLog
+from models.wire.limits import CLOCK_SKEW_SECONDS
 from models.wire.log import stamp
 from models.wire.rounds import Inclusion, RoundWork, Work
 from models.wire.studies import Study
@@ -34,7 +35,11 @@ class WorkBoard:
     log: TransparencyLog
     bundle_version: int = 0
     at_ms: int | None = None
-    """When what is published last changed, by the store; no checkpoint states an earlier time."""
+    """When what is published last changed, by the store; no checkpoint states an earlier time.
+
+    One that lies further ahead than clocks may lie apart was written while some worker's clock was wrong: it is passed
+    over, for devices take a checkpoint of the future for a frozen log.
+    """
     _rounds: dict[bytes, PublishedRound] = field(default_factory=dict)
     _stopped: set[str] = field(default_factory=set)
     body: bytes = b""
@@ -76,12 +81,17 @@ class WorkBoard:
 
     def refresh(self) -> None:
         """Rebuild the bytes."""
-        self._stamp = stamp(self.clock.now_ms())
+        now_ms = self.clock.now_ms()
+        self._stamp = stamp(now_ms)
         work = Work(
             rounds=tuple(item.work() for item in self._rounds.values()),
             stopped=tuple(sorted(self._stopped)),
-            checkpoint=self.log.checkpoint(max(self.clock.now_ms(), self.at_ms or 0)),
+            checkpoint=self.log.checkpoint(self._at(now_ms)),
             bundle_version=self.bundle_version,
         )
         self.body = work.model_dump_json().encode()
         self.etag = f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
+
+    def _at(self, now_ms: int) -> int:
+        changed_ms = self.at_ms or 0
+        return now_ms if changed_ms - now_ms > CLOCK_SKEW_SECONDS * 1_000 else max(now_ms, changed_ms)

@@ -20,7 +20,7 @@ from client_agent.federation.log_view import LogView
 from client_agent.federation.prices import RoundPrice, check_cap, price_round
 from client_agent.federation.shortfalls import note
 from client_agent.federation.stops import Stops
-from client_agent.federation.trust import VerifiedRound, claimed_model, lacking, verify_round
+from client_agent.federation.trust import VerifiedRound, claimed_model, claimed_tree, lacking, verify_round
 from client_agent.store import AgentStore, RoundKey
 from models.wire.rounds import RoundWork, Work, model_hash
 from privacy.accounting import Contract
@@ -88,7 +88,7 @@ class Rounds:
         self.refused = refused
         lacked = {verified.study.study_id: lacking(verified.study) for verified in found if not verified.supported}
         note(self._store, lacked, self._leader.unread_rounds)
-        return [] if self._log.fault is not None else found
+        return found if self._log.fault is None and self._log.is_current else []
 
     def get(self, key: RoundKey) -> VerifiedRound | None:
         """A round that was admitted, None if it was not."""
@@ -108,7 +108,7 @@ class Rounds:
         Returns:
             The rounds that were closed, never to be admitted again.
         """
-        now_ms, holds = self._clock.now_ms(), self._log.fault is None
+        now_ms, holds = self._clock.now_ms(), self._log.fault is None and self._log.is_current
         over = [
             key
             for key, closes_at_ms, unsent in self._store.reports.open_rounds()
@@ -125,6 +125,8 @@ class Rounds:
         return over
 
     def _admit(self, item: RoundWork, work: Work) -> VerifiedRound:
+        if self._log.fault is None and not self._log.is_current:
+            raise RoundRefused("checkpoint", "the leader shows less of its log than before: nothing is taken from it")
         verified = self._verified(item, work)
         if self._log.fault is not None:
             raise RoundRefused("log", self._log.fault)
@@ -143,7 +145,12 @@ class Rounds:
                 if now_ms >= known.study.expires_at_ms:
                     raise RoundRefused("expired", "the study has expired")
                 return known
-        verified = verify_round(item, work.checkpoint, self._pins, now_ms, self._model(item))
+        try:
+            verified = verify_round(item, work.checkpoint, self._pins, now_ms, self._model(item))
+        except RoundRefused as refusal:
+            if refusal.code == "checkpoint":  # two logs of one size: the view keeps both statements
+                self._log.require(claimed_tree(item, self._pins), item.opening)
+            raise
         self._log.require(verified.opening.checkpoint, item.opening)
         return verified
 

@@ -137,6 +137,15 @@ def claimed_model(item: RoundWork, pins: Pins) -> str:
     return _opening(item, pins).model_hash
 
 
+def claimed_tree(item: RoundWork, pins: Pins) -> Checkpoint:
+    """The tree of the leader's log that the helper's opening states.
+
+    Raises:
+        RoundRefused: the helper did not sign the opening.
+    """
+    return _opening(item, pins).checkpoint
+
+
 def _check_keys(study: Study, pins: Pins) -> None:
     expected = (pins.leader_key.raw.hex(), pins.helper_key.raw.hex())
     _require((study.leader_key, study.helper_key) == expected, "keys", "the study names services that are not pinned")

@@ -134,6 +134,7 @@ FACTS: Final[Mapping[str, str]] = MappingProxyType(
         "ignored-stops": "a counter of stops that no officer signed",
         "log-checkpoint": "the last checkpoint of the leader's log that held",
         "log-fault": "what is wrong with that log",
+        "log-behind": "since when the leader has shown less of that log than before",
         "log-evidence": "signed documents of that log which contradict each other",
         "studies-in-words": "what studies ask, in sentences; the studies', not a person's",
         "unsupported": "names of studies that this version cannot answer, and what it lacks",

@@ -16,7 +16,11 @@ from models.wire.message import CompactJws, Hex32, Message, Milliseconds
 STAMP_SECONDS: Final = 600
 """A checkpoint states its time in steps of ten minutes: all workers of a leader sign the same bytes for everybody."""
 FRESH_SECONDS: Final = 3_600
-"""A checkpoint that is older than this says nothing about now: for so long at most can a log be held back unseen."""
+"""A checkpoint that is older than this says nothing about now. A leader may sign an old tree anew, so this bounds how
+long a checkpoint serves, not how long a log is held back: see ``LAG_SECONDS`` and the helper's openings."""
+LAG_SECONDS: Final = 300
+"""For so long a worker of the leader may show a device a smaller tree than another worker has. Nothing is taken from
+such a poll; after it the device says that the log has shrunk."""
 SIZE_MAXIMUM: Final = 2**53
 
 

@@ -1,7 +1,14 @@
 """Thin wrappers over ``cryptography`` and ``joserfc``: keys, sealing (HPKE), signing (JWS, HTTP), the Merkle log."""
 
 from privacy.crypto.canonical import canonical_json, digest, parse_canonical
-from privacy.crypto.errors import CryptoError, KeyInvalid, ProofInvalid, SealInvalid, SignatureInvalid
+from privacy.crypto.errors import (
+    CryptoError,
+    HistoryContradicted,
+    KeyInvalid,
+    ProofInvalid,
+    SealInvalid,
+    SignatureInvalid,
+)
 from privacy.crypto.keys import SigningKey, VerifyKey
 from privacy.crypto.merkle import MerkleTree, leaf_hash, verify_consistency, verify_inclusion
 from privacy.crypto.requests import sign_request, verify_request
@@ -10,6 +17,7 @@ from privacy.crypto.signing import sign_document, unverified_signer, verify_docu
 
 __all__ = [
     "CryptoError",
+    "HistoryContradicted",
     "KeyInvalid",
     "MerkleTree",
     "ProofInvalid",

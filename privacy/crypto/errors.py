@@ -7,6 +7,7 @@
     ├── SignatureInvalid   a signature, JWS or signer that does not check out
     ├── SealInvalid        a sealed message that does not open under this key and context
     └── ProofInvalid       a Merkle proof that does not lead to the stated root
+        └── HistoryContradicted   one that does, to the newer root, and from another tree than the older one
 """
 
 from __future__ import annotations
@@ -30,3 +31,7 @@ class SealInvalid(CryptoError):
 
 class ProofInvalid(CryptoError):
     """A Merkle inclusion or consistency proof does not hold."""
+
+
+class HistoryContradicted(ProofInvalid):
+    """Two roots contradict each other: the newer tree is shown to begin with another one than the older root's."""

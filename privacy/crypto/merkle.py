@@ -11,7 +11,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
-from privacy.crypto.errors import ProofInvalid
+from privacy.crypto.errors import HistoryContradicted, ProofInvalid
 
 HASH_BYTES = 32
 _PAIR_BYTES = 2 * HASH_BYTES
@@ -206,22 +206,29 @@ def verify_consistency(old_size: int, old_root: bytes, size: int, root: bytes, p
         proof: from ``MerkleTree.consistency_proof``.
 
     Raises:
-        ProofInvalid: it does not.
+        HistoryContradicted: the proof leads to the newer root and from another tree than the older one, or two roots
+            are of one size: the roots alone are to blame. Never where the old size is a power of two and not the new
+            one: the proof then begins with the old root itself, and the two cannot be told apart.
+        ProofInvalid: it does not lead to the newer root, which says nothing of either tree.
     """
     _check_hashes(old_root, root, *proof)
     if not 0 < old_size <= size:
         raise ProofInvalid(f"expected an old size from 1 to {size}, got {old_size}")
     if old_size == size:
-        if proof or old_root != root:
-            raise ProofInvalid(f"two trees of {size} entries with different roots, or a proof where none is due")
+        if old_root != root:
+            raise HistoryContradicted(f"two trees of {size} entries with different roots")
+        if proof:
+            raise ProofInvalid("expected no proof between two trees of one size")
         return
     # A power of two is a whole subtree of the newer tree: its root starts the path and is left out of the proof.
     path = [old_root, *proof] if old_size & (old_size - 1) == 0 else list(proof)
     if not path:
         raise ProofInvalid(f"expected a proof from {old_size} to {size} entries, got none")
     old_node, node = _climb(path, old_size - 1, size - 1)
-    if old_node != old_root or node != root:
-        raise ProofInvalid(f"the tree of {size} entries does not begin with the stated tree of {old_size}")
+    if node != root:
+        raise ProofInvalid(f"the proof from {old_size} entries does not lead to the stated tree of {size}")
+    if old_node != old_root:
+        raise HistoryContradicted(f"the tree of {size} entries does not begin with the stated tree of {old_size}")
 
 
 def _climb(path: Sequence[bytes], fn: int, sn: int) -> tuple[bytes, bytes]:

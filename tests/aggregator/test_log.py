@@ -64,20 +64,49 @@ async def test_the_helper_follows_one_history_alone(world):
 
 @in_world()
 async def test_the_helper_believes_no_growth_without_its_proof(world):
-    """None, one from another size, or an empty log: asked to prove it, not believed; an older beginning is no fault."""
+    """None, one from another size, an empty log: asked to prove it, not believed, and no evidence of anything."""
     async with world.helper_up():
         study = world.study(rounds=3)
         await world.approved(study)
         genuine = tree_of(40)
         await world.open_round(study, 1, **shown(world, tree_of(20)))
-        for request in (shown(world, genuine), shown(world, genuine, 19), shown(world, tree_of(7))):
+        junk = shown(world, genuine, 20, tree_of(40, b"another first"))
+        for request in (shown(world, genuine), shown(world, genuine, 19), shown(world, tree_of(7)), junk):
             assert code(await world.open_round(study, 2, **request)) == "log-unproven"
-        assert code(await world.open_round(study, 2, **shown(world, MerkleTree()))) == "log-forked"
-        overtaken = shown(world, tree_of(7), 20, tree_of(20))
-        response = await world.open_round(study, 2, **overtaken)
+        assert code(await world.open_round(study, 2, **shown(world, MerkleTree()))) == "log-unproven"
+        assert (await world.helper.get("/v1/log/checkpoint")).json()["refused"] == []
+
+
+@in_world()
+async def test_a_contradiction_of_one_size_is_kept_whatever_came_before(world):
+    """Of many forks the first are kept; two logs of one size, which need no proof, have a place of their own."""
+    async with world.helper_up():
+        study = world.study(rounds=3)
+        await world.approved(study)
+        await world.open_round(study, 1, **shown(world, tree_of(20)))
+        for more in range(1, 11):
+            lie = shown(world, tree_of(20 + more, b"another first"), 20)
+            assert code(await world.open_round(study, 2, **lie)) == "log-forked"
+        proof = shown(world, tree_of(20, b"another first"))
+        assert code(await world.open_round(study, 2, **proof)) == "log-forked"
+        refused = (await world.helper.get("/v1/log/checkpoint")).json()["refused"]
+        assert (len(refused), refused[-1]) == (9, proof["checkpoint"])
+
+
+@in_world()
+async def test_an_opening_states_the_largest_tree_that_the_helper_knows(world):
+    """A leader that shows the helper an older tree again cannot have rounds opened that know of nothing since."""
+    async with world.helper_up():
+        study = world.study(rounds=3)
+        await world.approved(study)
+        newest = shown(world, tree_of(20))
+        await world.open_round(study, 1, **newest)
+        response = await world.open_round(study, 2, **shown(world, tree_of(7), 20, tree_of(20)))
         opening = verify_document(response.json()["opening"], OPENING_TYPE, (world.helper_key.verify_key,))
-        assert opening["checkpoint"]["size"] == 7
-        assert (await world.helper.get("/v1/log/checkpoint")).json()["size"] == 20
+        stated = verify_document(newest["checkpoint"], CHECKPOINT_TYPE, (world.leader_key.verify_key,))
+        assert opening["checkpoint"] == stated
+        known = (await world.helper.get("/v1/log/checkpoint")).json()
+        assert (known["size"], known["checkpoint"]) == (20, newest["checkpoint"])
 
 
 @in_world()
@@ -115,6 +144,21 @@ async def test_everybody_polls_the_same_checkpoint_and_it_stays_fresh(world):
         world.clock.wall.seconds += 3_600
         later = verify_document(await polled(), CHECKPOINT_TYPE, (world.leader_key.verify_key,))
         assert 0 <= world.clock.now_ms() - later["at_ms"] < 600_000
+
+
+@in_world(clock=Clock(wall=Turnable()))
+async def test_a_clock_that_ran_ahead_publishes_no_checkpoint_of_the_future(world):
+    """Something changed while the leader's clock was two hours ahead; corrected, the log is of now, as devices ask."""
+    async with world.leader_up() as service:
+        desk = service.state.desk
+        world.clock.wall.seconds += 7_200
+        await desk.database.change(lambda change: desk.ledger_log.append(change, "action", b"{}"))
+        world.clock.wall.seconds -= 7_200
+    async with world.leader_up():
+        jws = (await world.leader.get("/v1/work")).json()["checkpoint"]
+        stated = verify_document(jws, CHECKPOINT_TYPE, (world.leader_key.verify_key,))
+        assert stated["size"] == 2
+        assert 0 <= world.clock.now_ms() - stated["at_ms"] < 600_000
 
 
 @in_world()

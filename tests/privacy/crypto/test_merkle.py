@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.crypto import MerkleTree, ProofInvalid, leaf_hash, verify_consistency, verify_inclusion
+from privacy.crypto import (
+    HistoryContradicted,
+    MerkleTree,
+    ProofInvalid,
+    leaf_hash,
+    verify_consistency,
+    verify_inclusion,
+)
 
 
 def grown(size: int) -> MerkleTree:
@@ -88,6 +95,26 @@ def test_no_rewritten_history_verifies(data):
     for attempt in forged:
         with pytest.raises(ProofInvalid):
             verify_consistency(*attempt)
+
+
+def test_a_bad_proof_and_another_history_are_told_apart():
+    """Only a path that leads to the newer root shows that the older one is of another history."""
+    tree, other = grown(40), MerkleTree(b"other %d" % index for index in range(37))
+    proof = tree.consistency_proof(37)
+    with pytest.raises(HistoryContradicted):
+        verify_consistency(37, other.root(), 40, tree.root(), proof)
+    with pytest.raises(HistoryContradicted):
+        verify_consistency(37, other.root(), 37, tree.root(37), [])
+    junk = [proof[0], bytes(32), *proof[2:]]
+    for old_size, old_root, path in (
+        (37, tree.root(37), junk),
+        (37, other.root(), junk),
+        (37, other.root(), proof[:-1]),
+        (32, other.root(32), tree.consistency_proof(32)),  # the path begins with the old root: it may be either
+    ):
+        with pytest.raises(ProofInvalid) as caught:
+            verify_consistency(old_size, old_root, 40, tree.root(), path)
+        assert not isinstance(caught.value, HistoryContradicted)
 
 
 def test_a_proof_is_for_a_tree_of_its_depth():
