@@ -96,8 +96,10 @@ def _listener(host: str, port: int) -> Iterator[socket.socket]:
 def _run(application: Any, settings: ServiceSettings, listener: socket.socket, report: Report = lambda: None) -> None:
     """Answer requests until SIGTERM or SIGINT; ``report`` is called once the service has started."""
     from aggregator.logs import service_log, take_over
+    from aggregator.memory import return_large_blocks
     from aggregator.server import make_server
 
+    return_large_blocks()
     take_over(service_log(application.title.split()[-1], settings.log_level))
     started = _Start(application, report)
     server = make_server(started, settings, application.state.metrics.cut)

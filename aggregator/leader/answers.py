@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-import numpy as np
-
 from aggregator.leader.coverage import CoverageEstimate, CoverageShown, beside, coverage_releases, latest
 from aggregator.leader.desk import Desk
 from aggregator.leader.studies import require_study
+from aggregator.leader.totals import from_stored
 from aggregator.storage.leader import Record
 from models.wire.message import Base64, Message, to_base64
 from models.wire.studies import Study
@@ -163,7 +162,7 @@ def _round(row: Record) -> RoundState:
 
 
 def _result(row: Record, study: Study) -> RoundResult:
-    values = decode(np.frombuffer(row.total, dtype="<i8").astype(np.int64), study.plan.parameters())
+    values = decode(from_stored(row.total, study.plan.dimension), study.plan.parameters())
     return RoundResult(
         round=row.number,
         opened=row.opened,

@@ -6,16 +6,13 @@ closed -> charged -> answered -> released
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-
-import numpy as np
-from numpy.typing import NDArray
 
 from aggregator.errors import StudyFailed, StudyStopped
 from aggregator.leader.course import Course
 from aggregator.leader.releases import Measuring, Unmasking, answered_at_ms, check_answer
+from aggregator.leader.totals import Total, to_stored, total_sha256
 from aggregator.rounds import RoundEvent, RoundState, step_round
 from aggregator.storage.database import Change
 from aggregator.storage.leader import Record
@@ -124,36 +121,43 @@ async def release(course: Course, row: Record) -> None:
         BatchRefused: the stored batch is not the one that was answered.
         KeyGone: the noise's secret cannot be unwrapped any more.
     """
-    context, answer = course.context(row.number, row.model_hash), ShareAnswer.model_validate_json(row.answer)
+    context, answer = course.context(row.number, row.model_hash), await _stored_answer(course, row)
     age_ms = course.desk.clock.now_ms() - answered_at_ms(answer, course.desk.settings.helper_verify_key())
     if age_ms > RELEASE_SECONDS * 1_000:
         late = f"expected a release within {RELEASE_SECONDS / 3_600:g} hours of the helper's answer"
         await course.abandon(row, RoundEvent.STALE, f"{late}, got {age_ms / 3_600_000:.1f}; what was charged stays")
         return
     unmasking = Unmasking(course.study, context, answer)
+    del answer  # as long as a model, and read
     async with course.desk.database.reading() as connection:
         packed_bytes = course.study.plan.parameters().packed_bytes
         async for chunk in course.desk.store.masked_chunks(connection, row.round_id, packed_bytes):
             await asyncio.to_thread(unmasking.add, chunk)
+            chunk.clear()  # before the next one is read: of a large model each is a vector
     noise_secret = course.desk.vault.unwrap(row.wrapping, NOISE_SECRET, row.context, row.wrapped_noise)
     total, batch = await asyncio.to_thread(unmasking.finish, noise_secret, row.opened)
     await _store_release(course, row, total, batch)
 
 
-async def _store_release(course: Course, row: Record, total: NDArray[np.int64], batch: bytes) -> None:
+async def _stored_answer(course: Course, row: Record) -> ShareAnswer:
+    async with course.desk.database.reading() as connection:
+        return ShareAnswer.model_validate_json(await course.desk.store.round_bytes(connection, row.round_id, "answer"))
+
+
+async def _store_release(course: Course, row: Record, total: Total, batch: bytes) -> None:
     desk, step = course.desk, step_round(RoundState.ANSWERED, RoundEvent.RELEASED)
-    stored, now_ms = total.astype("<i8").tobytes(), desk.clock.now_ms()
+    now_ms = desk.clock.now_ms()
     entry = {
         "study": row.study_hash.hex(),
         "round": row.number,
         "batch": batch.hex(),
         "opened": row.opened,
-        "total_sha256": hashlib.sha256(stored).hexdigest(),
+        "total_sha256": total_sha256(total),
         "at_ms": now_ms,
     }
 
     async def into_the_log(change: Change) -> None:
         await desk.ledger_log.append(change, "release", canonical_json(entry))
 
-    await course.end(row, step, into_the_log, total=stored, released_at_ms=now_ms)
+    await course.end(row, step, into_the_log, total=to_stored(total), released_at_ms=now_ms)
     desk.log.info("released", study=course.study.study_id, round=row.number, opened=row.opened)

@@ -22,6 +22,7 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.leader.desk import Desk
+from aggregator.leader.totals import from_stored
 from aggregator.storage.leader import Record
 from consent.purposes import MEASUREMENT
 from models.queries.answers import coverage_question
@@ -177,7 +178,8 @@ def _release(desk: Desk, study: Study, rounds: Sequence[Record], opened: int) ->
 
 def _figures(desk: Desk, study: Study, rounds: Sequence[Record], opened: int) -> Figures:
     assert isinstance(study.query, CoverageQuery), "only coverage studies are read"
-    total = np.stack([np.frombuffer(item.total, dtype="<i8") for item in rounds]).sum(axis=0).astype(np.int64)
+    totals = [from_stored(item.total, study.plan.dimension) for item in rounds]
+    total = np.stack(totals).sum(axis=0, dtype=np.int64)
     return Figures(
         epsilon=desk.budget.epsilon_of(study, opened),
         tally=decode(

@@ -70,10 +70,9 @@ class LeaderGrid(Grid):
         return self.pull_messages(self.push_messages(messages))
 
     def _run_round(self, message: Message) -> Message | None:
-        model = message.content[MODEL].to_numpy_ndarrays()[0]
-        outcome = self._exchange(int(message.content[CONFIG][ROUND]), model)
+        # Handed over as it is made: a round takes long, and nobody else needs this copy of the model.
+        outcome = self._exchange(int(message.content[CONFIG][ROUND]), message.content[MODEL].to_numpy_ndarrays()[0])
         if outcome is None:
             return None
-        total, opened = outcome
-        content = RecordDict({SUM: ArrayRecord([total]), METRICS: MetricRecord({OPENED: opened})})
+        content = RecordDict({SUM: ArrayRecord([outcome[0]]), METRICS: MetricRecord({OPENED: outcome[1]})})
         return Message(content, reply_to=message)

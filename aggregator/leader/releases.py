@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aggregator.errors import StudyFailed
+from aggregator.leader.totals import Total
 from models.wire.frames import join_seals, seals_head
 from models.wire.message import from_base64
 from models.wire.rounds import ANSWER_TYPE, Answer, ShareAnswer, failed_digest
 from models.wire.studies import Study
 from privacy.crypto import SignatureInvalid, VerifyKey, digest, verify_document
-from privacy.mechanisms import RandomStream, discrete_gaussian
-from privacy.secure_sum import BatchDigest, LeaderSpan, SecureSumError, SumContext, unmask
+from privacy.mechanisms import RandomStream
+from privacy.secure_sum import BatchDigest, LeaderSpan, SecureSumError, SumContext
 
 
 @dataclass(frozen=True)
@@ -133,8 +131,10 @@ class Unmasking:
         """Take (report id, masked vector) pairs, in increasing order of their ids."""
         self._sum.add(chunk, self._left_out)
 
-    def finish(self, noise_secret: bytes, opened: int) -> tuple[NDArray[np.int64], bytes]:
-        """The noisy sum on the grid (int64[d]) and the batch's digest.
+    def finish(self, noise_secret: bytes, opened: int) -> tuple[Total, bytes]:
+        """The noisy sum on the grid, and the batch's digest.
+
+        Called once: sum and share are used up.
 
         The leader's noise is a function of its stored secret and the batch, so that a release that is computed again
         after a crash is the same release.
@@ -146,8 +146,8 @@ class Unmasking:
             raise StudyFailed("the reports that the helper counted are not those in the store")
         batch = self._sum.batch
         stream = RandomStream(digest("leader-noise", noise_secret, batch))
-        noise = discrete_gaussian(self._params.noise_sigma, self._params.dimension, stream)
+        share, self._share = self._share, b""
         try:
-            return unmask(self._sum.total, self._share, noise, self._params), batch
+            return self._sum.release(share, stream), batch
         except SecureSumError as error:
             raise StudyFailed(f"the helper's share cannot be unmasked: {error}") from error

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aggregator.errors import KeyGone, StudyFailed
 from aggregator.leader import closed_rounds, collecting, turns
 from aggregator.leader.course import Course
+from aggregator.leader.totals import Total, from_stored
 from aggregator.rounds import FINAL_ROUND_STATES, RoundEvent, RoundState
 from models.wire.rounds import model_hash
 from privacy.secure_sum import BatchRefused
@@ -17,9 +15,9 @@ from privacy.secure_sum import BatchRefused
 
 @dataclass(frozen=True)
 class Released:
-    """A stored release: the noisy sum on the grid (int64[d]) and the helper's signed count of opened seals."""
+    """A stored release: the noisy sum on the grid and the helper's signed count of opened seals."""
 
-    total: NDArray[np.int64]
+    total: Total
     opened: int
 
 
@@ -30,17 +28,21 @@ async def drive(course: Course, number: int, model: bytes) -> Released | None:
         StudyStopped: the privacy office said stop.
         StudyFailed: the stored round was opened for another model, or the helper's answer does not verify.
     """
+    digest = model_hash(model)
+    if await course.row(number) is None:
+        await turns.await_turn(course, number)
+        await collecting.open_round(course, number, model)
+    del model  # it may be large, and is in the store
     while True:
         row = await course.row(number)
-        if row is None:
-            await turns.await_turn(course, number)
-            await collecting.open_round(course, number, model)
-            continue
-        if row.model_hash != model_hash(model):
+        assert row is not None, "a round that was opened stays"
+        if row.model_hash != digest:
             raise StudyFailed(f"round {number} was opened for another model than this study's steps lead to")
         state = RoundState(row.state)
         if state is RoundState.RELEASED:
-            return Released(np.frombuffer(row.total, dtype="<i8").astype(np.int64), row.opened)
+            async with course.desk.database.reading() as connection:
+                total = await course.desk.store.round_bytes(connection, row.round_id, "total")
+            return Released(from_stored(total, course.study.plan.dimension), row.opened)
         if state in FINAL_ROUND_STATES:
             return None
         step = {

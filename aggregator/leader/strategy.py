@@ -69,9 +69,9 @@ class PrivateSum(Strategy):
         reply = next(iter(replies), None)
         if reply is None:
             return None, None
-        total = reply.content[SUM].to_numpy_ndarrays()[0]
         metrics = reply.content[METRICS]
-        self._step.apply(total, int(metrics[OPENED]))
+        # The reply is used up: a large model's sum is not held twice.
+        self._step.apply(_taken_sum(reply.content), int(metrics[OPENED]))
         self.released += 1
         return ArrayRecord([self._step.model()]), metrics
 
@@ -89,3 +89,10 @@ class PrivateSum(Strategy):
 
     def summary(self) -> None:
         """Nothing to say: the log is structured and elsewhere."""
+
+
+def _taken_sum(content: RecordDict) -> NDArray[np.float64]:
+    """The reply's sum; the bytes that it is read from are dropped, for nobody else needs them."""
+    record = content.array_records.pop(SUM)
+    array: NDArray[np.float64] = record.to_numpy_ndarrays()[0]
+    return array

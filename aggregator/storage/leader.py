@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Row, Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,6 +30,7 @@ Record = Row[Any]
 _CHUNK = 256
 _CHUNK_BYTES = 2 * 2**20
 _OPEN = "open"
+_SHORT = tuple(column for column in rounds.c if column.name not in {"answer", "total"})
 _PLACE = tuple(reports.c[name] for name in PLACE)
 
 
@@ -109,9 +110,15 @@ class LeaderStore(DeviceStore):
         await connection.execute(update(rounds).where(rounds.c.round_id == round_id).values(**values))
 
     async def round(self, connection: AsyncConnection, study_hash: bytes, number: int) -> Record | None:
-        """One round."""
-        query = select(rounds).where(rounds.c.study_hash == study_hash, rounds.c.number == number)
+        """One round, without what is as long as a model: ``round_bytes`` has that."""
+        query = select(*_SHORT).where(rounds.c.study_hash == study_hash, rounds.c.number == number)
         return (await connection.execute(query)).one_or_none()
+
+    async def round_bytes(self, connection: AsyncConnection, round_id: int, name: Literal["answer", "total"]) -> bytes:
+        """The helper's answer, or the released sum, of a round that has it."""
+        query = select(rounds.c[name]).where(rounds.c.round_id == round_id)
+        body: bytes = (await connection.execute(query)).scalar_one()
+        return body
 
     async def rounds(self, connection: AsyncConnection, study_hash: bytes) -> list[Record]:
         """A study's rounds, in order."""
@@ -201,8 +208,9 @@ class LeaderStore(DeviceStore):
         while found:
             last = found[-1].report_id
             ids = [row.report_id for row in found]
-            yield list(zip(ids, await self.report_bytes.masked(found), strict=True))
+            pairs = list(zip(ids, await self.report_bytes.masked(found), strict=True))
             del found
+            yield pairs
             found = (await connection.execute(query.where(reports.c.report_id > last))).all()
 
     async def take_back(self, change: Change, round_id: int, device_id: bytes, *, expected: bool) -> bool:

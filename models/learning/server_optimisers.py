@@ -62,8 +62,12 @@ class FedAvg:
     def apply(self, state: ServerState, update: Vector) -> ServerState:
         """One step with the mean update float64[d]."""
         _check(state, update)
-        velocity = self.momentum * state.first_moment + update
-        parameters = state.parameters + self.learning_rate * velocity
+        # In place where a new array is ours: a large model's state is not held more often than it must be.
+        velocity = self.momentum * state.first_moment
+        velocity += update
+        del update
+        parameters = self.learning_rate * velocity
+        parameters += state.parameters
         return replace(state, parameters=parameters, first_moment=velocity, step=state.step + 1)
 
 

@@ -122,7 +122,9 @@ class TrainStep:
 
     def apply(self, total: Vector, devices: int) -> None:
         """One server step with the mean over the expected number of contributors."""
-        self._state = self._rule.apply(self._state, mean_update(total, devices, self._sampling_rate))
+        update = [mean_update(total, devices, self._sampling_rate)]
+        del total
+        self._state = self._rule.apply(self._state, update.pop())  # popped, so that the rule may drop it
         self._last.append(self._state.parameters)
 
     def final(self) -> Flat:

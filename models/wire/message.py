@@ -51,6 +51,6 @@ def from_base64(text: str) -> bytes:
         ValueError: a character outside the alphabet or wrong padding.
     """
     try:
-        return base64.b64decode(text, validate=True)
+        return binascii.a2b_base64(text, strict_mode=True)  # unlike base64.b64decode it makes no copy of the text
     except binascii.Error as error:
         raise ValueError("expected base64") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +43,7 @@ def encode(vector: NDArray[np.float64], params: SumParameters) -> NDArray[np.int
     return values
 
 
-def decode(total: NDArray[np.int64], params: SumParameters) -> NDArray[np.float64]:
+def decode(total: NDArray[np.signedinteger[Any]], params: SumParameters) -> NDArray[np.float64]:
     """The sum in the vector's own unit (float64[d]): total / s. Run by the leader, on what is released."""
     if total.shape != (params.dimension,):
         raise ValuesInvalid(f"expected a total of shape ({params.dimension},), got {total.shape}")

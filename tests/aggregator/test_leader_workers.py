@@ -11,6 +11,7 @@ import pytest
 
 from aggregator.errors import LeaseLost
 from aggregator.leader.app import create_app
+from aggregator.leader.totals import from_stored
 from aggregator.storage.leader_tables import rounds
 from aggregator.storage.leases import read_lease
 from models.wire.rounds import sum_context
@@ -218,7 +219,7 @@ def test_a_killed_workers_round_goes_on_within_seconds(world):
             assert len(account["charges"]) == 1
             row = await _row(other)
             assert (row.reports, row.opened) == (6, 6)
-            released = np.frombuffer(row.total, dtype="<i8")
+            released = from_stored(row.total, study.plan.dimension)
             np.testing.assert_array_equal(released, _expected(world, study, opening, [item for _, item in items]))
 
     asyncio.run(story())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import pytest
 
-from aggregator.errors import StudyFailed
+from aggregator.errors import StoreCorrupt, StudyFailed
 from aggregator.leader.releases import Counted, check_answer
+from aggregator.leader.totals import from_stored, to_stored, total_sha256
 from models.wire.message import to_base64
 from models.wire.rounds import ANSWER_TYPE, Answer, FailedSeal, ShareAnswer, failed_digest
 from privacy.crypto import SigningKey, sign_document
@@ -84,3 +86,19 @@ def test_a_helper_that_lies_about_its_counts_releases_nothing(failed, opened, me
     body = answered(failed=failed, signed=failed, opened=opened)
     with pytest.raises(StudyFailed, match=message):
         check_answer(body, CONTEXT, BATCH, 10, 5, HELPER.verify_key)
+
+
+@pytest.mark.parametrize("word", ["<i4", "<i8"])
+def test_a_stored_sum_is_read_whichever_word_it_has(word: str) -> None:
+    """What was stored in eight bytes an entry before, and in four since, reads as the same numbers."""
+    values = np.arange(-3, 4).astype(word)
+    assert from_stored(bytes(to_stored(values)), 7).tolist() == values.tolist()
+    with pytest.raises(StoreCorrupt):
+        from_stored(bytes(to_stored(values)), 6)
+
+
+@pytest.mark.parametrize("word", ["<i4", "<i8"])
+def test_the_digest_in_the_log_is_of_eight_bytes_an_entry(word: str) -> None:
+    """How a sum is kept changes nothing of what is published about it, whatever its length."""
+    values = np.arange(-20_000, 20_000)
+    assert total_sha256(values.astype(word)) == hashlib.sha256(values.astype("<i8").tobytes()).hexdigest()

@@ -1,5 +1,6 @@
 """The sampler's distribution, computed from its own tables and compared with the exact one in big integers."""
 
+import hashlib
 from collections import Counter
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -7,7 +8,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from privacy.mechanisms import RandomStream, SigmaInvalid, discrete_gaussian, gaussian, sampler_delta, tv_error
+from privacy.mechanisms import (
+    RandomStream,
+    SigmaInvalid,
+    add_discrete_gaussian,
+    discrete_gaussian,
+    gaussian,
+    sampler_delta,
+    tv_error,
+)
 from privacy.mechanisms.tables import TABLE_BITS, InversionTable, inversion_table, table_tv_error
 
 KEY = b"noise".ljust(32, b"\0")
@@ -16,16 +25,18 @@ KEY = b"noise".ljust(32, b"\0")
 class Scripted(RandomStream):
     """A stream that says what it was told to: for draws that chance would not reach in the age of the universe."""
 
-    def __init__(self, words: list[int], low: int) -> None:
+    def __init__(self, words: list[int], *low: int) -> None:
         self._words = words
-        self._low = low
+        self._low = list(low)
 
     def uint64(self, count: int) -> np.ndarray:
-        assert count == len(self._words)
-        return np.array(self._words, dtype=np.uint64)
+        assert count <= len(self._words)
+        drawn, self._words = self._words[:count], self._words[count:]
+        return np.array(drawn, dtype=np.uint64)
 
     def bytes(self, count: int) -> bytes:
-        return self._low.to_bytes(count, "little")
+        assert not self._words, "low bits are drawn after every high word"
+        return self._low.pop(0).to_bytes(count, "little")
 
 
 def exact(variance: Fraction, reach: int) -> dict[int, Fraction]:
@@ -99,6 +110,19 @@ def test_equal_high_words_are_decided_by_the_low_bits(position: int) -> None:
     if low:
         assert table.sample(1, Scripted([high], low - 1)).tolist() == [outcome - 1]
     assert table.sample(1, Scripted([high], low)).tolist() == [outcome]
+
+
+def test_ties_of_every_block_are_decided_after_all_high_words() -> None:
+    """The low bits of a vector longer than a block come after its last high word, in the order of the entries."""
+    table = inversion_table(Fraction(9))
+    high, low = divmod(table._thresholds[7], 1 << 128)
+    words = [2**63 + 1] * 40_000
+    ties = (3, 20_000, 39_999)
+    for at in ties:
+        words[at] = high
+    stream = Scripted(words, *(low - (at == 20_000) for at in ties))
+    drawn = table.sample(40_000, stream)
+    assert [int(drawn[at]) for at in ties] == [8 - table.radius, 7 - table.radius, 8 - table.radius]
 
 
 def test_the_guide_agrees_with_plain_inversion() -> None:
@@ -182,3 +206,29 @@ def test_a_claim_without_an_epsilon_has_no_share() -> None:
     for epsilon in (-1.0, float("nan"), 701.0):
         with pytest.raises(SigmaInvalid, match="epsilon"):
             sampler_delta(epsilon, 1_000.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "size", "known"),
+    [
+        (3.0, 16385, "f07d310ce01bc684"),
+        (1000.0, 16385, "87559f320e015126"),
+        (50000.5, 100003, "72525fba385107e8"),
+        (100000000.0, 16384, "2c2ee8ec54c9320e"),
+        (1125899906842624.0, 7, "f42afb1255f2fe81"),
+    ],
+)
+def test_a_stored_secret_gives_the_noise_that_it_always_gave(sigma: float, size: int, known: str) -> None:
+    """Known answers: a round under way is released with the same noise before and after an upgrade."""
+    stream = RandomStream(bytes(range(32)))
+    drawn = discrete_gaussian(sigma, size, stream)
+    assert hashlib.sha256(drawn.astype("<i8").tobytes() + stream.bytes(8)).hexdigest()[:16] == known
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.uint64, np.int64])
+def test_noise_is_added_in_place_modulo_the_word(dtype: type) -> None:
+    """Adding gives what drawing and then adding gives, in words that wrap."""
+    words = np.arange(40_000, dtype=dtype) * np.array(2**31 - 7, dtype=dtype)
+    expected = words + discrete_gaussian(50_000.5, words.size, RandomStream(KEY)).astype(dtype)
+    add_discrete_gaussian(50_000.5, words, RandomStream(KEY))
+    np.testing.assert_array_equal(words, expected)

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from privacy.mechanisms import RandomStream, discrete_gaussian
 from privacy.secure_sum import (
     CohortExceeded,
+    LeaderSpan,
     LeaderSum,
     PackingInvalid,
     ShareInvalid,
@@ -68,6 +70,24 @@ def test_results_are_centred_and_both_noises_are_added(make_round: Callable, coh
     helper_noise, leader_noise = np.arange(13) - 6, np.full(13, -2)
     share = noised_share(masks, helper_noise, case.params)
     assert unmask(total, share, leader_noise, case.params).tolist() == (truth + helper_noise + leader_noise).tolist()
+
+
+@pytest.mark.parametrize("cohort", [20, 2**32])
+def test_a_release_in_place_is_the_one_with_the_noise_beside_it(make_round: Callable, cohort: int) -> None:
+    """The sum's own memory holds the same release, in the narrowest word, and is used up by it."""
+    case = make_round(maximum_cohort=cohort)
+    reports = sorted(case.reports(3), key=lambda report: report.report_id)
+    span = LeaderSpan(case.params, case.context)
+    span.add((report.report_id, report.masked) for report in reports)
+    share = pack(case.stream.uint64(13) >> np.uint64(64 - case.params.modulus_bits), case.params.modulus_bits)
+    noise = discrete_gaussian(case.params.noise_sigma, 13, RandomStream(b"n" * 32))
+    expected = unmask(span.total, share, noise, case.params)
+    released = span.release(share, RandomStream(b"n" * 32))
+    assert released.tolist() == expected.tolist()
+    assert released.dtype == (np.int32 if case.params.modulus_bits <= 32 else np.int64)
+    assert (span.counted, span.total.tolist()) == (0, [0] * 13)
+    with pytest.raises(ShareInvalid):
+        span.release(b"short", RandomStream(b"n" * 32))
 
 
 def test_the_extremes_of_the_range_do_not_wrap(round_: object) -> None:
