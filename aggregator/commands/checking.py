@@ -26,10 +26,12 @@ async def _audited(settings: Any) -> dict[str, Any]:
     from aggregator.leader.register import Register
     from aggregator.logs import service_log
     from aggregator.storage.database import Database
+    from aggregator.storage.endings import ENDINGS_FILE
     from aggregator.storage.leader import LeaderStore
 
     database, store = Database(settings.url()), LeaderStore()
-    register = Register(settings.signing_key(), settings.site, store, service_log("leader", "error"))
+    endings = settings.directory / ENDINGS_FILE
+    register = Register(settings.signing_key(), settings.site, store, service_log("leader", "error"), endings)
     try:
         await database.open("leader")
         async with database.reading() as connection:

@@ -40,6 +40,7 @@ def restore(directory: Folder, source: From = None) -> None:
         with at_rest(settings.directory):
             mark(settings.directory)
     print(f"{directory}: restored; when the {schema} starts, rounds that were under way are over ({NAME} {schema})")
+    print(f"{directory}: its tokens are revoked then; make new ones ({NAME} token create)")
 
 
 def _read(directory: Path) -> tuple[ServiceSettings, str]:

@@ -7,7 +7,8 @@ from aggregator.helper.expiry import FOR_EVER_MS
 from aggregator.helper.office import Office
 from aggregator.storage import backup
 from aggregator.storage.database import Change
-from aggregator.storage.helper_tables import EXPIRED
+from aggregator.storage.helper_tables import EXPIRED, METADATA
+from aggregator.storage.tokens import TokenStore
 
 
 async def check(office: Office, change: Change) -> None:
@@ -24,6 +25,7 @@ async def check(office: Office, change: Change) -> None:
     now_ms = office.clock.now_ms()
     await office.store.expire_rounds(change.connection, FOR_EVER_MS, EXPIRED)
     approvals = await office.store.withdraw_approvals(change.connection, now_ms + CLOCK_SKEW_MS)
+    tokens = await TokenStore(METADATA).revoke_all(change.connection, now_ms)
     await office.standing.begin_again(change, now_ms)
     change.then(lambda: backup.unmark(directory))
     office.log.error(
@@ -31,5 +33,6 @@ async def check(office: Office, change: Change) -> None:
         meaning="it is not the one last used: round keys are destroyed, and officers have to sign approvals again",
         approvals=approvals,
     )
+    office.log.error("tokens revoked", meaning="make new ones: 'token create'", tokens=tokens)
     if office.budget.lost:
         office.log.error("ledger lost", meaning="charges are missing: the whole budget counts as spent")

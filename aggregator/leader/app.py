@@ -46,6 +46,7 @@ from aggregator.settings import LeaderSettings
 from aggregator.storage.actions import ActionStore
 from aggregator.storage.contracts import contract_in_force
 from aggregator.storage.database import Change, Database
+from aggregator.storage.endings import ENDINGS_FILE
 from aggregator.storage.leader import LeaderStore
 from aggregator.storage.leader_tables import METADATA
 from aggregator.storage.mirror import MIRROR_FILE, HeadMirror
@@ -199,13 +200,13 @@ async def _open_desk(
 ) -> Desk:
     """Bring the store up to date and load the budget; the rest of memory follows the store (``following``)."""
     store = LeaderStore(clock, report_bytes(settings.report_storage, settings.report_folder()))
-    register = Register(key, settings.site, store, log)
+    register = Register(key, settings.site, store, log, settings.directory / ENDINGS_FILE)
 
     async def load(change: Change) -> tuple[Budget, int]:
         mirror = HeadMirror(settings.directory / MIRROR_FILE)
         contract = await contract_in_force(change, store.ledger, settings, parties_of(settings, key))
         budget = await store.ledger.load(change, contract, "leader", clock, mirror, settings.quotas())
-        await restored.check(store, change, settings.directory, budget, log)
+        await restored.check(store, change, settings.directory, budget, register, clock.now_ms(), log)
         await write_standings(change, store, register, key.verify_key)
         return budget, await store.device_count(change.connection)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from fastapi import Request
@@ -106,11 +107,11 @@ async def revoke(
     """
 
     async def act(change: Change) -> int:
-        device = await _require(desk, change, device_id)
-        if device.revoked_at is not None:
+        if await _is_revoked(desk, change, device_id):
             return 0
         now_ms, dropped = desk.clock.now_ms(), 0
         await desk.store.revoke_device(change.connection, device_id, now_ms)
+        desk.register.endings.revoked(change, device_id, now_ms)
         for item in desk.open_rounds:
             dropped += bool(await desk.store.take_back(change, item.round_id, device_id, expected=True))
             change.then(item.changed.set)
@@ -153,12 +154,15 @@ async def _replace(desk: Desk, change: Change, device_id: bytes, rotation: Rotat
     """In one change: the keys, a row in the device's consent chain where it has one, and what stands after it."""
     connection, store = change.connection, desk.store
     device = (await desk.register.find_with_rows(connection, [device_id])).get(device_id)
+    if device is not None and device.revoked_at is not None:  # since its request was looked at
+        raise ProblemError("device-revoked", "make a new key and enrol it")
     if device is None or device.key != rotation.old:
         raise ProblemError("key-replaced", "the device has another key by now")
     if rotation.new.raw in await store.known_keys(connection, [rotation.new.raw]):
         raise ProblemError("wrong-state", "expected a key that nobody has or had here")
     now_ms = desk.clock.now_ms()
     await store.replace_key(connection, device_id, rotation.old.raw, rotation.new.raw, content, now_ms)
+    desk.register.endings.replaced(change, rotation.old.raw)
     if device.consent is None:
         return
     try:
@@ -168,7 +172,7 @@ async def _replace(desk: Desk, change: Change, device_id: bytes, rotation: Rotat
     person = state.parties.person
     stored = {"device_id": device_id, "row_index": row.index, "person": person, "body": row.body()}
     await store.add_consent_rows(connection, [stored])
-    after = Device(device_id, rotation.new, device.enrolled_at, state, state.parties.former_keys)
+    after = replace(device, key=rotation.new, consent=state, former_keys=state.parties.former_keys)
     await desk.register.remember(connection, [after], [])
 
 
@@ -227,8 +231,9 @@ async def _use_nonce(desk: Desk, nonce: bytes) -> None:
     await desk.database.join(act)
 
 
-async def _require(desk: Desk, change: Change, device_id: bytes) -> Device:
-    found = (await desk.register.find(change.connection, [device_id])).get(device_id)
-    if found is None:
+async def _is_revoked(desk: Desk, change: Change, device_id: bytes) -> bool:
+    """By the store alone: one that was put back is told anew, so that its open rounds are looked at too."""
+    rows = await desk.store.devices_named(change.connection, [device_id])
+    if not rows:
         raise ProblemError("unknown-device", "no device of this id is enrolled")
-    return found
+    return rows[0].revoked_at_ms is not None

@@ -75,6 +75,8 @@ class Forgetting:
         desk = self._desk
         gone = await self._over(change.connection, part)
         await desk.store.forget_devices(change.connection, gone)
+        for device_id in gone:
+            desk.register.endings.forgotten(change, device_id)
         change.then(lambda: desk.metrics.devices.dec(len(gone)))
         return len(gone)
 

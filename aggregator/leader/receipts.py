@@ -151,6 +151,8 @@ class _Recording:
                 "body": row.body(),
             }
         )
+        if before.granted and not {yes.purpose for yes in before.granted} <= {yes.purpose for yes in state.granted}:
+            self._desk.register.endings.withdrawn(self._change, device.device_id, state.epoch)
         dropped, store = 0, self._desk.store
         for item in self._desk.open_rounds:
             was, now_is = (decide("accept", item.study.purpose, s, NO_SIGNALS, now).allowed for s in (before, state))

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.service import Log
 from aggregator.storage.devices import DeviceStore, Record
+from aggregator.storage.endings import Endings
 from consent.errors import LedgerFaulty
 from consent.ledger import distrust, open_ledger, replay
 from consent.policy import decide
@@ -41,6 +43,8 @@ class Device:
     """Those that it had before, oldest first: a withdrawal that one of them signed is honoured."""
     revoked_at: int | None = None
     """Unix seconds; None while it counts."""
+    least_epoch: int = 0
+    """What stood in an earlier epoch was taken back since, whatever the store says."""
 
     @property
     def ended_at(self) -> int:
@@ -57,7 +61,7 @@ class Device:
     def allowed(self, purpose: str, epoch: int, now: int) -> bool:
         """The gate *accept*: consent in force for the purpose, in the epoch that the report was made under."""
         state = self.consent
-        if self.revoked_at is not None:
+        if self.revoked_at is not None or epoch < self.least_epoch:
             return False
         return state is not None and state.epoch == epoch and decide("accept", purpose, state, NO_SIGNALS, now).allowed
 
@@ -70,14 +74,16 @@ class Register:
         site: whose consent it is.
         store: where devices, rows and standings are.
         log: where the operator reads that a standing was not believed.
+        endings: the file in which what ended for good lies beside the store.
     """
 
-    def __init__(self, key: SigningKey, site: str, store: DeviceStore, log: Log) -> None:
+    def __init__(self, key: SigningKey, site: str, store: DeviceStore, log: Log, endings: Path) -> None:
         self._leader_key = key.verify_key
         self._secret = digest("consent-standings", key.seed())
         self._site = site
         self._store = store
         self._log = log
+        self.endings = Endings(endings, digest("endings", key.seed()))
 
     def __repr__(self) -> str:
         return f"Register({self._site!r})"
@@ -137,7 +143,7 @@ class Register:
         """Stored devices with their keys, and nothing of their consent. One more query where keys were replaced."""
         rotated = [row.device_id for row in rows if row.rotations]
         former = await self._store.former_keys(connection, rotated) if rotated else {}
-        return [(row, _bare(row, former.get(row.device_id, ()))) for row in rows]
+        return [(row, self._ended(_bare(row, former.get(row.device_id, ())))) for row in rows]
 
     async def replayed(self, connection: AsyncConnection, rows: Sequence[Record]) -> dict[bytes, Device]:
         """Stored devices, each with what its rows say, verified one by one; a fault is in the state."""
@@ -149,6 +155,14 @@ class Register:
 
     async def _named(self, connection: AsyncConnection, device_ids: Sequence[bytes]) -> list[tuple[Record, Device]]:
         return await self.bare(connection, await self._store.devices_named(connection, device_ids))
+
+    def _ended(self, device: Device) -> Device:
+        """The device as it is by the file beside the key, too: the store may have been put back, or edited."""
+        at_ms, least = self.endings.revoked_at_ms(device.device_id), self.endings.least_epoch(device.device_id)
+        revoked_at = at_ms // 1_000 if device.revoked_at is None and at_ms is not None else device.revoked_at
+        if (revoked_at, least) == (device.revoked_at, device.least_epoch):
+            return device
+        return replace(device, revoked_at=revoked_at, least_epoch=least)
 
     def _replayed(self, device: Device, chain: tuple[str, list[bytes]] | None) -> Device:
         if chain is None:
@@ -197,7 +211,7 @@ class Register:
 def counted(device: Device) -> list[dict[str, Any]]:
     """The grants of a device that count until they run out: what the gate *accept* would let through."""
     state = device.consent
-    if state is None or device.revoked_at is not None:
+    if state is None or device.revoked_at is not None or state.epoch < device.least_epoch:
         return []
     return [
         {"device_id": device.device_id, "purpose": yes.purpose, "version": yes.version, "expires_at": yes.expires_at}

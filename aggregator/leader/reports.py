@@ -123,7 +123,8 @@ async def _store(desk: Desk, change: Change, verdicts: Sequence[Candidate | str]
     """Under the store's lock: a round may have closed, consent may have gone, since the first look."""
     candidates = [verdict for verdict in verdicts if not isinstance(verdict, str)]
     known = await _known(desk, change, candidates)
-    devices = await desk.register.find(change.connection, [device.device_id for _, _, device in candidates])
+    # With rows: a standing that somebody with the database put back after a withdrawal is not the last row's.
+    devices = await desk.register.find_with_rows(change.connection, [device.device_id for _, _, device in candidates])
     rows: list[dict[str, Any]] = []
     codes = []
     for verdict in verdicts:

@@ -157,6 +157,16 @@ class TokenStore:
         shown = [column for column in self._tokens.c if column.name != "token_hash"]
         return list((await connection.execute(select(*shown).order_by(self._tokens.c.created_at_ms))).all())
 
+    async def revoke_all(self, connection: AsyncConnection, now_ms: int) -> int:
+        """Let no token open anything, or let anybody in, from now on; returns how many still could.
+
+        Run where a store was put back: which of its tokens were revoked or used up since, nobody knows.
+        """
+        open_still = self._tokens.c.revoked_at_ms.is_(None) & (self._tokens.c.expires_at_ms > now_ms)
+        done = await connection.execute(update(self._tokens).where(open_still).values(revoked_at_ms=now_ms))
+        await connection.execute(update(self._tokens).where(self._tokens.c.uses_left.is_not(None)).values(uses_left=0))
+        return int(done.rowcount)
+
     async def revoke(self, connection: AsyncConnection, holder_id: str, now_ms: int) -> Row[Any]:
         """Let a token open nothing from now on; one that was revoked before stays so.
 

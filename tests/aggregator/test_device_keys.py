@@ -5,7 +5,9 @@ import json
 import os
 
 import httpx
+import pytest
 
+from aggregator.leader import devices
 from aggregator.leader.app import create_app
 from consent import decline, grant, make_rotation, notice, rotate, sign_receipt
 from models.wire.devices import DEVICE_HEADER
@@ -117,6 +119,25 @@ async def test_a_change_of_key_needs_both_keys_and_a_fresh_request(world):
         assert code(await ask(world, device, "GET", ME, nonce=nonce)) == "replayed"
         assert code(await world.leader.get(ME)) == "unauthenticated"
         assert (await ask(world, device, "GET", ME)).json()["device_key"] == device.key.verify_key.raw.hex()
+
+
+@in_world()
+async def test_a_change_of_key_that_meets_a_revocation_revives_nothing(world):
+    """Revoked after its request was looked at and before the change: refused, and it counts for nothing."""
+    async with world.up():
+        device, _ = await world.devices(2)
+        desk = world.leader_app.state.desk
+
+        async def lost_meanwhile(desk, _):
+            await devices.revoke(desk, device.name)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(devices, "_use_nonce", lost_meanwhile)
+            assert code((await turn(world, device, SigningKey.generate()))[0]) == "device-revoked"
+        assert await world.consenting("measurement") == 1
+        async with desk.database.reading() as connection:
+            found = (await desk.register.find(connection, [device.name]))[device.name]
+        assert (found.key, found.revoked_at is None) == (device.key.verify_key, False)
 
 
 @in_world(leader_options={"close_early": False})
