@@ -124,10 +124,11 @@ class ConsentKeeper:
     def withdraw_for_good(self, participant_id: str) -> TakenBack:
         """Withdraw everything with the last receipt that this key signs: nobody is left to sign it again.
 
-        So it is signed far beyond what the leader can hold, be this store an older copy of itself.
+        So it is signed far beyond what the leader can hold, be this store an older copy of itself, and still where a
+        leader takes it that has heard of another key meanwhile (``consent.acceptance``).
         """
         at = self._now()
-        return self._keep({participant_id: partial(_decline, None, None, at, EPOCHS_AHEAD)}, at)
+        return self._keep({participant_id: partial(_decline, None, None, at, EPOCHS_AHEAD // 2)}, at)
 
     def sign_again(self, item: StoredReceipt, last_epoch: int) -> bool:
         """Sign a choice again that the leader refused because it knows a later epoch. Part of a transaction.
@@ -163,17 +164,18 @@ class ConsentKeeper:
         return True
 
     def sign_anew(self, participant_id: str) -> None:
-        """Sign a yes that the leader has not heard again, with the key of now. Part of the change of key's transaction.
+        """Sign a choice that the leader has not taken again, with the key of now. Part of the change's transaction.
 
-        The leader takes nothing but withdrawals from the key before.
+        The leader takes nothing but withdrawals from the key before; and one of those that it refused, because somebody
+        who has that key was faster, passes under the new one.
         """
         participant, key = self._keyed(participant_id)
         state, consents = self._state(participant, key), self._store.consents
         found = [item for item in consents.receipts_of(participant_id) if item.digest == state.receipt]
-        if state.fault is not None or not found or found[0].state != "waiting":
+        if state.fault is not None or not found or found[0].state not in {"waiting", "refused"}:
             return
         receipt = verify_receipt_of(found[0].jws, keys_of_participant(self._store, self._pins.leader_key, participant))
-        if receipt.kind != "grant":
+        if receipt.kind == "grant" and found[0].state == "refused":
             return
         again = replace(receipt, device_key=key.verify_key, epoch=state.epoch + 1)
         before = set(consents.made_here)

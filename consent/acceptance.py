@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from consent.choices import EPOCHS_AHEAD
 from consent.countersignatures import countersign
 from consent.errors import LedgerFaulty, ReceiptInvalid, RefusalCode
 from consent.ledger import record
@@ -55,7 +56,8 @@ def accept(
     """Verify a receipt and countersign it; a retry of the last receipt gets identical bytes. Run by the leader.
 
     A withdrawal is refused for a forged signature, other parties or an old epoch only: neither a clock, a notice nor a
-    version may stand in its way.
+    version may stand in its way. One that the device's key of now signed is old only beside what that very key signed.
+    A grant, and what a key of before signed, may lie ``EPOCHS_AHEAD`` ahead at most: as far as a device follows.
 
     Args:
         state: what stands for this device, site and person, from ``replay`` of the leader's rows.
@@ -83,7 +85,23 @@ def _accepted(state: ConsentState, jws: str, leader: SigningKey, now: int, regis
         raise ReceiptInvalid("refusal_stays_home", "expected a grant or a withdrawal; a refusal is never sent")
     if state.receipt == receipt_digest(jws) and state.fault is None:
         return Accepted(state, None, countersign(leader, jws, state.recorded_at), receipt)
+    _check_distance(state, receipt)
     after, row = record(state, jws, now, registry)
     if receipt.kind == "grant" and receipt.notice_hash not in notice_hashes(receipt.site, receipt.language, registry):
         raise ReceiptInvalid("notice_unknown", f"expected the present notice in {receipt.language!r}, got another")
     return Accepted(after, row, countersign(leader, jws, now), receipt)
+
+
+def _check_distance(state: ConsentState, receipt: Receipt) -> None:
+    """Keep epochs within what a device follows (``choices.beyond``), whoever else signs in its name.
+
+    A key of before is held to the epoch of the change, however many receipts it signs, so that the leader's epoch stays
+    one that the owner's device believes. The present key's withdrawal is held to none: a device that was told too large
+    an epoch still has to be heard.
+    """
+    own = receipt.device_key == state.parties.device_key
+    if own and receipt.kind == "withdrawal":
+        return
+    last = (state.epoch if own else state.turned_epoch) + EPOCHS_AHEAD
+    if receipt.epoch > last:
+        raise ReceiptInvalid("epoch_too_far", f"expected an epoch up to {last}, got {receipt.epoch}")

@@ -28,6 +28,7 @@ RefusalCode = Literal[
     "refusal_stays_home",
     "refusal_of_granted",
     "epoch_not_after",
+    "epoch_too_far",
     "issued_in_future",
     "expired",
     "purpose_unknown",

@@ -200,7 +200,8 @@ def _with_receipt(state: ConsentState, row: Row) -> ConsentState:
     name = receipt_digest(row.content)
     return replace(
         state,
-        epoch=receipt.epoch,
+        epoch=max(state.epoch, receipt.epoch),
+        signed_epoch=receipt.epoch if receipt.device_key == state.parties.device_key else state.signed_epoch,
         granted=_standing(state, receipt, name),
         declined=_declined(state, receipt, name),
         gpc_known=receipt.gpc or (state.gpc_known and receipt.kind != "grant"),
@@ -222,7 +223,8 @@ def _with_rotation(state: ConsentState, row: Row) -> ConsentState:
     rotation = read_rotation(row.content, state.parties.leader_key)
     if rotation.old != state.parties.device_key:
         raise RotationInvalid(f"expected a change from key {state.parties.device_key.fingerprint}, got another's")
-    return replace(state, parties=state.parties.with_key(rotation.new))
+    parties = state.parties.with_key(rotation.new)
+    return replace(state, parties=parties, signed_epoch=0, turned_epoch=state.epoch)
 
 
 def _restarted(state: ConsentState, row: Row) -> ConsentState:
@@ -232,7 +234,7 @@ def _restarted(state: ConsentState, row: Row) -> ConsentState:
         epoch = None
     if type(epoch) is not int or epoch < state.epoch:
         raise LedgerFaulty(f"expected a restart in epoch {state.epoch} or later")
-    return replace(state, granted=(), declined=(), epoch=epoch, behind=True)
+    return replace(state, granted=(), declined=(), epoch=epoch, signed_epoch=epoch, behind=True)
 
 
 def _check_parties(parties: Parties, receipt: Receipt) -> None:
@@ -248,8 +250,11 @@ def _check_parties(parties: Parties, receipt: Receipt) -> None:
 
 def _check_epoch(state: ConsentState, receipt: Receipt) -> None:
     if receipt.kind != "refusal":
-        if receipt.epoch <= state.epoch:
-            raise ReceiptInvalid("epoch_not_after", f"expected an epoch after {state.epoch}, got {receipt.epoch}")
+        # What an earlier key signed, whoever has that by now, never makes the present key's withdrawal come too late.
+        own_no = receipt.kind == "withdrawal" and receipt.device_key == state.parties.device_key
+        last = state.signed_epoch if own_no else state.epoch
+        if receipt.epoch <= last:
+            raise ReceiptInvalid("epoch_not_after", f"expected an epoch after {last}, got {receipt.epoch}")
         return
     if receipt.epoch != state.epoch:
         raise ReceiptInvalid("epoch_not_after", f"expected a refusal in epoch {state.epoch}, got {receipt.epoch}")

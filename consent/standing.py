@@ -16,7 +16,9 @@ from consent.state import ConsentState, Declined, Grant, Parties
 from privacy.crypto import canonical_json, digest, parse_canonical
 
 _DIGEST_BYTES: Final = 32
-_PLAIN: Final = ("length", "epoch", "gpc_observed", "gpc_known", "recorded_at", "countersigned", "behind", "seen_at")
+_FLAGS: Final = ("gpc_observed", "gpc_known", "countersigned", "behind")
+_COUNTS: Final = ("length", "epoch", "recorded_at", "seen_at", "signed_epoch", "turned_epoch")
+_PLAIN: Final = (*_FLAGS, *_COUNTS)
 
 
 def write_standing(state: ConsentState) -> bytes:
@@ -51,6 +53,8 @@ def read_standing(parties: Parties, body: bytes) -> ConsentState:
         fields: dict[str, Any] = parse_canonical(body)
         granted, declined = fields.pop("granted"), fields.pop("declined")
         head, receipt = fields.pop("head"), fields.pop("receipt")
+        for name in ("signed_epoch", "turned_epoch"):  # one that was written before there were these
+            fields.setdefault(name, fields["epoch"])
         return ConsentState(
             parties,
             head=_digest(head),

@@ -134,6 +134,9 @@ class ConsentState:
             may hold more than this ledger says, so the next "no" is a withdrawal.
         seen_at: Unix seconds; the latest time that the device is known to have reached since what stands was granted.
             Nothing is younger, whatever the clock says. 0 where nobody kept it.
+        signed_epoch: the last epoch that the device's key of now signed; 0 from a change of key on. A withdrawal by it
+            has to come after this one alone: no key of before stands in its way.
+        turned_epoch: the epoch in which the key was changed last; keys of before sign little beyond it.
     """
 
     parties: Parties
@@ -150,6 +153,8 @@ class ConsentState:
     fault: str | None = None
     behind: bool = False
     seen_at: int = 0
+    signed_epoch: int = 0
+    turned_epoch: int = 0
 
     def grant_of(self, purpose: str) -> Grant | None:
         """The grant of this purpose, whatever its version or age; None if there is none."""

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from consent import (
+    PURPOSES,
     Accepted,
     Parties,
     Refused,
@@ -26,6 +27,7 @@ from consent import (
     verify_record,
     write_record,
 )
+from consent.choices import EPOCHS_AHEAD, beyond
 from privacy.crypto import SigningKey, canonical_json, parse_canonical
 
 NOW = 1_800_000_000
@@ -139,3 +141,92 @@ def test_a_consent_record_shows_choices_under_both_keys():
     shown = verify_record(data, chain.leader.verify_key.fingerprint)
     assert shown.fault is None
     assert [item.receipt.kind for item in shown.receipts] == ["grant", "withdrawal"]
+
+
+class Stolen(Chain):
+    """A device that granted two purposes and changed its key, because somebody else had the old one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        told = {"notice": notice(SITE, "en"), "issued_at": NOW}
+        self.keep(sign_receipt(self.key, grant(self.state, ["measurement", "persona"], **told)))
+        self.turn()
+        self.there = self.state
+        """What stands at the leader."""
+
+    def send(self, jws: str) -> Accepted | Refused:
+        answer = accept(self.there, jws, self.leader, NOW)
+        if isinstance(answer, Accepted):
+            self.there = answer.state
+        return answer
+
+    def steal(self, epoch: int) -> Accepted | Refused:
+        """The thief withdraws one purpose, which does no harm, in an epoch of their choice."""
+        told = {"notice": notice(SITE, "en"), "issued_at": NOW}
+        receipt = decline(self.there, ["persona"], **told)
+        changes = {"device_key": self.old.verify_key, "epoch": epoch, "kind": "withdrawal"}
+        return self.send(sign_receipt(self.old, dataclasses.replace(receipt, **changes)))
+
+
+@pytest.mark.parametrize("ahead", [1, 7, EPOCHS_AHEAD])
+def test_what_a_stolen_old_key_signs_never_makes_the_owners_withdrawal_too_late(ahead):
+    """However far the thief went: the withdrawal under the new key passes as it was signed, and once."""
+    chain = Stolen()
+    assert isinstance(chain.steal(chain.there.epoch + ahead), Accepted)
+    reached, no = chain.there.epoch, chain.choose(decline)
+    assert isinstance(chain.send(no), Accepted)
+    assert not chain.there.granted
+    assert chain.there.epoch == reached, "epochs never go back: reports of before stay out"
+    assert chain.send(no).row is None, "the same again is the same"
+    yes = chain.choose(grant, epoch=reached + 1)
+    assert isinstance(chain.send(yes), Accepted)
+    assert chain.send(no).code == "epoch_not_after"
+    assert chain.there.grant_of("measurement")
+
+
+@pytest.mark.parametrize("epoch", [2**53 - 1, 2**40, EPOCHS_AHEAD + 2])
+def test_an_old_key_signs_no_further_ahead_than_a_device_follows(epoch):
+    """In one step or in many: what the leader names is an epoch beyond which the owner's device signs."""
+    chain = Stolen()
+    turned = chain.there.epoch
+    assert chain.steal(epoch).code == "epoch_too_far"
+    assert isinstance(chain.steal(turned + EPOCHS_AHEAD - 1), Accepted)
+    assert isinstance(chain.steal(turned + EPOCHS_AHEAD), Accepted)
+    assert chain.steal(turned + EPOCHS_AHEAD + 1).code == "epoch_too_far"
+    receipt = grant(chain.state, ["measurement"], notice=notice(SITE, "en"), issued_at=NOW)
+    refused = chain.send(sign_receipt(chain.new, receipt))
+    assert refused.code == "epoch_not_after"
+    again = beyond(receipt, refused.last_epoch)
+    assert again is not None
+    assert isinstance(chain.send(sign_receipt(chain.new, again)), Accepted)
+
+
+def test_a_change_of_key_is_the_way_out_for_whoever_lost_the_key_of_now():
+    """A thief went to the last epoch there is with the key itself: under the next one a withdrawal counts."""
+    chain = Chain()
+    chain.keep(chain.choose(grant))
+    versions = tuple((name, PURPOSES.find(name).version) for name in ("measurement", "persona"))
+    no = chain.choose(
+        decline, epoch=2**53 - 1, chosen=("persona",), granted=("measurement",), purpose_versions=versions
+    )
+    answer = accept(chain.state, no, chain.leader, NOW)
+    assert isinstance(answer, Accepted)
+    assert answer.state.grant_of("measurement")
+    content = make_rotation(chain.old, chain.new, chain.leader.verify_key, NOW)
+    there, _ = rotate(answer.state, content, NOW)
+    chain.turn()
+    taken = accept(there, chain.choose(decline), chain.leader, NOW)
+    assert isinstance(taken, Accepted)
+    assert not taken.state.granted
+
+
+def test_a_grant_lies_no_further_ahead_than_a_device_follows_and_a_withdrawal_may():
+    """A device that was told too large an epoch is heard when it takes consent back, and then when it grants."""
+    chain = Chain()
+    far = chain.state.epoch + EPOCHS_AHEAD + 1
+    assert accept(chain.state, chain.choose(grant, epoch=far), chain.leader, NOW).code == "epoch_too_far"
+    assert isinstance(accept(chain.state, chain.choose(grant, epoch=far - 1), chain.leader, NOW), Accepted)
+    chain.keep(chain.choose(grant))
+    taken = accept(chain.state, chain.choose(decline, epoch=far + 9), chain.leader, NOW)
+    assert isinstance(taken, Accepted)
+    assert isinstance(accept(taken.state, chain.choose(grant, epoch=far + 10), chain.leader, NOW), Accepted)
