@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +18,7 @@ from aggregator.errors import StoreCorrupt
 if TYPE_CHECKING:
     from aggregator.log_audit import LogAudit, Signers
     from aggregator.settings import LeaderSettings
+    from models.wire.statements import DecisionStatement, RoundStatement
 
 app = group("The leader's transparency log.", "log check http://127.0.0.1:8700 --against http://127.0.0.1:8800")
 _PAGE = 1_000
@@ -29,7 +32,7 @@ def check(
         typer.Option(help="The helper's address, or a file of 'hearthside-agent log show --json'; repeat for more."),
     ] = None,
     trust: Annotated[
-        list[str] | None, typer.Option(help="Fingerprint of a key that was given to you; repeat for all of them.")
+        list[str] | None, typer.Option(help="Fingerprint of a key that you ever accepted; repeat for all of them.")
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Keep the entries in this file.", dir_okay=False)] = None,
 ) -> None:
@@ -40,8 +43,10 @@ def check(
     from aggregator.log_audit import LogAudit
 
     sources = [(name, _shown(name)) for name in against or []]
+    asked_at_ms, told = int(time.time() * 1_000), [(name, *_stated(name)) for name, _ in sources if "://" in name]
+    accounts = _accounts(leader_url)  # before the checkpoint: what they tell of is in its log
     newest = str(call("GET", f"{leader_url}/v1/log/checkpoint", None)["checkpoint"])
-    audit = LogAudit(_signers(leader_url, [name for name, _ in sources if "://" in name], trust or []))
+    audit = LogAudit(_signers(leader_url, [name for name, _ in sources if "://" in name], trust or []), trust or [])
     entries = _download(leader_url, newest, audit)
     for entry in entries:
         audit.read(entry)
@@ -49,6 +54,10 @@ def check(
     for name, shown in sources:
         for jws in shown:
             audit.compare(name, jws)
+    for name, decisions, rounds in told:
+        audit.hold_against(name, decisions, rounds, asked_at_ms)
+    for study_hash, state, released in accounts:
+        audit.hold_account(study_hash, state, released)
     if save is not None:
         from models.wire.message import to_base64
 
@@ -117,6 +126,33 @@ def _shown(name: str) -> list[str]:
     return list(dict.fromkeys([*([seen["checkpoint"]] if seen.get("checkpoint") else []), *evidence]))
 
 
+def _stated(helper_url: str) -> tuple[list[DecisionStatement], list[RoundStatement]]:
+    """Everything that a helper took in and opened."""
+    from models.wire.statements import DecisionStatements, RoundStatements
+
+    decisions: list[DecisionStatement] = []
+    rounds: list[RoundStatement] = []
+    while page := DecisionStatements.model_validate(_page(helper_url, "decisions", decisions)).decisions:
+        decisions += page
+    while more := RoundStatements.model_validate(_page(helper_url, "rounds", rounds)).rounds:
+        rounds += more
+    return decisions, rounds
+
+
+def _page(helper_url: str, what: str, known: Sequence[DecisionStatement | RoundStatement]) -> Any:
+    return call("GET", f"{helper_url}/v1/log/{what}?after={known[-1].number if known else 0}", None)
+
+
+def _accounts(leader_url: str) -> list[tuple[str, str, list[int]]]:
+    """What the leader says of each study: its digest, its state, the rounds that are released."""
+    accounts = []
+    for item in call("GET", f"{leader_url}/v1/studies", None):
+        account = call("GET", f"{leader_url}/v1/studies/{item['study_id']}", None)
+        released = [row["round"] for row in account["rounds"] if row["released_at_ms"] is not None]
+        accounts.append((str(account["study_hash"]), str(account["state"]), released))
+    return accounts
+
+
 def _signers(leader_url: str, helper_urls: list[str], trusted: list[str]) -> Signers:
     """The keys that count; each one's fingerprint among ``trusted``, where that was given."""
     from aggregator.log_audit import Signers
@@ -156,6 +192,7 @@ def _report(audit: LogAudit, root: str | None) -> None:
         "root": root or audit.tree.root().hex(),
         "kinds": dict(audit.kinds),
         "holds": not audit.findings,
+        "answered_and_not_released": audit.unreleased,
         "findings": [{"place": finding.place, "text": finding.text} for finding in audit.findings],
     }
     show_document(document)

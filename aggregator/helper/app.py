@@ -21,6 +21,7 @@ from aggregator.helper import console, decisions, expiry, openings, restored, sh
 from aggregator.helper.condition import HelperCondition
 from aggregator.helper.office import Office, office_of
 from aggregator.helper.spool import SPOOL_FOLDER, SpoolFolder
+from aggregator.helper.statements import add_statement_routes
 from aggregator.helper.witness import add_log_routes
 from aggregator.logs import quiet_libraries, service_log
 from aggregator.metrics import Metrics
@@ -202,6 +203,7 @@ def _routes() -> APIRouter:
     _add_proposal_routes(router)
     _add_round_routes(router)
     add_log_routes(router)
+    add_statement_routes(router)
 
     @router.get("/", include_in_schema=False)
     async def show_console(request: Request) -> HTMLResponse:

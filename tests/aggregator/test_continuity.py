@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from aggregator.clock import Clock
 from aggregator.commands import logs, tokens
 from aggregator.errors import LogHeldBack, StoreCorrupt
 from aggregator.leader.hearing import SLOWEST_SECONDS, Paces
@@ -13,7 +14,7 @@ from aggregator.storage.backup import mark
 from aggregator.storage.database import Database
 from models.wire.message import from_base64, to_base64
 
-from .world import code, in_world, vectors
+from .world import Turnable, code, in_world, vectors
 
 
 async def log_of(world) -> tuple[str, list[bytes]]:
@@ -27,7 +28,7 @@ async def decisions(world) -> list[bytes]:
     return [body for name, body in found if name == b"decision"]
 
 
-@in_world()
+@in_world(clock=Clock(wall=Turnable()))
 async def test_a_leader_with_a_shorter_log_appends_nothing_until_it_is_whole(world):
     """A store of yesterday, started before its entries are back: no entry, no step of a study; then it goes on."""
     store = world.folder / "leader" / "store.sqlite3"
@@ -37,10 +38,11 @@ async def test_a_leader_with_a_shorter_log_appends_nothing_until_it_is_whole(wor
             crowd = await world.devices(5)
             await world.propose(study)
             await world.decide(study)
-            plan = {"starts_at_ms": world.clock.now_ms() + 1_000}
+            plan = {"starts_at_ms": world.clock.now_ms() + 60_000}
             path, headers = f"/v1/studies/{study.study_id}/schedule", await world.bearer("analyst")
             assert (await world.leader.post(path, json=plan, headers=headers)).status_code == 202
         yesterday = store.read_bytes()
+        world.clock.wall.seconds += 61
         async with world.leader_up():
             await world.work()
             newest, entries = await log_of(world)

@@ -219,7 +219,11 @@ async def test_a_check_of_the_log_reads_every_entry(world):
             f"http://leader/v1/log/entries?start=0&count={len(entries)}": (
                 await world.leader.get("/v1/log/entries")
             ).json(),
+            "http://leader/v1/studies": (await world.leader.get("/v1/studies")).json(),
+            "http://leader/v1/studies/moves": (await world.leader.get("/v1/studies/moves")).json(),
         }
+        for path in ("decisions?after=0", "decisions?after=1", "rounds?after=0", "rounds?after=1"):
+            answers[f"http://helper/v1/log/{path}"] = (await world.helper.get(f"/v1/log/{path}")).json()
 
     def audit(tampered: list[bytes]) -> list[str]:
         reading = LogAudit(signers)
@@ -282,6 +286,9 @@ async def test_a_leader_that_was_restored_gets_its_entries_back(world):
         lambda change: change.connection.execute(log_entries.delete().where(log_entries.c.entry_index >= 2))
     )
     await database.close()
+    async with world.up():  # before its entries are back: it adds none of its own
+        assert (await world.propose(world.study("later"))).status_code == 409
+        assert world.leader_app.state.desk.ledger_log.size == 2
     saved = world.folder / "saved.log"
     saved.write_text("\n".join([newest, *map(to_base64, entries)]))
     assert await logs.put_back(world.leader_settings(), saved.read_text()) == len(entries) - 2
