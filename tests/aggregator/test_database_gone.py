@@ -63,3 +63,50 @@ def test_nothing_that_was_acknowledged_is_lost_while_the_database_is_away(tmp_pa
         asyncio.run(story())
     finally:
         postgres.start()  # for the tests that follow, whatever happened to this one
+
+
+FULL = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '{state}'; END $$;
+CREATE TRIGGER refuse BEFORE UPDATE OF state ON rounds EXECUTE FUNCTION refuse();
+CREATE TRIGGER refuse BEFORE UPDATE OF state ON studies EXECUTE FUNCTION refuse();
+"""
+ROOM = "DROP FUNCTION refuse CASCADE"
+
+
+@pytest.mark.parametrize(("state", "ending"), [("53100", "finished"), ("53200", "stopped")])
+def test_a_study_waits_for_a_store_that_is_full_whatever_it_was_about_to_do(tmp_path, postgres, state, ending):
+    """Disk or memory: neither its round nor its end, by itself or by an officer, is lost for it."""
+    world = World(tmp_path)
+    url = world.leader_options["database_url"] = postgres.fresh("leader")
+    name = url.partition("@/")[2].partition("?")[0]
+
+    async def story():
+        async with world.up():
+            study, devices = world.study(), await world.devices(6)
+            await world.run(study)
+            _, opening = await world.work()
+            items = [(d, world.report(d, study, opening, v)) for d, v in zip(devices, vectors(6), strict=True)]
+            assert set(await world.send(*items[:-1])) == {"accepted"}
+            await asyncio.to_thread(postgres.sql, FULL.format(state=state), name)
+            if ending == "stopped":
+                assert (await world.decide(study, "stop")).status_code == 201
+            else:
+                assert await world.send(items[-1]) == ["accepted"]
+            await asyncio.sleep(1.2)
+            running = world.leader_app.state.desk.running
+            account = (await world.leader.get(f"/v1/studies/{study.study_id}")).json()
+            assert (account["state"], account["rounds"][0]["state"]) == ("running", "open")
+            assert len(running._tasks) == 1
+            await asyncio.to_thread(postgres.sql, ROOM, name)
+            account = await world.until(study, "finished", "failed", "stopped")
+            assert account["state"] == ending, account["detail"]
+            if ending == "finished":
+                assert account["rounds"][0]["opened"] == 6
+            for _ in range(100):
+                if not running._tasks:
+                    break
+                await asyncio.sleep(0.02)
+            assert running._tasks == {}, "what is over is nobody's task any more"
+
+    asyncio.run(story())
