@@ -9,8 +9,12 @@ TORCH ?= cpu
 TORCH_VERSION := 2.13.0
 ARGS ?=
 PYTEST_ARGS ?=
+# Processes of `make test`: one more than the two cores it is meant for, because tests of services often wait.
+TEST_PROCESSES ?= 3
 
 export FLWR_TELEMETRY_ENABLED := 0
+# Where containers forbid compiled files, each of the many processes of a run would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test soak lint format docs clean
 
@@ -38,7 +42,7 @@ demo: $(STAMP)  ## Run the main job end to end; ARGS="--once --seed 7 --report d
 	@$(BIN)/hearthside demo $(ARGS)
 
 test: $(STAMP)  ## Run every check: layers, lint, types, units, real services, a real browser
-	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not soak" -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
 
 soak: $(STAMP)  ## Run the full counts (kills, interleavings, seeds): hours
 	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
@@ -59,3 +63,4 @@ docs: $(STAMP)  ## Write docs/reference.md from the code
 
 clean:  ## Remove what the commands made
 	rm -rf $(VENV) .peers dist build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find aggregator client_agent consent models privacy simulations tests -name __pycache__ -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ happens in the middle. There is no way back to an older schema: a service refuse
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -43,16 +44,23 @@ def check_schema(connection: Connection, schema: str) -> bool:
     Raises:
         SettingsInvalid: the store belongs to a newer version of the program, or to the other service.
     """
-    scripts = ScriptDirectory.from_config(_config(schema))
     present = set(MigrationContext.configure(connection).get_current_heads())
-    for revision in present - {script.revision for script in scripts.walk_revisions()}:
+    known, newest = _revisions(schema)
+    for revision in present - known:
         raise SettingsInvalid(_unknown(revision, schema))
-    return present == set(scripts.get_heads())
+    return present == newest
 
 
 def newest_revisions(schema: str) -> set[str]:
     """What a store of this version of the program says of itself."""
-    return set(ScriptDirectory.from_config(_config(schema)).get_heads())
+    return set(_revisions(schema)[1])
+
+
+@cache  # the files of this version do not change while it runs
+def _revisions(schema: str) -> tuple[frozenset[str], frozenset[str]]:
+    """All revisions that this version knows, and the newest."""
+    scripts = ScriptDirectory.from_config(_config(schema))
+    return frozenset(script.revision for script in scripts.walk_revisions()), frozenset(scripts.get_heads())
 
 
 def _unknown(revision: str, schema: str) -> str:

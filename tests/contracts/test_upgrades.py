@@ -117,7 +117,14 @@ def revisions(schema: str) -> list[str]:
     return sorted(path.stem for path in folder.glob(f"{schema}_*.py"))
 
 
-OLDER = [(schema, revision) for schema in METADATA for revision in revisions(schema)[:-1]]
+def older_stores() -> list:
+    """Each database with each older schema; outside of the soak PostgreSQL with the oldest, which takes them all."""
+    return [
+        pytest.param(database, schema, revision, marks=[pytest.mark.soak] if left and database != "sqlite" else [])
+        for database in ("sqlite", "postgresql")
+        for schema in METADATA
+        for left, revision in enumerate(revisions(schema)[:-1])
+    ]
 
 
 @asynccontextmanager
@@ -160,7 +167,7 @@ async def version(url: str) -> str:
     return found
 
 
-@pytest.mark.parametrize(("schema", "revision"), OLDER)
+@pytest.mark.parametrize(("fresh", "schema", "revision"), older_stores(), indirect=["fresh"])
 def test_an_upgrade_finds_everything(fresh, tmp_path, schema, revision):
     """Every row of every table is there with its values, the ledger goes on, and the tables are those of the code."""
 
