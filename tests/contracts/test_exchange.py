@@ -8,7 +8,7 @@ import pytest
 from tests.aggregator.world import World, vectors
 
 
-@pytest.fixture(params=["database", "directory"])
+@pytest.fixture
 def world(request, fresh, tmp_path):
     """A world whose services keep their stores in one of the two databases, and the leader its reports there or not."""
     world = World(tmp_path, leader_options={"report_storage": request.param})
@@ -16,6 +16,16 @@ def world(request, fresh, tmp_path):
     return world
 
 
+@pytest.mark.parametrize(
+    ("fresh", "world"),
+    [
+        ("sqlite", "directory"),
+        ("postgresql", "database"),
+        pytest.param("sqlite", "database", marks=pytest.mark.soak),
+        pytest.param("postgresql", "directory", marks=pytest.mark.soak),
+    ],
+    indirect=True,
+)
 def test_a_study_runs_from_its_proposal_to_its_release(world, tmp_path):
     """Proposed, approved, opened, reported, taken back twice, closed, shared, released, and there after a restart."""
 
