@@ -67,8 +67,11 @@ def make_server(application: Any, settings: ServiceSettings, on_cut: Callable[[s
         header_seconds=settings.header_seconds,
         header_limit_bytes=settings.header_limit_bytes,
         send_pause_seconds=settings.send_pause_seconds,
+        read_rate_bytes=settings.body_rate_bytes,
         keep_alive_seconds=settings.keep_alive_seconds,
         connection_limit=settings.connection_limit,
+        address_connection_limit=settings.address_connection_limit,
+        proxies=settings.proxy_trusted,
         on_cut=on_cut,
     )
     config = uvicorn.Config(

@@ -30,6 +30,7 @@ _OTHERS = ("HEARTHSIDE_AGENT_", "HEARTHSIDE_DATA", "HEARTHSIDE_TOKEN", "HEARTHSI
 """Beginnings of the house's variables that are no service's settings."""
 _SERVICES = ("HEARTHSIDE_LEADER_", "HEARTHSIDE_HELPER_")
 _CLOSE = 0.8
+_HIDDEN = "***"
 
 Settings = TypeVar("Settings", bound="ServiceSettings")
 
@@ -135,9 +136,27 @@ def written(value: Any) -> str:
 
 
 def shown(settings: ServiceSettings, name: str) -> str:
-    """A setting's value as a stranger may see it: a URL's password is not."""
+    """A setting's value as a stranger may see it: without a password."""
     value = written(getattr(settings, name))
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", value)
+    return _without_secrets(value) if name == "database_url" else re.sub(r"://[^@,]*@", "://***@", value)
+
+
+def _without_secrets(address: str) -> str:
+    """A database's URL without its password and without what stands behind the question mark; ``***`` in doubt."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if not address:
+        return ""
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):
+        return _HIDDEN
+    if address.count("@") > 1 or "@" in f"{url.host}{url.database}":
+        return _HIDDEN  # a password with an @ of its own: nobody knows where it ends
+    query = "&".join(f"{key}={_HIDDEN}" for key in sorted(url.query))
+    plain = url.set(query={}).render_as_string(hide_password=True)
+    return f"{plain}?{query}" if query else plain
 
 
 def setting_rows(kind: type[ServiceSettings]) -> list[dict[str, str]]:

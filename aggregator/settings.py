@@ -139,13 +139,19 @@ class ServiceSettings(BaseSettings):
     body_pause_seconds: Annotated[float, Field(ge=0.1, le=600)] = 15.0
     """Longest wait for the next piece of a body; from then on the body must also have come at ``body_rate_bytes``."""
     body_rate_bytes: Annotated[int, Field(ge=0, le=2**30)] = 240
-    """Bytes a second at which a body must come, on average over the time that was waited for it."""
+    """Bytes a second at which a body must come, on average over the time that was waited for it; an answer must be read
+    at the same rate."""
     send_pause_seconds: Annotated[float, Field(ge=0.1, le=600)] = 30.0
-    """Longest that a client may read nothing of an answer that waits for it."""
+    """Longest that a client may read nothing of an answer that waits for it; from then on it must also have read at
+    ``body_rate_bytes``."""
     keep_alive_seconds: Annotated[int, Field(ge=1, le=600)] = 30
     """Longest that a connection may stay open between two requests."""
     connection_limit: Annotated[int, Field(ge=10, le=100_000)] = 2_000
-    """Most connections of one worker; with one more, the one that has been idle longest is closed."""
+    """Most connections of one worker; with one more, the one that has been idle longest is closed, or else the one that
+    is slowest in sending a body or reading an answer."""
+    address_connection_limit: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    """Most connections of one address at one worker (an IPv6 subscriber is one address); the same way out. Raise it
+    where a gateway brings more; proxies that are trusted have no limit of their own."""
     shutdown_seconds: Annotated[int, Field(ge=1, le=600)] = 5
     """Longest that requests under way may take after SIGTERM."""
     disk_least_bytes: Annotated[int, Field(ge=0, le=2**50)] = 64 * 2**20

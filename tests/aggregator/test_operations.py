@@ -98,6 +98,23 @@ def test_a_setting_says_where_it_comes_from_and_keeps_a_password_to_itself(tmp_p
     }
 
 
+@pytest.mark.parametrize(
+    ("address", "seen"),
+    [
+        ("postgresql+asyncpg://me:ge/heim@host/leader", "postgresql+asyncpg://me:***@host/leader"),
+        ("postgresql+asyncpg://me:ge@heim@host/leader", "***"),
+        ("postgresql+asyncpg://me:a@b?geheim@host/leader", "***"),
+        ("postgresql+asyncpg://me@/leader?password=geheim", "postgresql+asyncpg://me@/leader?password=***"),
+        ("postgresql+asyncpg://me:geheim", "***"),
+        ("geheim", "***"),
+    ],
+)
+def test_no_part_of_a_password_is_shown_however_it_is_written(tmp_path, address, seen):
+    """With a slash, with a question mark, among the options, or where the whole is no URL at all."""
+    found = LeaderSettings.read(tmp_path, site="shop", database_url=address)
+    assert shown(found, "database_url") == seen
+
+
 def test_a_secret_file_must_be_closed_to_everybody(tmp_path):
     """The database's URL comes from a file, unless everybody can read that."""
     secret = tmp_path / "url"
