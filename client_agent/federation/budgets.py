@@ -34,7 +34,6 @@ LEDGER_LOST = "ledger lost"
 """Purpose of the row that spends what is left when the ledger is not the one that the mirror remembers."""
 _LOST, _TERMS, _ELAPSED, _SIGNED = "ledger-lost", "contract", "elapsed", "signed-seconds"
 _MOVED = "owner hidden"
-_CHANGED = "contract changed"
 _LOCAL, _QUOTAS = "local-contracts", "quotas"
 
 
@@ -144,12 +143,8 @@ class Budgets:
             self._store.facts.put(_LOCAL, json.dumps(packed).encode())
 
     def _carried(self, old: LedgerState, contract: Contract, ledger: tuple[str, str], reason: str) -> LedgerState:
-        """Put rows with the spend in the place of a ledger's; purposes are kept where only the contract changed.
-
-        Part of the caller's transaction.
-        """
-        kept = reason == _CHANGED
-        state, rows = reopen(old, contract, ledger[0], self.read_times(), reason, keep_purposes=kept)
+        """Put one row with the spend in the place of a ledger's rows. Part of the caller's transaction."""
+        state, rows = reopen(old, contract, ledger[0], self.read_times(), reason)
         self._store.ledgers.replace(*ledger, rows)
         return state
 
@@ -179,7 +174,7 @@ class Budgets:
             state = self._replayed(owner, CONTRACT, before, self._stored.pop((owner, CONTRACT), []))
             if owner in moved or before.terms() != self.contract.terms():
                 self._store.reports.bar_rounds()  # a ledger that is reopened forgets which rounds it paid for
-                reason = _MOVED if owner in moved else _CHANGED
+                reason = _MOVED if owner in moved else "contract changed"
                 state = self._carried(state, self.contract, (moved.get(owner, owner), CONTRACT), reason)
             if owner in moved:
                 self._store.ledgers.replace(owner, CONTRACT, ())

@@ -46,7 +46,7 @@ def reopen(
         owner: the new ledger's owner.
         times: both clocks, read now.
         reason: a short text for the purpose of a row that keeps none.
-        keep_purposes: a changed contract; False for an erasure, after which nothing says what was asked.
+        keep_purposes: a service whose contract changed. False on a device: what it erased must not say what was asked.
 
     Returns:
         The new state, and its rows (none where nothing was ever charged).
