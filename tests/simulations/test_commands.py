@@ -8,8 +8,16 @@ import sys
 
 import pytest
 
+from simulations.cli import main
+from tests.commands import call
+
 
 def hearthside(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process."""
+    return call(main, "hearthside", *arguments)
+
+
+def hearthside_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the real command in a process of its own."""
     command = [sys.executable, "-c", "from simulations.cli import main; main()", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -39,7 +47,7 @@ def test_account_prints_one_number(options: tuple[str, ...], figure: float, tole
 
 def test_account_json_names_its_unit() -> None:
     """Machines get the figure with its delta and unit."""
-    document = json.loads(hearthside(*PLAN, "--json").stdout)
+    document = json.loads(hearthside_process(*PLAN, "--json").stdout)
     assert document["unit"] == "device, zero-out"
     assert document["delta"] == 1e-6
 
@@ -61,7 +69,7 @@ def test_bad_values_get_one_line_and_exit_code_2(change: tuple[str, str]) -> Non
 
 def test_an_unknown_command_is_named() -> None:
     """One line, exit code 2."""
-    result = hearthside("dmeo")
+    result = hearthside_process("dmeo")
     assert result.returncode == 2
     assert "dmeo" in result.stderr
 
@@ -85,7 +93,7 @@ def test_help_loads_nothing_heavy() -> None:
 def test_missing_data_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     """One line that names the set and where it comes from."""
     monkeypatch.setenv("HEARTHSIDE_DATA", str(tmp_path))
-    result = hearthside("demo", "--once", "--data", "msnbc")
+    result = hearthside_process("demo", "--once", "--data", "msnbc")
     assert result.returncode == 3
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1

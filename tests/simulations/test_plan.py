@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.simulations.test_commands import hearthside
+from tests.simulations.test_commands import hearthside, hearthside_process
 
 KINDS = ("count", "proportion", "mean", "histogram", "comparison", "coverage", "train")
 
@@ -35,7 +35,7 @@ def test_every_question_has_a_plan_as_it_comes(kind):
 
 def test_people_get_tables():
     """Cost, expectation and knobs, in words."""
-    result = hearthside("plan", "comparison", "--devices", "100000")
+    result = hearthside_process("plan", "comparison", "--devices", "100000")
     assert result.returncode == 0
     for words in (
         "the filter charges",
