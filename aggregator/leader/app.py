@@ -125,10 +125,11 @@ def create_app(
         site=settings.site,
         officers=settings.officers,
     )
+    app.include_router(device_routes())  # routes are tried in their order, and devices ask most
     add_common_routes(app, identity, metrics, condition)
     app.include_router(action_routes(gate))
     app.include_router(own_device_routes())
-    routers = (public_routes(), device_routes(), study_routes(), raise_routes(), log_routes(), repository_routes())
+    routers = (public_routes(), study_routes(), raise_routes(), log_routes(), repository_routes())
     for router in routers:
         app.include_router(router)
     return app

@@ -64,6 +64,26 @@ def device_routes() -> APIRouter:
     """What devices and gateways call."""
     router = APIRouter(tags=["devices"])
 
+    # Routes are tried in their order, so what is asked most comes first.
+
+    @router.post("/v1/reports", openapi_extra=binary_schema(REPORTS_MEDIA_TYPE))
+    async def take_reports(request: Request) -> ReportResponse:
+        """Take 1 to 256 reports in one binary frame; each gets ``accepted`` or a problem code."""
+        require_media_type(request, REPORTS_MEDIA_TYPE)
+        return ReportResponse(results=await reports.take_reports(desk_of(request), await request.body()))
+
+    @router.get("/v1/work", response_model=Work)
+    async def poll(request: Request) -> Response:
+        """Open rounds, stopped studies, the log's checkpoint: the same bytes for everyone."""
+        desk = desk_of(request)
+        desk.follower.require_up_to_date()
+        board = desk.board
+        board.renew()
+        headers = {"etag": board.etag, "cache-control": "no-cache"}
+        if request.headers.get("if-none-match") == board.etag:
+            return Response(status_code=304, headers=headers)
+        return Response(board.body, headers=headers, media_type="application/json")
+
     @router.post("/v1/enrolments")
     async def enrol(request: Request, body: EnrolmentRequest) -> EnrolmentResponse:
         """Enrol 1 to 256 device keys with an enrolment token."""
@@ -83,18 +103,6 @@ def device_routes() -> APIRouter:
             desk.metrics.withdrawals.labels("from-round").inc(result.dropped_reports)
         return answer
 
-    @router.get("/v1/work", response_model=Work)
-    async def poll(request: Request) -> Response:
-        """Open rounds, stopped studies, the log's checkpoint: the same bytes for everyone."""
-        desk = desk_of(request)
-        desk.follower.require_up_to_date()
-        board = desk.board
-        board.renew()
-        headers = {"etag": board.etag, "cache-control": "no-cache"}
-        if request.headers.get("if-none-match") == board.etag:
-            return Response(status_code=304, headers=headers)
-        return Response(board.body, headers=headers, media_type="application/json")
-
     @router.get("/v1/models/{model_hash}", response_class=Response)
     async def fetch_model(request: Request, model_hash: HexDigest) -> Response:
         """A round's model: flat little-endian float32, named by its digest."""
@@ -105,12 +113,6 @@ def device_routes() -> APIRouter:
             raise ProblemError("not-found", "no round uses such a model")
         headers = {"cache-control": "public, max-age=31536000, immutable"}
         return Response(body, headers=headers, media_type="application/octet-stream")
-
-    @router.post("/v1/reports", openapi_extra=binary_schema(REPORTS_MEDIA_TYPE))
-    async def take_reports(request: Request) -> ReportResponse:
-        """Take 1 to 256 reports in one binary frame; each gets ``accepted`` or a problem code."""
-        require_media_type(request, REPORTS_MEDIA_TYPE)
-        return ReportResponse(results=await reports.take_reports(desk_of(request), await request.body()))
 
     return router
 
