@@ -8,7 +8,12 @@
 
 After ``begin`` a crash leaves a change that ``go_on`` takes up, at the next poll or delivery. Between the leader's yes
 and ``adopt`` the leader refuses what the old key signs, but for a withdrawal: reports wait, and are sent under the new
-key, the same reports. A change that the leader refuses for good is dropped, and the old key goes on.
+key, the same reports.
+
+Once the leader may have heard of a key, no refusal makes this device forget it: what the leader says of the old key may
+be about a clock that is wrong, about an answer that was lost, or about another process of this device that was faster.
+After a refusal the *new* key asks what the leader holds: where it is the device's key there, it is taken over. Else the
+change waits with both keys, and the old one goes on; only a device that was revoked under its old key drops the change.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from client_agent.clocks import Clock
@@ -35,7 +41,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _SEED_BYTES: Final = 32
 _NONCE_BYTES: Final = 16
-_FOR_GOOD: Final = frozenset({"bad-signature", "key-replaced", "device-revoked", "unknown-device", "wrong-state"})
+_NEVER_HEARD: Final = "bad-signature"
+"""What a leader says to a request that is signed by a key which the device has not and never had."""
 Entropy = Callable[[int], bytes]
 
 
@@ -65,24 +72,59 @@ def finish(store: AgentStore, leader: LeaderConnection, pins: Pins, clock: Clock
     """Tell the leader of every change that waits, and take the new keys over. Returns how many were.
 
     Raises:
-        ProblemError: the leader cannot be reached, or has refused a change, which is dropped; the others go on.
+        ProblemError: the leader cannot be reached, or has refused a change, which waits; the others go on.
     """
     done, problem = 0, None
     for record in store.participants.rotating(pins.leader_key.raw):
         try:
             leader.change_key(signer_of(record, pins, clock, entropy), record.rotation or "")
         except ProblemError as error:
-            problem = error
-            if error.code in _FOR_GOOD:
-                with store.transaction():
-                    store.participants.drop_rotation(record.participant_id)
+            if error.problem_type.retry:
+                problem = error
+                break
+            if not _is_done(store, leader, record, pins, clock, entropy, error):
+                problem = error
                 continue
-            break
-        adopt(store, pins, clock, record.participant_id)
+        adopt(store, pins, clock, record)
         done += 1
     if problem is not None:
         raise problem
     return done
+
+
+def _is_done(
+    store: AgentStore,
+    leader: LeaderConnection,
+    record: ParticipantRecord,
+    pins: Pins,
+    clock: Clock,
+    entropy: Entropy,
+    refusal: ProblemError,
+) -> bool:
+    """Whether a change that was refused was made all the same: the new key asks.
+
+    Raises:
+        ProblemError: the leader cannot be reached.
+    """
+    assert record.next_seed is not None, "only changes that wait are told"
+    key = SigningKey(record.next_seed)
+    try:
+        held = leader.standing(replace(signer_of(record, pins, clock, entropy), key=key))
+    except ProblemError as error:
+        if error.problem_type.retry:
+            raise
+        if refusal.code == "device-revoked" and error.code == _NEVER_HEARD:
+            with store.transaction():
+                store.participants.drop_rotation(record.participant_id, record.rotation or "")
+            return False
+        return not _waits(store, record)
+    return held.device_key == key.verify_key.raw.hex()
+
+
+def _waits(store: AgentStore, record: ParticipantRecord) -> bool:
+    """Whether this very change still waits; another process may have made it, or the person may be gone."""
+    found = [item for item in store.participants.rotating(record.leader) if item.rotation == record.rotation]
+    return bool(found)
 
 
 def go_on(store: AgentStore, leader: LeaderConnection, pins: Pins, clock: Clock) -> None:
@@ -95,15 +137,23 @@ def go_on(store: AgentStore, leader: LeaderConnection, pins: Pins, clock: Clock)
         _log.warning("a change of key waits or was refused: %s", problem)
 
 
-def adopt(store: AgentStore, pins: Pins, clock: Clock, participant_id: str) -> None:
-    """Go on under the key that the leader has confirmed; in one transaction. Done before, it does nothing."""
+def adopt(store: AgentStore, pins: Pins, clock: Clock, told: ParticipantRecord) -> None:
+    """Go on under the key that the leader has confirmed; in one transaction. Done before, it does nothing.
+
+    Args:
+        store: the agent's store.
+        pins: which leader.
+        clock: for the rows' times.
+        told: the participant as the leader was told of it; another process may have gone on since.
+    """
+    participant_id = told.participant_id
     keeper, at = _keeper(store, pins, clock), clock.now_ms() // 1_000
     with store.transaction():
         try:
             record = store.participants.get(participant_id)
         except NotEnrolled:  # erased meanwhile
             return
-        if record.next_seed is None or record.rotation is None:
+        if record.rotation is None or record.rotation != told.rotation:
             return
         store.consents.guard()
         state = consent_of(store, pins.leader_key, record, SigningKey(record.seed))

@@ -21,7 +21,7 @@ from aggregator.storage.helper import HelperStore
 from aggregator.storage.standing import Standing
 from aggregator.storage.vault import KeyVault
 from models.wire.problems import ProblemError
-from privacy.crypto import SignatureInvalid, SigningKey, VerifyKey
+from privacy.crypto import RequestStale, SignatureInvalid, SigningKey, VerifyKey
 from privacy.crypto.requests import WINDOW_SECONDS, SignedHead, check_body, verify_head
 
 _SPOOLS_AT_ONCE = 2
@@ -93,6 +93,8 @@ class Office:
         audience, now = self.key.verify_key.fingerprint, self.clock.now_seconds()
         try:
             return verify_head(request.headers, request.method, target, (self.leader_key,), now, audience=audience)
+        except RequestStale as error:
+            raise ProblemError("stale", str(error)) from error
         except SignatureInvalid as error:
             raise ProblemError("bad-signature", str(error)) from error
 

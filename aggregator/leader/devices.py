@@ -32,7 +32,7 @@ from models.wire.devices import (
     RevocationResult,
 )
 from models.wire.problems import ProblemError
-from privacy.crypto import SignatureInvalid, VerifyKey
+from privacy.crypto import RequestStale, SignatureInvalid, VerifyKey
 from privacy.crypto.requests import WINDOW_SECONDS, verify_request
 
 _DEVICE_ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -126,9 +126,9 @@ async def revoke_own(desk: Desk, request: Request, body: Revocation) -> Revocati
     """As ``revoke``, for the device that signed the request; an earlier key of it cannot, whoever has that by now.
 
     Raises:
-        ProblemError: as ``revoke``, ``bad-signature``, ``replayed``.
+        ProblemError: as ``revoke``, ``bad-signature``, ``stale``, ``replayed``.
     """
-    device = await _signer(desk, request, await request.body())
+    device = await _signer(desk, request, await request.body(), counted=False)
     subject = f"{device.device_id.hex()[:_SHOWN]} ({body.reason})"
     own = Action("", "device", "device", "revoke-device", subject, "done", desk.clock.now_ms())
 
@@ -156,6 +156,8 @@ async def _replace(desk: Desk, change: Change, device_id: bytes, rotation: Rotat
     device = (await desk.register.find_with_rows(connection, [device_id])).get(device_id)
     if device is not None and device.revoked_at is not None:  # since its request was looked at
         raise ProblemError("device-revoked", "make a new key and enrol it")
+    if device is not None and device.key == rotation.new:  # told twice at once, and the other was first
+        return
     if device is None or device.key != rotation.old:
         raise ProblemError("key-replaced", "the device has another key by now")
     if rotation.new.raw in await store.known_keys(connection, [rotation.new.raw]):
@@ -176,7 +178,9 @@ async def _replace(desk: Desk, change: Change, device_id: bytes, rotation: Rotat
     await desk.register.remember(connection, [after], [])
 
 
-async def _signer(desk: Desk, request: Request, body: bytes, *, former: Rotation | None = None) -> Device:
+async def _signer(
+    desk: Desk, request: Request, body: bytes, *, former: Rotation | None = None, counted: bool = True
+) -> Device:
     """The device that signed this very request, for the first time.
 
     Args:
@@ -184,9 +188,11 @@ async def _signer(desk: Desk, request: Request, body: bytes, *, former: Rotation
         request: as it came.
         body: its exact bytes.
         former: a change of key, whose old key may sign although the change was made: its answer may have been lost.
+        counted: whether it is held to the device's rate; going away waits for none.
 
     Raises:
-        ProblemError: ``unauthenticated``, ``unknown-device``, ``bad-signature``, ``key-replaced``, ``replayed``.
+        ProblemError: ``unauthenticated``, ``unknown-device``, ``bad-signature``, ``stale``, ``key-replaced``,
+            ``replayed``, ``slow-down``.
     """
     name = request.headers.get(DEVICE_HEADER, "")
     if not _DEVICE_ID.fullmatch(name) or "signature" not in request.headers:
@@ -199,10 +205,11 @@ async def _signer(desk: Desk, request: Request, body: bytes, *, former: Rotation
     again = former is not None and signer == former.old and device.key == former.new
     if signer != device.key and not again:
         raise ProblemError("key-replaced", "expected the device's key of now")
-    slow = desk.rates.item(device.device_id)
+    await _use_nonce(desk, nonce)
+    # Counted once it is certain that the device sent it, and now: nobody uses its rate up with what they kept of it.
+    slow = desk.rates.item(device.device_id) if counted and not again else None
     if slow is not None:
         raise slow
-    await _use_nonce(desk, nonce)
     return device
 
 
@@ -212,6 +219,8 @@ def _verified(desk: Desk, request: Request, body: bytes, device: Device) -> tupl
     audience, now = desk.key.verify_key.fingerprint, desk.clock.now_seconds()
     try:
         return verify_request(request.headers, request.method, target, body, accepted, now, audience=audience)
+    except RequestStale as error:
+        raise ProblemError("stale", f"{error}; set the clock and send it again") from None
     except SignatureInvalid as error:
         raise ProblemError("bad-signature", str(error)) from None
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from aggregator.leader.desk import Desk
+from aggregator.leader.rates import SenderRates
 from aggregator.leader.register import Device
+from aggregator.limits import SlowDown
 from aggregator.storage.database import Change
 from consent.acceptance import Accepted, Refused, accept
 from consent.errors import ReceiptInvalid
@@ -30,8 +32,28 @@ from models.wire.enrolment import (
 from models.wire.problems import ProblemError
 from privacy.crypto import sign_document
 
-Checked = tuple[SubmittedReceipt, str | ProblemError]
-"""A receipt, and whom it is about if its signature holds."""
+
+@dataclass
+class Checked:
+    """A receipt on its way.
+
+    Attributes:
+        item: as it came.
+        receipt: what it says if its signature holds.
+    """
+
+    item: SubmittedReceipt
+    receipt: Receipt | ProblemError
+    _counted: bool = False
+    _slow: SlowDown | None = None
+
+    def count(self, rates: SenderRates, device_id: bytes) -> SlowDown | None:
+        """Count it against its device's rate, once: also where its lot failed and it is recorded again."""
+        if not self._counted:
+            self._counted, self._slow = True, rates.item(device_id)
+        return self._slow
+
+
 _UNKNOWN = ProblemError("unknown-device", "enrol first")
 _REVOKED = ProblemError("device-revoked", "a withdrawal is still taken; for anything else make a new key and enrol it")
 
@@ -44,35 +66,26 @@ async def take_receipts(desk: Desk, request: ReceiptRequest) -> ReceiptResponse:
     receipts = await asyncio.to_thread(
         lambda: [_verified(devices.get(name), item) for name, item in zip(names, request.receipts, strict=True)]
     )
-    persons = [_counted(desk, item, receipt) for item, receipt in zip(request.receipts, receipts, strict=True)]
-
-    checked = list(zip(request.receipts, persons, strict=True))
+    checked = [Checked(item, receipt) for item, receipt in zip(request.receipts, receipts, strict=True)]
     return ReceiptResponse(results=tuple(await desk.recorded.do(checked, lambda together: _record(desk, together))))
 
 
 async def _record(desk: Desk, checked: Sequence[Checked]) -> list[ReceiptResult]:
     """In one change, for however many requests."""
-    names = [bytes.fromhex(item.device_id) for item, _ in checked]
+    names = [bytes.fromhex(one.item.device_id) for one in checked]
 
     async def act(change: Change) -> list[ReceiptResult]:
         recording = _Recording(desk, change, await desk.register.find_with_rows(change.connection, names))
         results = [
-            await recording.take(item, person) if isinstance(person, str) else ReceiptResult(problem=person.body())
-            for item, person in checked
+            ReceiptResult(problem=one.receipt.body())
+            if isinstance(one.receipt, ProblemError)
+            else await recording.take(one, one.receipt.person)
+            for one in checked
         ]
         await recording.store()
         return results
 
     return await desk.database.join(act)
-
-
-def _counted(desk: Desk, item: SubmittedReceipt, receipt: Receipt | ProblemError) -> str | ProblemError:
-    """Whom the receipt is about, if its device has not sent too many. Taking consent back waits for no rate."""
-    if isinstance(receipt, ProblemError):
-        return receipt
-    if receipt.kind == "withdrawal":
-        return receipt.person
-    return desk.rates.item(bytes.fromhex(item.device_id)) or receipt.person
 
 
 def _verified(device: Device | None, item: SubmittedReceipt) -> Receipt | ProblemError:
@@ -118,8 +131,8 @@ class _Recording:
         fresh = [device.device_id for device in changed if self._before[device.device_id].consent is None]
         await register.remember(connection, changed, fresh)
 
-    async def take(self, item: SubmittedReceipt, person: str) -> ReceiptResult:
-        desk, now = self._desk, self._desk.clock.now_seconds()
+    async def take(self, checked: Checked, person: str) -> ReceiptResult:
+        desk, now, item = self._desk, self._desk.clock.now_seconds(), checked.item
         device = self._devices.get(bytes.fromhex(item.device_id))
         if device is None:  # forgotten since the first look: its consent had ended years ago
             return ReceiptResult(problem=_UNKNOWN.body())
@@ -131,9 +144,21 @@ class _Recording:
             code = "key-replaced" if outcome.code == "key_replaced" else "receipt-refused"
             problem = ProblemError(code, f"{outcome.code}: {outcome.reason}").body()
             return ReceiptResult(problem=problem, last_epoch=outcome.last_epoch)
+        slow = self._over_rate(checked, device, outcome)
+        if slow is not None:
+            return ReceiptResult(problem=slow.body())
         dropped = 0 if outcome.row is None else await self._record(device, outcome, now)
         removal = await self._removal(device, item.receipt)
         return ReceiptResult(countersignature=outcome.countersignature, dropped_reports=dropped, removal=removal)
+
+    def _over_rate(self, checked: Checked, device: Device, accepted: Accepted) -> SlowDown | None:
+        """Only what would be recorded counts: nobody uses a device's rate up with what it signed before.
+
+        Taking consent back waits for no rate.
+        """
+        if accepted.row is None or accepted.receipt.kind == "withdrawal":
+            return None
+        return checked.count(self._desk.rates, device.device_id)
 
     async def _record(self, device: Device, accepted: Accepted, now: int) -> int:
         before, state, row = (

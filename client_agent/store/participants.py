@@ -72,10 +72,11 @@ class Participants:
             (next_seed, rotation, participant_id),
         )
 
-    def drop_rotation(self, participant_id: str) -> None:
-        """Go on with the key of now: the leader has refused the other one. Part of a transaction."""
+    def drop_rotation(self, participant_id: str, rotation: str) -> None:
+        """Go on with the key of now: the leader has refused this change, and will. Part of a transaction."""
         self._database.run(
-            "UPDATE participants SET next_seed = NULL, rotation = NULL WHERE participant_id = ?", (participant_id,)
+            "UPDATE participants SET next_seed = NULL, rotation = NULL WHERE participant_id = ? AND rotation = ?",
+            (participant_id, rotation),
         )
 
     def adopt_key(self, participant_id: str) -> None:

@@ -6,6 +6,7 @@ from privacy.crypto.errors import (
     HistoryContradicted,
     KeyInvalid,
     ProofInvalid,
+    RequestStale,
     SealInvalid,
     SignatureInvalid,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "KeyInvalid",
     "MerkleTree",
     "ProofInvalid",
+    "RequestStale",
     "SealInvalid",
     "SealPrivateKey",
     "SealPublicKey",

@@ -5,6 +5,7 @@
     CryptoError
     ├── KeyInvalid         key material of the wrong length or kind
     ├── SignatureInvalid   a signature, JWS or signer that does not check out
+    │   └── RequestStale   a signed request from another time than now: a clock is wrong, or it was held back
     ├── SealInvalid        a sealed message that does not open under this key and context
     └── ProofInvalid       a Merkle proof that does not lead to the stated root
         └── HistoryContradicted   one that does, to the newer root, and from another tree than the older one
@@ -23,6 +24,10 @@ class KeyInvalid(CryptoError):
 
 class SignatureInvalid(CryptoError):
     """A signature does not verify, or its signer is not among the accepted keys."""
+
+
+class RequestStale(SignatureInvalid):
+    """A signed request was made too long ago, or later than now; nothing else of it was looked at."""
 
 
 class SealInvalid(CryptoError):

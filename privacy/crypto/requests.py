@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from privacy.crypto.errors import SignatureInvalid
+from privacy.crypto.errors import RequestStale, SignatureInvalid
 from privacy.crypto.keys import SigningKey, VerifyKey
 
 WINDOW_SECONDS = 60
@@ -97,7 +97,8 @@ def verify_request(
         audience: what the sender was to name as receiver.
 
     Raises:
-        SignatureInvalid: unsigned, malformed, stale, another audience, an unknown signer, or not this request.
+        RequestStale: signed at another time than now.
+        SignatureInvalid: unsigned, malformed, another audience, an unknown signer, or not this request.
     """
     head = verify_head(headers, method, path, accepted, now, window_seconds=window_seconds, audience=audience)
     check_body(head, hashlib.sha256(body).digest())
@@ -129,7 +130,8 @@ def verify_head(
     Arguments as in :func:`verify_request`.
 
     Raises:
-        SignatureInvalid: unsigned, malformed, stale, another audience, an unknown signer, or another request.
+        RequestStale: signed at another time than now.
+        SignatureInvalid: unsigned, malformed, another audience, an unknown signer, or another request.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     found = _INPUT.fullmatch(lower.get("signature-input", ""))
@@ -139,7 +141,7 @@ def verify_head(
         raise SignatureInvalid("expected a request signed in the hearthside profile of RFC 9421")
     created = int(found["created"])
     if abs(now - created) > window_seconds:
-        raise SignatureInvalid(f"expected a request signed within {window_seconds} s of {now}, got {created}")
+        raise RequestStale(f"expected a request signed within {window_seconds} s of {now}, got {created}")
     if found["tag"] != _tag(audience):
         raise SignatureInvalid(f"expected a request for {_tag(audience)!r}, got one for {found['tag']!r}")
     signer = next((key for key in accepted if key.fingerprint == found["keyid"]), None)

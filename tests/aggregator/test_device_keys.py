@@ -7,6 +7,7 @@ import os
 import httpx
 import pytest
 
+from aggregator.clock import Clock
 from aggregator.leader import devices
 from aggregator.leader.app import create_app
 from consent import decline, grant, make_rotation, notice, rotate, sign_receipt
@@ -23,7 +24,7 @@ ME, KEY, GONE = "/v1/devices/me", "/v1/devices/me/key", "/v1/devices/me/revocati
 async def ask(world, device, method, path, document=None, *, key=None, nonce=None, body=None, **changes):
     """Send a request that a device signs."""
     content = b"" if document is None else json.dumps(document).encode()
-    at, nonce = world.clock.now_seconds(), nonce or os.urandom(16)
+    at, nonce = world.clock.now_seconds() + changes.get("late", 0), nonce or os.urandom(16)
     audience = changes.get("audience", world.leader_key.verify_key.fingerprint)
     signed = sign_request(key or device.key, method, path, content, at, nonce, audience=audience)
     headers = {**signed, DEVICE_HEADER: device.name.hex(), "content-type": "application/json"}
@@ -138,6 +139,58 @@ async def test_a_change_of_key_that_meets_a_revocation_revives_nothing(world):
         async with desk.database.reading() as connection:
             found = (await desk.register.find(connection, [device.name]))[device.name]
         assert (found.key, found.revoked_at is None) == (device.key.verify_key, False)
+
+
+@in_world()
+async def test_a_request_of_another_time_is_stale_and_no_forgery(world):
+    """Before and after, for a change of key as for any signed request: a device tells its clock from its key."""
+    async with world.up():
+        (device,) = await world.devices(1)
+        for late in (-61, 61):
+            assert code(await ask(world, device, "GET", ME, late=late)) == "stale"
+            answer, _ = await turn(world, device, SigningKey.generate(), late=late)
+            assert code(answer) == "stale"
+        assert (await ask(world, device, "GET", ME, late=59)).status_code == 200
+
+
+@in_world()
+async def test_a_change_that_is_told_several_times_at_once_is_made_once(world):
+    """Every telling is answered with the new key; the chain has one row of it."""
+    async with world.up():
+        (device,), new = await world.devices(1), SigningKey.generate()
+        rotation = make_rotation(device.key, new, world.leader_key.verify_key, world.clock.now_seconds())
+        tellings = (ask(world, device, "POST", KEY, {"rotation": rotation}) for _ in range(4))
+        answers = await asyncio.gather(*tellings)
+        assert [answer.status_code for answer in answers] == [200] * 4
+        assert {answer.json()["device_key"] for answer in answers} == {new.verify_key.raw.hex()}
+        held = (await ask(world, device, "GET", ME, key=new)).json()
+        assert (held["receipts"], len(held["former_keys"])) == (2, 1)
+
+
+@in_world(leader_options={"device_items_per_minute": 7})
+async def test_nobody_uses_up_a_devices_rate_with_what_it_signed_before(world):
+    """Old receipts, receipts and requests of an old key, one request again and again, going away: none of it counts."""
+    async with world.up():
+        world.leader_app.state.desk.rates._clock = Clock(monotonic=lambda: 0.0)  # nothing is gained while this runs
+        (device,), new = await world.devices(1), SigningKey.generate()
+        old = world.grant(device, ("persona",))
+        (result,) = await world.receipts([(device, old)])
+        assert result["countersignature"]
+        assert (await ask(world, device, "GET", ME)).status_code == 200
+        rotation = make_rotation(device.key, new, world.leader_key.verify_key, world.clock.now_seconds())
+        assert (await ask(world, device, "POST", KEY, {"rotation": rotation})).status_code == 200  # 4 by now
+        for _ in range(8):
+            (result,) = await world.receipts([(device, old)])
+            assert code(await ask(world, device, "GET", ME)) == "key-replaced"
+            assert (await ask(world, device, "POST", KEY, {"rotation": rotation})).status_code == 200
+        nonce = os.urandom(16)
+        assert (await ask(world, device, "GET", ME, key=new, nonce=nonce)).status_code == 200
+        for _ in range(8):
+            assert code(await ask(world, device, "GET", ME, key=new, nonce=nonce)) == "replayed"
+        for _ in range(2):
+            assert (await ask(world, device, "GET", ME, key=new)).status_code == 200
+        assert code(await ask(world, device, "GET", ME, key=new)) == "slow-down"
+        assert (await ask(world, device, "POST", GONE, {}, key=new)).status_code == 200
 
 
 @in_world(leader_options={"close_early": False})

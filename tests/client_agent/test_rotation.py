@@ -79,7 +79,7 @@ def scene(tmp_path):
     def build():
         helper = helper_app(HelperSettings.read(house.helper_folder))
         leader = leader_app(LeaderSettings.read(house.leader_folder), helper_transport=httpx.ASGITransport(helper))
-        return {"leader": leader, "helper": helper}
+        return {"helper": helper, "leader": leader}  # in this order: a leader that starts asks the helper
 
     with InProcessServices(build) as running:
         yield Scene(house, running, tmp_path / "agent")
@@ -182,6 +182,78 @@ def test_a_change_that_the_leader_refuses_is_dropped(scene):
         scene.finish()
     assert [item.rotations for item in scene.records] == [0, 1, 1, 1, 1]
     assert scene.store.participants.rotating(scene.pins.leader_key.raw) == []
+
+
+class Adrift:
+    """A clock so many minutes off."""
+
+    def __init__(self, clock, minutes) -> None:
+        self._clock, self._off_ms = clock, minutes * 60_000
+
+    def now_ms(self) -> int:
+        return self._clock.now_ms() + self._off_ms
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_clock_that_is_wrong_costs_no_key(scene, heard):
+    """Whether the leader had made the change or not: both keys stay, and with the clock right it is gone on with."""
+    scene.begin()
+    planned = {record.participant_id: record.next_seed for record in scene.records}
+    if heard:
+        for record in scene.records:
+            scene.leader.change_key(rotation.signer_of(record, scene.pins, scene.clock), record.rotation)
+    for minutes in (-5, 90):
+        with pytest.raises(ProblemError) as refused:
+            rotation.finish(scene.store, scene.leader, scene.pins, Adrift(scene.clock, minutes))
+        assert refused.value.code == "stale"
+        assert {record.participant_id: record.next_seed for record in scene.records} == planned
+    assert scene.finish() == len(planned)
+    assert {record.participant_id: record.seed for record in scene.records} == planned
+    assert scene.granted() == [True] * len(planned)
+
+
+@pytest.mark.parametrize("code", ["bad-signature", "key-replaced", "unknown-device", "wrong-state", "malformed"])
+def test_a_refusal_of_what_was_done_is_no_reason_to_forget_the_new_key(scene, monkeypatch, code):
+    """The new key asks what the leader holds: it is taken over where it holds; else it is kept beside the old one."""
+    scene.begin()
+    known = scene.records[0]
+    scene.leader.change_key(rotation.signer_of(known, scene.pins, scene.clock), known.rotation)
+
+    def refuse(*_):
+        raise ProblemError(code)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scene.leader, "change_key", refuse)
+        with pytest.raises(ProblemError):
+            scene.finish()
+    assert [record.rotations for record in scene.records] == [1, 0, 0, 0, 0]
+    assert scene.finish() == 4
+    assert scene.granted() == [True] * 5
+
+
+def test_two_processes_that_change_a_key_at_once_lose_none(scene, monkeypatch):
+    """The one that is slower finds the change made, whatever it is told; a later change is no business of it."""
+    scene.begin()
+    leader, change_key = scene.leader, scene.leader.change_key
+    beside = LeaderConnection(scene.house.leader_url, scene.services.transport("leader"))
+    first = scene.records[0].participant_id
+
+    def slower(signer, content):
+        if scene.store.participants.get(first).rotations == 0:
+            rotation.finish(scene.store, beside, scene.pins, scene.clock)
+            scene.begin()
+            rotation.finish(scene.store, beside, scene.pins, scene.clock)
+            scene.begin()
+        return change_key(signer, content)
+
+    waiting = {record.participant_id for record in scene.records}
+    with monkeypatch.context() as patched:
+        patched.setattr(leader, "change_key", slower)
+        assert scene.finish() == len(waiting)
+    assert [record.rotations for record in scene.records] == [2] * 5
+    assert all(record.next_seed is not None for record in scene.records), "the third change still waits"
+    assert scene.finish() == 5
+    assert scene.granted() == [True] * 5
 
 
 def test_a_service_that_asks_to_wait_is_not_asked_again_before():
