@@ -8,7 +8,8 @@ Theory of operation, for each request, before anything of its body is read:
    wait; nothing is lost, for everything that devices send is sent again.
 3. A route of kind ``token`` needs one: it is looked up by its digest. Attempts that fail are counted and, from one
    address, slowed down; a right token is never kept out by somebody else's wrong ones.
-4. An action that changes something is written down before it is begun, and again with what came of it.
+4. An action that changes something is written down before it is begun, and again with what came of it. What cannot be
+   written down is not begun. Where the store goes away in between, the row that says what came of it is missing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Awaitable
 from typing import Any, Final, Protocol
 
 from fastapi import Request
+from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator.access import Access, Table, subject_of
 from aggregator.clock import Clock
@@ -34,6 +36,7 @@ _HELD: Final = "hearthside.held"
 _SUBJECT: Final = "hearthside.subject"
 _LONGEST_TOKEN: Final = 128
 _OK: Final = 400
+_STORE_ERRORS: Final = (SQLAlchemyError, OSError)
 _ADDRESSES: Final = 10_000
 """Addresses whose buckets a process remembers: a few megabytes."""
 
@@ -101,6 +104,11 @@ class Gate:
         except SlowDown:
             self._metrics.slowed.labels("choices" if entry.choice else "requests").inc()
             raise
+
+    def store_failed(self, error: Exception) -> ProblemError:
+        """Count that the store failed where no handler of the service looks; what to answer."""
+        self._metrics.store_failures.labels(type(error).__name__).inc()
+        return ProblemError("store-unavailable", "nothing was begun; send the same again")
 
     async def holder(self, entry: Access, authorization: str, address: str) -> Holder:
         """Who bears the token of a request.
@@ -196,18 +204,30 @@ class GateKeeper:
         address = scope["client"][0] if scope.get("client") else ""
         try:
             self._gate.admit(entry, address)
-            if entry.kind != "token":
-                await self._app(scope, receive, send)
-                return
-            holder = await self._gate.holder(entry, headers_of(scope).get("authorization", ""), address)
+            holder = None
+            if entry.kind == "token":
+                holder = await self._begin(entry, scope, address)
         except ProblemError as error:
             await _refuse(send, error, entry)
+            return
+        except _STORE_ERRORS as error:
+            await _refuse(send, self._gate.store_failed(error), entry)
+            return
+        if holder is None:
+            await self._app(scope, receive, send)
             return
         scope[_HELD] = holder
         await self._act(entry, holder, scope, receive, send)
 
+    async def _begin(self, entry: Access, scope: Scope, address: str) -> Holder:
+        """Who asks; an action is on record from here on."""
+        holder = await self._gate.holder(entry, headers_of(scope).get("authorization", ""), address)
+        if entry.action:
+            await self._gate.record(entry, holder, subject_of(entry, scope["path"]), ASKED)
+        return holder
+
     async def _act(self, entry: Access, holder: Holder, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on; what is an action is on record before it is begun, and afterwards with its outcome."""
+        """Pass on; an action is on record already, and is again with its outcome."""
         if not entry.action:
             await self._app(scope, receive, send)
             return
@@ -218,13 +238,18 @@ class GateKeeper:
             status = message.get("status", status)
             await send(message)
 
-        await self._gate.record(entry, holder, subject, ASKED)
         try:
             await self._app(scope, receive, heard)
         finally:
             outcome = DONE if status < _OK else f"refused ({status})"
-            named = scope.get(_SUBJECT, subject)
-            await asyncio.shield(self._gate.record(entry, holder, named, outcome))
+            await asyncio.shield(self._close(entry, holder, scope.get(_SUBJECT, subject), outcome))
+
+    async def _close(self, entry: Access, holder: Holder, subject: str, outcome: str) -> None:
+        """Write down what came of an action. It was answered by now: a store that is away changes that no more."""
+        try:
+            await self._gate.record(entry, holder, subject, outcome)
+        except _STORE_ERRORS as error:
+            self._gate.store_failed(error)
 
 
 def require_held(request: Request, scope: str) -> None:

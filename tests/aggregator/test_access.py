@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from aggregator.access import HELPER, LEADER, SCOPES, Table
@@ -20,7 +21,7 @@ from aggregator.storage.tokens import TokenStore, is_token, new_token, token_id
 from models.wire.log import read_entry
 from privacy.crypto import SigningKey
 
-from .world import code, in_world
+from .world import World, code, in_world
 
 PARTS = {"study_id": "moves", "number": "1", "level": "0", "index": "0", "name": "1.root.json"}
 JSON = {"content-type": "application/json"}
@@ -186,6 +187,53 @@ async def test_a_refused_action_is_on_record_with_its_outcome(world):
         page = (await world.leader.get("/v1/actions", headers=await world.bearer("auditor"))).json()
         assert [row["outcome"] for row in page["actions"]] == ["asked", "refused (404)"]
         assert world.leader_app.state.desk.ledger_log.size == size
+
+
+@pytest.mark.parametrize("error", [OperationalError("", {}, Exception("gone")), OSError("gone")])
+def test_a_store_that_is_away_is_told_as_such_before_any_route(tmp_path, monkeypatch, error):
+    """Where tokens are looked up and where actions are written down; it is counted, and what was begun is answered."""
+    asyncio.run(_away(World(tmp_path), monkeypatch, error))
+
+
+async def _away(world, monkeypatch, error):
+    async with world.up():
+        auditor, analyst = await world.bearer("auditor"), await world.bearer("analyst")
+        study, database = world.study(), world.leader_app.state.desk.database
+
+        def away(*_, **__):
+            raise error
+
+        async def asked(path="/v1/studies", headers=analyst):
+            return await world.leader.post(path, json=study.document(), headers=headers)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(database, "reading", away)
+            for headers in (auditor, {"authorization": f"Bearer {new_token()}"}):
+                answer = await world.leader.get("/v1/actions", headers=headers)
+                assert (answer.status_code, code(answer)) == (503, "store-unavailable")
+                assert answer.headers["retry-after"] == "1"
+        with monkeypatch.context() as patched:
+            patched.setattr(database, "change", away)
+            patched.setattr(database, "join", away)
+            assert code(await asked()) == "store-unavailable"
+            assert code(await asked("/v1/studies/nothing/start")) == "store-unavailable"
+        page = (await world.leader.get("/v1/actions", headers=auditor)).json()
+        assert page["actions"] == []
+        answers, append = [], ActionStore.append
+
+        async def once(self, connection, action):
+            answers.append(action.outcome)
+            return away() if action.outcome != "asked" else await append(self, connection, action)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ActionStore, "append", once)
+            assert (await asked()).status_code == 201
+        assert answers == ["asked", "done"]
+        metrics = (await world.leader.get("/metrics")).text
+        found = re.search(
+            r'hearthside_store_failures_total\{[^}]*error="' + type(error).__name__ + r'"[^}]*\} (\d+)', metrics
+        )
+        assert int(found[1]) == 5
 
 
 def test_a_token_is_recognised_wherever_it_leaks():
