@@ -153,7 +153,8 @@ def mean_update(total: Vector, devices: int, sampling_rate: float) -> Vector:
 
 def _initial(parameters: NDArray[np.floating]) -> ServerState:
     start = np.array(parameters, dtype=np.float64)
-    return ServerState(start, np.zeros_like(start), np.zeros_like(start))
+    # Unlike zeros_like, zeros takes no memory before it is written to: FedAvg never writes to the second moment.
+    return ServerState(start, np.zeros(start.shape), np.zeros(start.shape))
 
 
 def _check(state: ServerState, update: Vector) -> None:
