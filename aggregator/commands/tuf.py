@@ -62,6 +62,10 @@ def sign(
     request: Annotated[Path, typer.Argument(help="What the leader drafted.", exists=True, dir_okay=False)],
     directory: Folder,
     output: Annotated[Path | None, typer.Option(help="Where to, if not into the same file.")] = None,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(help="A root that this folder has not seen; repeat, oldest first.", exists=True, dir_okay=False),
+    ] = None,
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
@@ -69,13 +73,19 @@ def sign(
     from aggregator.key_files import load_key
     from aggregator.leader import officers
     from aggregator.leader.ceremony import Request
+    from aggregator.leader.known_roots import KnownRoots, read_root
 
     now, asked = dt.datetime.now(dt.UTC), Request.parse(request.read_bytes())
+    key = load_key(directory / "officer.key")
+    known = KnownRoots.read(directory, asked.site).led_by([read_root(path.read_bytes()) for path in root or ()])
     officers.check(asked, now)
-    print("\n".join(officers.describe(asked)))
+    known.require(asked, key.verify_key)
+    print("\n".join(officers.describe(asked, known, key.verify_key)))
     if not yes:
         typer.confirm("Compare the keys with what the leader's operator reads out to you. Sign?", abort=True)
-    _write(output or request, officers.sign(asked, load_key(directory / "officer.key"), now))
+    signed = officers.sign(asked, key, now, known)
+    known.after(signed).write(directory, asked.site)  # first: a signature that is not remembered must not leave
+    _write(output or request, signed)
 
 
 @app.command("install", epilog=f"Example: {NAME} tuf install first.json --dir leader")

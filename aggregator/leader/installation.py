@@ -2,7 +2,9 @@
 
 The order of writing lets agents follow at every instant: everything new lies there before the timestamp names it, the
 timestamp bears the outgoing online key's signature beside the new one, and the new root comes last. Only where the
-outgoing key is gone comes the root before the timestamp, and an agent that asks between the two asks again.
+outgoing key is gone, or where the root before does not take the new targets (it asks for more signatures than they
+bear), comes the root before the timestamp, and an agent that asks between the two asks again. An installation that
+stopped anywhere is ended by the same command once more.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # public names, bu
 
 from aggregator.leader.ceremony import Request
 from aggregator.leader.officers import check
-from aggregator.leader.repository import PUBLISHING, Repository, RoleKeys, State, lent_by
+from aggregator.leader.repository import PUBLISHING, Repository, RoleKeys, State, lent_by, verifies
 from aggregator.leader.signing import Signers, release, require_signer
 from models.wire.problems import ProblemError
 
@@ -53,20 +55,28 @@ def install(files: Repository, keys: RoleKeys, request: Request, now: dt.datetim
         ProblemError: ``malformed`` or ``wrong-state`` where it does not fit, ``bad-signature`` where signatures are
             missing, ``wrong-state`` where a key of the leader's part is.
     """
-    root = files.root()
-    state = files.state(online_may_have_changed=True) if files.exists else None
-    if root is None or request.root is None or root.signed != request.root.signed:
+    roots = files.last_roots()
+    root = roots[-1] if roots else None
+    taken = root is not None and request.root is not None and root.signed == request.root.signed
+    if not taken:
         check(request, now)
-        _require_next(request, root, state)
+        _require_drafted_for(request, root)
     _require_signed(request)
+    between = roots if taken or request.root is None else [*roots[-1:], request.root]
+    state = files.state(installing=between) if files.exists else None
+    if not taken:
+        _require_next(request, state)
     write(files, keys, _after(request, root, state, keys), state, now)
 
 
-def _require_next(request: Request, root: Metadata[Root] | None, state: State | None) -> None:
-    """Insist that a request follows what is in force: an old one that officers signed once is not taken again."""
+def _require_drafted_for(request: Request, root: Metadata[Root] | None) -> None:
     drafted_for = request.before.signed if request.before is not None else None
     if drafted_for != (root.signed if root is not None else None):
         raise ProblemError("wrong-state", "the request was drafted for another root than the one in force")
+
+
+def _require_next(request: Request, state: State | None) -> None:
+    """Insist that a request follows what is in force: an old one that officers signed once is not taken again."""
     if request.targets is None or state is None:
         return
     current, wanted = state.targets.signed, request.targets.signed
@@ -127,13 +137,13 @@ def write(files: Repository, keys: RoleKeys, new: State, state: State | None, no
     version = new.targets.signed.version
     data = files.write(f"{version}.targets.json", new.targets)
     new.snapshot.signed.meta["targets.json"] = MetaFile.from_data(version, data, ["sha256"])
-    root_first = state is None or not (outgoing or _same_online(state, new))
+    root_first = state is None or not (outgoing or _same_online(state, new)) or not verifies(state.root, new.targets)
     if root_first:
         files.write(f"{new.root.signed.version}.root.json", new.root)
     release(files, new, Signers(names, [online, *outgoing]), now, names=names is not None)
     if not root_first:
         files.write(f"{new.root.signed.version}.root.json", new.root)
-    keys.remove(_named_by(state) - _named_by(new))
+    keys.remove(files.named_ever() - _named_by(new))  # those too that an earlier installation did not live to remove
 
 
 def _outgoing(keys: RoleKeys, state: State | None, online: CryptoSigner) -> list[CryptoSigner]:
@@ -147,9 +157,7 @@ def _same_online(state: State, new: State) -> bool:
     return bool(state.root.signed.roles[Timestamp.type].keyids == new.root.signed.roles[Timestamp.type].keyids)
 
 
-def _named_by(state: State | None) -> set[str]:
-    """Every key of the leader's part that metadata names."""
-    if state is None:
-        return set()
+def _named_by(state: State) -> set[str]:
+    """Every key of the leader's part that metadata in force names."""
     named = set(state.root.signed.roles[Timestamp.type].keyids)
     return named | (set(state.lent.keyids) if state.lent is not None else set())

@@ -1,17 +1,18 @@
 """The officers' side of the bundles' keys: what a request asks for in words, what no officer signs, the signature.
 
-Run on an officer's own machine. Nothing in a request is believed: it is read as metadata, and what is described is what
-would be signed.
+Run on an officer's own machine. Nothing in a request is believed: it is read as metadata, what is described is what
+would be signed, and what it would change is told from a root that the officer's folder knows (``known_roots``).
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # public names, but re-exported implicitly
+    Metadata,
     Root,
     Snapshot,
     Targets,
@@ -19,21 +20,31 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # public names, bu
 )
 
 from aggregator.leader.ceremony import ROOT_DAYS, TARGETS_DAYS, Request
+from aggregator.leader.known_roots import KnownRoots
 from aggregator.leader.repository import BUNDLE_PATHS, after, key_of, lent_by, public_key, signer
 from models.wire.problems import ProblemError
 from privacy.crypto import KeyInvalid, SigningKey, VerifyKey
 
 _SLACK_DAYS: Final = 2
 """How far the leader's clock may be ahead of the officer's."""
+_NOTHING: Final = KnownRoots()
 
 
-def sign(request: Request, officer: SigningKey, now: dt.datetime) -> Request:
+def sign(request: Request, officer: SigningKey, now: dt.datetime, known: KnownRoots = _NOTHING) -> Request:
     """Add an officer's signatures. Run on the officer's machine, after ``describe`` was read.
 
+    Args:
+        request: what is asked for.
+        officer: the officer's key.
+        now: the present, UTC.
+        known: what the officer's folder remembers of the site.
+
     Raises:
-        ProblemError: ``malformed`` for what no officer signs, ``forbidden`` for an officer whom it does not name.
+        ProblemError: ``malformed`` for what no officer signs, ``forbidden`` for an officer whom it does not name, or
+            for one who does not know the root that it begins with.
     """
     check(request, now)
+    known.require(request, officer.verify_key)
     keyid, signs = public_key(officer.verify_key).keyid, False
     for role, part in ((Root.type, request.root), (Targets.type, request.targets)):
         if part is not None and keyid in _who_signs(request, role):
@@ -125,16 +136,19 @@ def publishing_key(targets: Targets) -> VerifyKey | None:
     return key_of(targets.delegations.keys[lent.keyids[0]])
 
 
-def describe(request: Request) -> list[str]:
-    """What a request, which ``check`` has passed, would change: in words, one line a fact."""
+def describe(request: Request, known: KnownRoots = _NOTHING, officer: VerifyKey | None = None) -> list[str]:
+    """What a request, which ``check`` has passed, would change: in words, one line a fact.
+
+    Args:
+        request: what is asked for.
+        known: what the officer's folder remembers, and has required of the request.
+        officer: who reads it; None at the leader, which drafted it from its own root.
+    """
     words = [f"site {request.site}"]
+    if officer is not None and not known.roots:
+        words.append("nothing of this site is remembered here: every officer but you is called new")
     if request.root is not None:
-        root, before = request.root.signed, request.before.signed if request.before else None
-        words.append(f"root {root.version}, until {root.expires:%Y-%m-%d}")
-        for role, what in ((Root.type, "a root"), (Targets.type, "lending the right to publish")):
-            words.append(f"signatures for {what}: {root.roles[role].threshold}")
-        words += _differences("officer", _named(root, Root.type), _named(before, Root.type))
-        words += _differences("online key", _named(root, Timestamp.type), _named(before, Timestamp.type))
+        words += _root_words(request.root, request.before, known, officer)
     if request.targets is not None:
         targets = request.targets.signed
         key = publishing_key(targets)
@@ -143,12 +157,45 @@ def describe(request: Request) -> list[str]:
     return words
 
 
+def _root_words(
+    asked: Metadata[Root], in_force: Metadata[Root] | None, known: KnownRoots, officer: VerifyKey | None
+) -> list[str]:
+    root, before = asked.signed, in_force.signed if in_force is not None else None
+    words = [f"root {root.version}, until {root.expires:%Y-%m-%d}"]
+    if known.signed is not None and known.signed.signed.version == root.version and known.signed.signed != root:
+        words.append(f"another root {root.version} than the one that you signed before")
+    for role, what in ((Root.type, "a root"), (Targets.type, "lending the right to publish")):
+        words.append(f"signatures for {what}: {_thresholds(root, before, role)}")
+    new = (
+        set()
+        if officer is None
+        else {
+            key_of(root.keys[name]).fingerprint
+            for name in root.roles[Root.type].keyids
+            if not known.knows(name, officer)
+        }
+    )
+    words += _differences("officer", _named(root, Root.type), _named(before, Root.type), new)
+    return words + _differences("online key", _named(root, Timestamp.type), _named(before, Timestamp.type))
+
+
+def _thresholds(root: Root, before: Root | None, role: str) -> str:
+    count = root.roles[role].threshold
+    return (
+        str(count)
+        if before is None or before.roles[role].threshold == count
+        else (f"{before.roles[role].threshold} -> {count}")
+    )
+
+
 def _named(root: Root | None, role: str) -> list[str]:
     return [] if root is None else [key_of(root.keys[name]).fingerprint for name in root.roles[role].keyids]
 
 
-def _differences(what: str, now: Sequence[str], before: Sequence[str]) -> list[str]:
-    kept = [f"{what} {name}" for name in now if name in before]
-    return [*kept, *(f"{what} {name} (new)" for name in now if name not in before)] + [
-        f"{what} {name} (no more)" for name in before if name not in now
+def _differences(what: str, now: Sequence[str], before: Sequence[str], unknown: Collection[str] = ()) -> list[str]:
+    new = [name for name in now if name not in before or name in unknown]
+    return [
+        *(f"{what} {name}" for name in now if name not in new),
+        *(f"{what} {name} (new)" for name in new),
+        *(f"{what} {name} (no more)" for name in before if name not in now),
     ]

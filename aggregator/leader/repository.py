@@ -21,7 +21,7 @@ import fcntl
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,7 @@ SERIALIZER: Final = JSONSerializer(compact=True)
 KEY_FOLDER: Final = "tuf-keys"
 _LOCK_FILE: Final = ".lock"
 _ROOT_NAME: Final = re.compile(r"([1-9][0-9]*)\.root\.json", re.ASCII)
+_NAMES_KEYS: Final = re.compile(r"[0-9]+\.(root|targets)\.json", re.ASCII)
 _DAMAGED: Final = "expected metadata that its root verifies; put the folder back from a back-up"
 
 Role = TypeVar("Role", Root, Timestamp, Snapshot, Targets)
@@ -187,27 +188,36 @@ class Repository:
 
     def root(self) -> Metadata[Root] | None:
         """The newest root, verified by the one before it; None without any."""
+        return roots[-1] if (roots := self.last_roots()) else None
+
+    def last_roots(self) -> list[Metadata[Root]]:
+        """The newest root and before it the one that verifies it; fewer where there are none.
+
+        Raises:
+            ProblemError: ``wrong-state``, when they do not verify.
+        """
         versions = sorted(
             int(found[1])
             for path in self.metadata_dir.glob("*.root.json")
             if (found := _ROOT_NAME.fullmatch(path.name))
         )
         if not versions:
-            return None
+            return []
         roots = [self._read(f"{version}.root.json", Root) for version in versions[-2:]]
         try:
             roots[0].verify_delegate(Root.type, roots[-1])
             roots[-1].verify_delegate(Root.type, roots[-1])
         except RepositoryError:
             raise ProblemError("wrong-state", f"{versions[-1]}.root.json: {_DAMAGED}") from None
-        return roots[-1]
+        return roots
 
-    def state(self, *, online_may_have_changed: bool = False) -> State:
+    def state(self, *, installing: Sequence[Metadata[Root]] = ()) -> State:
         """What is in force.
 
         Args:
-            online_may_have_changed: do not ask the root for the keys of snapshot and timestamp: a root that names
-                others may have been written, and the two not yet.
+            installing: the roots between which an installation may have stopped: it is enough that one of them
+                verifies the targets, and nobody is asked for the keys of snapshot and timestamp. Empty where none goes
+                on.
 
         Raises:
             ProblemError: ``wrong-state``, when there is no repository or it does not verify.
@@ -216,25 +226,39 @@ class Repository:
         if root is None:
             raise ProblemError("wrong-state", "expected a repository; make one with 'hearthside-aggregator tuf init'")
         try:
-            return self._verified(root, online=not online_may_have_changed)
+            return self._verified(root, installing)
         except FileNotFoundError as error:
             raise ProblemError("wrong-state", f"{Path(error.filename).name}: {_DAMAGED}") from None
         except (RepositoryError, ValueError, KeyError) as error:
             raise ProblemError("wrong-state", f"{type(error).__name__}: {_DAMAGED}") from None
 
-    def _verified(self, root: Metadata[Root], *, online: bool) -> State:
+    def _verified(self, root: Metadata[Root], installing: Sequence[Metadata[Root]]) -> State:
         timestamp = self._read("timestamp.json", Timestamp)
         snapshot = self._read(f"{timestamp.signed.snapshot_meta.version}.snapshot.json", Snapshot)
-        if online:
+        if not installing:
             root.verify_delegate(Timestamp.type, timestamp)
             root.verify_delegate(Snapshot.type, snapshot)
         targets = self._read(f"{snapshot.signed.meta['targets.json'].version}.targets.json", Targets)
-        root.verify_delegate(Targets.type, targets)
+        if not any(verifies(other, targets) for other in installing):
+            root.verify_delegate(Targets.type, targets)
         publishing = None
         if lent_by(targets.signed) is not None:
             publishing = self._read(f"{snapshot.signed.meta[f'{PUBLISHING}.json'].version}.{PUBLISHING}.json", Targets)
             targets.verify_delegate(PUBLISHING, publishing)
         return State(root, targets, publishing, snapshot, timestamp)
+
+    def named_ever(self) -> set[str]:
+        """Every key of the leader's part that any file here names, in force or not."""
+        named: set[str] = set()
+        for path in self.metadata_dir.glob("*.*.json"):
+            if not _NAMES_KEYS.fullmatch(path.name):
+                continue
+            signed = Metadata.from_bytes(path.read_bytes()).signed
+            if isinstance(signed, Root):
+                named.update(signed.roles[Timestamp.type].keyids)
+            elif isinstance(signed, Targets) and (lent := lent_by(signed)) is not None:
+                named.update(lent.keyids)
+        return named
 
     def write(self, name: str, metadata: Metadata[Role]) -> bytes:
         """Write signed metadata; returns its bytes."""
@@ -247,6 +271,15 @@ class Repository:
         if not isinstance(metadata.signed, kind):
             raise ProblemError("wrong-state", f"{name}: expected {kind.type} metadata")
         return metadata
+
+
+def verifies(root: Metadata[Root], targets: Metadata[Targets]) -> bool:
+    """Whether a root's officers have signed targets, as many as it asks for."""
+    try:
+        root.verify_delegate(Targets.type, targets)
+    except RepositoryError:
+        return False
+    return True
 
 
 def raised(version: int, now: dt.datetime) -> int:

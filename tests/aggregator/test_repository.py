@@ -253,3 +253,54 @@ def test_a_lost_online_key_is_replaced(made):
     assert made.current_version() == 2
     assert {path.stat().st_mode & 0o777 for path in made.keys.folder.iterdir()} == {0o600}
     assert public_key(OFFICER.verify_key).keyid not in {path.stem for path in made.keys.folder.iterdir()}
+
+
+class Stopped(Exception):
+    """The process is gone."""
+
+
+def test_an_installation_that_stopped_anywhere_is_ended_by_the_same_command(tmp_path, monkeypatch):
+    """Before each of its writes and before the old keys go: also where fewer signatures are asked for from now on."""
+    for stop in range(1, 8):
+        folder = tmp_path / str(stop)
+        keys = RoleKeys(folder / "keys")
+        made = Distribution(folder / "tuf", "shop.example", keys)
+        first = Change([OFFICER.verify_key, SECOND.verify_key], 1, 2, keys.create(), keys.create())
+        made.install(signed(made.request(first, NOW), [OFFICER, SECOND], NOW), NOW)
+        made.publish(bundle(1), NOW)
+        wanted = Change(lending_threshold=1, online=keys.create(), publishing=keys.create())
+        asked, left = signed(made.request(wanted, NOW), [OFFICER], NOW), [stop]
+
+        def until_then(act, left=left):
+            def acting(*arguments):
+                left[0] -= 1
+                if not left[0]:
+                    raise Stopped
+                return act(*arguments)
+
+            return acting
+
+        with monkeypatch.context() as patch:
+            patch.setattr(made.files, "write", until_then(made.files.write))
+            patch.setattr(keys, "remove", until_then(keys.remove))
+            try:
+                made.install(asked, NOW)
+            except Stopped:
+                assert len(list(keys.folder.iterdir())) == 4
+            else:
+                assert stop == 7
+        made.install(asked, NOW)
+        assert made.current_version() == 1
+        assert len(list(keys.folder.iterdir())) == 2, stop
+        assert made.warnings(NOW) == []
+        made.publish(bundle(2), NOW)
+        assert made.standing()[1].threshold == 1
+
+
+def test_keys_of_a_draft_outlive_another_installation(made):
+    """What is drafted and not signed yet keeps its keys; what nothing names any more goes."""
+    drafted = made.request(Change(publishing=(named := made.keys.create())), NOW)
+    change(made, [OFFICER], NOW, online=made.keys.create())
+    assert made.keys.find([named.keyid]) is not None
+    assert len(list(made.keys.folder.iterdir())) == 3
+    assert drafted.targets is not None

@@ -45,6 +45,7 @@ def test_every_command_of_the_page_works_in_its_order(tmp_path, monkeypatch):
             officer = said.split()[1]
         if line.startswith("hearthside-aggregator init leader"):
             shutil.copytree("leader", "older")
+            run("hearthside-aggregator configure --dir older site=older")
             old = older_form(tmp_path / "older" / "tuf", load_key(Path("officer/officer.key")), _own("older"), now)
             old.publish(bundle(1, site="shop.example"), now)
         if line == "hearthside-aggregator tuf install first.json --dir leader":
