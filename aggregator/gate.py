@@ -27,11 +27,12 @@ from aggregator.limits import Buckets, Rate, SlowDown
 from aggregator.metrics import Metrics
 from aggregator.storage.actions import ASKED, Action, ActionStore
 from aggregator.storage.database import Change, Database
-from aggregator.storage.tokens import Holder, TokenStore, is_token
+from aggregator.storage.tokens import Holder, TokenStore, is_whole
 from models.wire.guards import App, Receive, Scope, Send, headers_of
 from models.wire.problems import PROBLEM_MEDIA_TYPE, ProblemError
 
 _BEARER: Final = "bearer "
+_GATE: Final = "hearthside.gate"
 _HELD: Final = "hearthside.held"
 _SUBJECT: Final = "hearthside.subject"
 _LONGEST_TOKEN: Final = 128
@@ -121,18 +122,23 @@ class Gate:
         except ProblemError as error:
             if error.code not in {"unauthenticated", "forbidden"}:
                 raise
-            self._metrics.refused_credentials.labels(error.code).inc()
-            wait = self._failures.take(address, self._clock.monotonic())
-            if wait:
-                raise SlowDown("one address whose credentials were refused", wait) from None
+            slow = self.refused(error.code, address)
+            if slow is not None:
+                raise slow from None
             raise
+
+    def refused(self, code: str, address: str) -> SlowDown | None:
+        """Count that a credential of an address was refused; what to answer instead after too many of these."""
+        self._metrics.refused_credentials.labels(code).inc()
+        wait = self._failures.take(address, self._clock.monotonic())
+        return SlowDown("one address whose credentials were refused", wait) if wait else None
 
     async def _look_up(self, entry: Access, authorization: str) -> Holder:
         scopes = " or ".join(map(repr, entry.scopes))
         token = authorization[len(_BEARER) :].strip()
         if authorization[: len(_BEARER)].lower() != _BEARER or len(token) > _LONGEST_TOKEN:
             raise ProblemError("unauthenticated", f"expected 'Authorization: Bearer' with a token of scope {scopes}")
-        if token.startswith("hs_") and not is_token(token):
+        if not is_whole(token):
             raise ProblemError("unauthenticated", "the token is not whole: its checksum does not fit")
         now_ms = self._clock.now_ms()
         async with self.database.reading() as connection:
@@ -200,8 +206,9 @@ class GateKeeper:
         if entry is None:
             await _refuse(send, ProblemError("not-found", "no such address, or nobody may call it so"), None)
             return
+        scope[_GATE] = self._gate
         scope["route"] = entry  # for the metrics, where the request goes no further
-        address = scope["client"][0] if scope.get("client") else ""
+        address = _address(scope)
         try:
             self._gate.admit(entry, address)
             holder = None
@@ -268,6 +275,16 @@ def require_held(request: Request, scope: str) -> None:
 def name_subject(request: Request, subject: str) -> None:
     """Say what an action is about, where its address does not: it stands in the record with the outcome."""
     request.scope[_SUBJECT] = subject
+
+
+def count_refusal(request: Request, code: str) -> SlowDown | None:
+    """Count that a credential in a request's body was refused, as ``Gate.refused`` does for one in a header."""
+    gate: Gate = request.scope[_GATE]
+    return gate.refused(code, _address(request.scope))
+
+
+def _address(scope: Any) -> str:
+    return scope["client"][0] if scope.get("client") else ""
 
 
 async def _refuse(send: Send, error: ProblemError, entry: Access | None) -> None:

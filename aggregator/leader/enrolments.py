@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aggregator.leader.desk import Desk
@@ -12,7 +12,7 @@ from aggregator.limits import SlowDown
 from aggregator.storage.database import Change
 from aggregator.storage.devices import KnownKey
 from aggregator.storage.leader_tables import METADATA
-from aggregator.storage.tokens import TokenStore, token_id
+from aggregator.storage.tokens import Holder, TokenStore, token_id
 from models.wire.enrolment import Enrolment, EnrolmentRequest, EnrolmentResponse, EnrolmentResult, device_id
 from models.wire.message import from_base64
 from models.wire.problems import ProblemError
@@ -40,14 +40,44 @@ class Asked:
         return self._slow
 
 
-async def enrol(desk: Desk, request: EnrolmentRequest) -> EnrolmentResponse:
-    """Enrol 1 to 256 keys. Each has its own outcome."""
+Refused = Callable[[str], SlowDown | None]
+"""Counts that a token was refused, by the problem's code; says what to answer instead after too many."""
+
+
+async def enrol(desk: Desk, request: EnrolmentRequest, refused: Refused) -> EnrolmentResponse:
+    """Enrol 1 to 256 keys. Each has its own outcome; what is refused for its token costs no change of the store."""
     leader_key, now_ms = desk.key.verify_key, desk.clock.now_ms()
     window_ms = int(desk.settings.enrolment_window_seconds * 1_000)
     checked = await asyncio.to_thread(_check_all, request.enrolments, leader_key, now_ms, window_ms)
 
     asked = [Asked(item, key) for item, key in zip(request.enrolments, checked, strict=True)]
-    return EnrolmentResponse(results=tuple(await desk.admitted.do(asked, lambda together: _admit(desk, together))))
+    await _check_tokens(desk, asked, refused)
+    waiting = [one for one in asked if not isinstance(one.key, ProblemError)]
+    admitted = iter(await desk.admitted.do(waiting, lambda together: _admit(desk, together)) if waiting else ())
+    results = [_problem(one.key) if isinstance(one.key, ProblemError) else next(admitted) for one in asked]
+    return EnrolmentResponse(results=tuple(results))
+
+
+async def _check_tokens(desk: Desk, asked: Sequence[Asked], refused: Refused) -> None:
+    """Give those a problem in place of their key whose token opens nothing, by one look-up for all of them.
+
+    A key that is enrolled needs no token to be told its id again.
+    """
+    open_still = [one for one in asked if not isinstance(one.key, ProblemError)]
+    tokens = list(dict.fromkeys(one.item.token for one in open_still))
+    if not tokens:
+        return
+    async with desk.database.reading() as connection:
+        found = await TokenStore(METADATA).require_all(connection, tokens, ("enrol",), desk.clock.now_ms())
+        wrong = {token: problem for token, problem in found.items() if isinstance(problem, ProblemError)}
+        names = [bytes.fromhex(one.item.device_key) for one in open_still if one.item.token in wrong]
+        known = await desk.store.known_keys(connection, names) if names else {}
+    answers: dict[str, ProblemError] = {}
+    for one in open_still:
+        token = one.item.token
+        if token in wrong and bytes.fromhex(one.item.device_key) not in known:
+            answers[token] = answers.get(token) or refused(wrong[token].code) or wrong[token]
+            one.key = answers[token]
 
 
 async def _admit(desk: Desk, asked: Sequence[Asked]) -> list[EnrolmentResult]:
@@ -58,8 +88,7 @@ async def _admit(desk: Desk, asked: Sequence[Asked]) -> list[EnrolmentResult]:
         admission = _Admission(desk, change, now_ms)
         await admission.load([one.item for one in asked])
         results = [
-            _problem(one.key) if isinstance(one.key, ProblemError) else await admission.admit(one, one.key)
-            for one in asked
+            _problem(one.key) if isinstance(one.key, ProblemError) else admission.admit(one, one.key) for one in asked
         ]
         await admission.store(now_ms - 2 * window_ms)
         return results
@@ -87,8 +116,11 @@ class _Admission:
         self._used = await self._desk.store.used_nonces(self._change.connection, nonces)
         names = [bytes.fromhex(item.device_key) for item in items]
         self._known = await self._desk.store.known_keys(self._change.connection, names)
+        tokens = {item.token for item in items}
+        found = await self._tokens.require_all(self._change.connection, tokens, ("enrol",), self._now_ms)
+        self._left = {token: item.uses_left if isinstance(item, Holder) else item for token, item in found.items()}
 
-    async def admit(self, asked: Asked, key: VerifyKey) -> EnrolmentResult:
+    def admit(self, asked: Asked, key: VerifyKey) -> EnrolmentResult:
         item = asked.item
         name = device_id(self._desk.key.verify_key, key)
         known = self._known.get(key.raw)
@@ -97,7 +129,7 @@ class _Admission:
         if name in self._fresh:
             return EnrolmentResult(device_id=name.hex())
         try:
-            await self._take_token(asked)
+            self._take_token(asked)
         except ProblemError as error:
             return _problem(error)
         nonce = bytes.fromhex(item.nonce)
@@ -128,14 +160,8 @@ class _Admission:
 
         self._change.then(lambda: self._desk.metrics.devices.inc(len(rows)))
 
-    async def _take_token(self, asked: Asked) -> None:
+    def _take_token(self, asked: Asked) -> None:
         token = asked.item.token
-        if token not in self._left:
-            try:
-                holder = await self._tokens.require(self._change.connection, token, ("enrol",), self._now_ms)
-                self._left[token] = holder.uses_left
-            except ProblemError as error:
-                self._left[token] = error
         left = self._left[token]
         if isinstance(left, ProblemError):
             raise left

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from aggregator.gate import count_refusal
 from aggregator.leader import enrolments, receipts, reports
 from aggregator.leader.desk import desk_of
 from aggregator.service import binary_schema, require_media_type
@@ -88,7 +90,7 @@ def device_routes() -> APIRouter:
     async def enrol(request: Request, body: EnrolmentRequest) -> EnrolmentResponse:
         """Enrol 1 to 256 device keys with an enrolment token."""
         desk = desk_of(request)
-        answer = await enrolments.enrol(desk, body)
+        answer = await enrolments.enrol(desk, body, partial(count_refusal, request))
         for result in answer.results:
             desk.metrics.enrolments.labels(outcome_of(result.problem)).inc()
         return answer

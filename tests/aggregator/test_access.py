@@ -1,6 +1,7 @@
 """Who may call what: every route is declared, nothing answers without its credential, and actions leave a record."""
 
 import asyncio
+import os
 import re
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from aggregator.storage import helper_tables, leader_tables
 from aggregator.storage.actions import ActionStore, verify_rows
 from aggregator.storage.log import log_pages
 from aggregator.storage.tokens import TokenStore, is_token, new_token, token_id
+from models.wire.enrolment import make_enrolment
 from models.wire.log import read_entry
 from privacy.crypto import SigningKey
 
@@ -121,6 +123,47 @@ async def test_wrong_tokens_are_slowed_and_counted_and_a_right_one_is_not(world)
         assert (await world.leader.get("/v1/actions", headers=good)).status_code == 200
         metrics = (await world.leader.get("/metrics")).text
         assert re.search(r'hearthside_refused_credentials_total\{[^}]*reason="unauthenticated"[^}]*\} 5\.0', metrics)
+
+
+@in_world(leader_options={"failed_credentials_per_minute": 3})
+async def test_wrong_enrolment_tokens_are_slowed_and_change_nothing_and_a_right_one_is_not(world):
+    """As in a header: counted per address, no turn of the one writer, one look-up; the rest passes."""
+    async with world.up():
+        desk, leader = world.leader_app.state.desk, world.leader_key.verify_key
+        good, other = await world.token("enrol"), await world.token("analyst")
+        changes, looked, join, require_all = [], [], desk.database.join, TokenStore.require_all
+
+        async def counted(act):
+            changes.append(act)
+            return await join(act)
+
+        async def look_up(self, connection, tokens, *rest):
+            looked.append(len(tokens))
+            return await require_all(self, connection, tokens, *rest)
+
+        async def enrol(*tokens, key=None):
+            now_ms = world.clock.now_ms()
+            items = [
+                make_enrolment(key or SigningKey.generate(), leader, token, os.urandom(16), now_ms).document()
+                for token in tokens
+            ]
+            answer = (await world.leader.post("/v1/enrolments", json={"enrolments": items})).json()["results"]
+            return [(item["device_id"] and "id") or item["problem"]["type"].rpartition(":")[2] for item in answer]
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(desk.database, "join", counted)
+            patched.setattr(TokenStore, "require_all", look_up)
+            guess, cut = new_token(), good[:-1] + ("0" if good[-1] != "0" else "1")
+            assert await enrol(guess, guess, cut, other) == ["unauthenticated"] * 3 + ["forbidden"]
+            assert await enrol(*(new_token() for _ in range(3))) == ["slow-down"] * 3
+            assert (changes, looked) == ([], [3, 3])
+            key = SigningKey.generate()
+            assert await enrol(good, key=key) == ["id"]
+            assert await enrol(good, new_token(), good) == ["id", "slow-down", "id"]
+            assert await enrol(new_token(), key=key) == ["id"], "who is known needs no token to hear its id again"
+        metrics = (await world.leader.get("/metrics")).text
+        assert re.search(r'hearthside_refused_credentials_total\{[^}]*reason="unauthenticated"[^}]*\} 6\.0', metrics)
+        assert re.search(r'hearthside_refused_credentials_total\{[^}]*reason="forbidden"[^}]*\} 1\.0', metrics)
 
 
 @in_world(leader_options={"address_requests_per_second": 2})
