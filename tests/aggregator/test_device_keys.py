@@ -1,6 +1,7 @@
 """What a device asks in its own name: another key, what is held of it, and to be taken for gone."""
 
 import asyncio
+import dataclasses
 import json
 import os
 
@@ -11,6 +12,7 @@ from aggregator.clock import Clock
 from aggregator.leader import devices
 from aggregator.leader.app import create_app
 from consent import decline, grant, make_rotation, notice, rotate, sign_receipt
+from consent.choices import EPOCHS_AHEAD
 from models.wire.devices import DEVICE_HEADER
 from models.wire.enrolment import make_enrolment
 from privacy.crypto import SigningKey, sign_request
@@ -97,6 +99,31 @@ async def test_the_old_key_may_withdraw_and_nothing_else(world):
             item = make_enrolment(key, leader, token, os.urandom(16), world.clock.now_ms()).document()
             (result,) = (await world.leader.post("/v1/enrolments", json={"enrolments": [item]})).json()["results"]
             assert result["device_id"] == expected
+
+
+@in_world()
+async def test_a_thief_of_the_old_key_cannot_keep_the_owner_from_withdrawing(world):
+    """The last epoch there is gets refused, the furthest that is taken does not matter: the owner's no counts."""
+    async with world.up():
+        (device,) = await world.devices(1)
+        old, new, turned = device.key, SigningKey.generate(), device.consent.epoch
+        answer, rotation = await turn(world, device, new)
+        assert answer.status_code == 200
+        told = {"notice": notice("shop.example", "en"), "issued_at": world.clock.now_seconds()}
+        theirs = decline(dataclasses.replace(device.consent, behind=True), ["persona"], **told)
+        assert theirs.granted == ("measurement",)
+        taken = []
+        for epoch in (2**53 - 1, turned + EPOCHS_AHEAD, turned + EPOCHS_AHEAD + 1):
+            jws = sign_receipt(old, dataclasses.replace(theirs, epoch=epoch))
+            taken += await world.receipts([(device, jws)])
+        assert [result["countersignature"] is not None for result in taken] == [False, True, False]
+        assert taken[0]["problem"]["detail"].startswith("epoch_too_far")
+        assert await world.consenting("measurement") == 1, "the thief took back another purpose"
+        device.consent, _ = rotate(device.consent, rotation, world.clock.now_seconds())
+        device.key = new
+        (result,) = await world.receipts([(device, world.withdrawal(device, ("measurement",)))])
+        assert result["countersignature"], result
+        assert await world.consenting("measurement") == 0
 
 
 @in_world()
