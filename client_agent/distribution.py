@@ -21,19 +21,26 @@ from typing import Final
 
 import httpx
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
-from tuf.api.metadata import Metadata, Root, TargetFile  # type: ignore[attr-defined]  # public, but re-exported
+from tuf.api.metadata import (  # type: ignore[attr-defined]  # public, but re-exported
+    Metadata,
+    Root,
+    TargetFile,
+    Timestamp,
+)
 from tuf.ngclient.config import UpdaterConfig
 from tuf.ngclient.updater import Updater
 
 from client_agent.downloading import PATIENCE_SECONDS, Fetcher, Pace, SharedFetches, TooSlow
 from client_agent.files import open_private, sync_folder
 from client_agent.streaming import watched
-from models.wire.bundle import BUNDLE_TARGET, Bundle, parse_bundle
+from models.wire.bundle import BUNDLE_TARGET, TIMESTAMP_DAYS, Bundle, parse_bundle
 from models.wire.problems import ProblemError
 from privacy.crypto import VerifyKey
 
 MAXIMUM_BUNDLE_BYTES: Final = 8_388_608
 MAXIMUM_ROOT_BYTES: Final = 65_536
+_CLOCK_SLACK_DAYS: Final = 2
+"""How far the leader's clock may be ahead of the agent's."""
 _CONFIG: Final = UpdaterConfig(
     max_root_rotations=256,  # counted from the pinned root at every fetch
     max_delegations=4,
@@ -89,6 +96,27 @@ class Accepted:
         _replace(folder / _ACCEPTED, json.dumps(document).encode())
 
 
+class _DatedFetcher(Fetcher):
+    """Takes no timestamp that a right clock cannot have signed yet: who follows one goes back to nothing before it."""
+
+    def __init__(
+        self, client: httpx.Client, pace: Pace, shared: SharedFetches | None = None, *, now: dt.datetime
+    ) -> None:
+        super().__init__(client, pace, shared)
+        self._latest = now + dt.timedelta(days=TIMESTAMP_DAYS + _CLOCK_SLACK_DAYS)
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """Download metadata; whether it is signed is the updater's to say, once this has seen the date."""
+        data: bytes = super().download_bytes(url, max_length)
+        if url.endswith(f"/{Timestamp.type}.json"):
+            expires = Metadata.from_bytes(data).signed.expires
+            if expires > self._latest:
+                raise ProblemError(
+                    "bundle-invalid", f"a timestamp until {expires:%Y-%m-%d}: the leader's clock or this one is wrong"
+                )
+        return data
+
+
 class BundleSource:
     """Where an agent gets its bundle from, and the metadata that it trusts so far (kept, to notice a rollback).
 
@@ -135,7 +163,7 @@ class BundleSource:
         """
         pace = Pace(self._monotonic, self._patience_seconds)
         with _problems():
-            return self._verified(Fetcher(self._client, pace, self._shared), now)
+            return self._verified(_DatedFetcher(self._client, pace, self._shared, now=now), now)
 
     def stored(self) -> Bundle | None:
         """Return the bundle of the last successful fetch, for use while no leader answers; None if there is none.

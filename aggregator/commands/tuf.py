@@ -140,7 +140,10 @@ def renew(directory: Folder, request: RequestFile) -> None:
 def refresh(directory: Folder) -> None:
     """Sign the leader's part anew. A running leader does it daily; do it by hand after restoring a back-up."""
     _, distribution = _open(directory)
-    distribution.refresh(dt.datetime.now(dt.UTC))
+    now = dt.datetime.now(dt.UTC)
+    if lead := distribution.lead_days(now):
+        typer.confirm(f"Today is {now:%Y-%m-%d}, {lead:.0f} days after the last signature. Is that right?", abort=True)
+    distribution.refresh(now)
     _show(distribution)
 
 

@@ -147,7 +147,12 @@ async def keep_fresh(desk: Desk) -> None:
         return
     now = dt.datetime.fromtimestamp(desk.clock.wall(), tz=dt.UTC)
     await record_publication(desk)
-    if await asyncio.to_thread(distribution.refresh_if_due, now):
+    try:
+        signed = await asyncio.to_thread(distribution.refresh_if_due, now)
+    except ProblemError as problem:
+        desk.log.error("bundle repository not signed", meaning=problem.detail)  # noqa: TRY400 - our own words
+        return
+    if signed:
         desk.log.info("bundle repository signed anew")
         for warning in await asyncio.to_thread(distribution.warnings, now):
             desk.log.warning("bundle repository", meaning=warning)

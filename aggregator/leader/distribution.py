@@ -34,8 +34,17 @@ from aggregator.leader.repository import (
     key_of,
     replace_file,
 )
-from aggregator.leader.signing import TIMESTAMP_DAYS, names_due, release, signers_of, snapshot_due, timestamp_due
-from models.wire.bundle import BUNDLE_TARGET, Bundle
+from aggregator.leader.signing import (
+    LEAD_DAYS,
+    lead_days,
+    names_due,
+    release,
+    require_likely,
+    signers_of,
+    snapshot_due,
+    timestamp_due,
+)
+from models.wire.bundle import BUNDLE_TARGET, TIMESTAMP_DAYS, Bundle
 from models.wire.problems import ProblemError
 from privacy.crypto import VerifyKey
 
@@ -144,11 +153,12 @@ class Distribution:
             now: the present, UTC.
 
         Raises:
-            ProblemError: ``wrong-state`` for another site's bundle, a version that does not rise, no repository, or
-                nobody who may publish.
+            ProblemError: ``wrong-state`` for another site's bundle, a version that does not rise, no repository,
+                nobody who may publish, or a clock that is months ahead.
         """
         with self.files.changing():
             state = self.files.state()
+            require_likely(state, now)
             naming, current = state.naming_bundle, _published(state)
             if naming is None:
                 raise ProblemError("wrong-state", "an officer took the right to publish back: 'tuf rotate publishing'")
@@ -175,6 +185,9 @@ class Distribution:
 
         Returns:
             Whether something was signed; never without a repository.
+
+        Raises:
+            ProblemError: ``wrong-state``, when a clock is months ahead, or a key is missing.
         """
         if not self.files.exists or not timestamp_due(self.files.state(), now):
             return False
@@ -182,6 +195,7 @@ class Distribution:
             state = self.files.state()
             if not timestamp_due(state, now):  # another worker was faster
                 return False
+            require_likely(state, now)
             names = names_due(state, now)
             snapshot = names or snapshot_due(state, now)
             release(self.files, state, signers_of(state, self.keys), now, names=names, snapshot=snapshot)
@@ -196,6 +210,11 @@ class Distribution:
         with self.files.changing():
             state = self.files.state()
             release(self.files, state, signers_of(state, self.keys), now)
+
+    def lead_days(self, now: dt.datetime) -> float:
+        """How many days the clock is ahead of the last signature, where that is a matter of months; else 0."""
+        lead = lead_days(self.files.state(), now)
+        return lead if lead > LEAD_DAYS else 0.0
 
     def current_version(self) -> int:
         """The version of the published bundle; 0 where there is none.

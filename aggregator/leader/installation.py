@@ -140,7 +140,7 @@ def write(files: Repository, keys: RoleKeys, new: State, state: State | None, no
     root_first = state is None or not (outgoing or _same_online(state, new)) or not verifies(state.root, new.targets)
     if root_first:
         files.write(f"{new.root.signed.version}.root.json", new.root)
-    release(files, new, Signers(names, [online, *outgoing]), now, names=names is not None)
+    release(files, new, Signers(names, [online, *outgoing], keys.head), now, names=names is not None)
     if not root_first:
         files.write(f"{new.root.signed.version}.root.json", new.root)
     keys.remove(files.named_ever() - _named_by(new))  # those too that an earlier installation did not live to remove

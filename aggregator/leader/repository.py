@@ -11,7 +11,8 @@ Four roles, each with keys of its own::
 Every file but ``timestamp.json`` carries its version or its digest in its name and is never changed. A change is made
 under one lock of the folder, by whichever worker or command; what is read back is verified against the root first, so
 that nothing is signed on top of a file that somebody has put there. Versions of what the leader signs follow the
-clock and rise always: a leader that was restored from a back-up does not stay below what its agents have seen.
+clock and rise always, above the highest that was ever signed too (``Head``): a leader that was restored from a back-up,
+after a clock that was ahead, does not stay below what its agents have seen.
 """
 
 from __future__ import annotations
@@ -75,16 +76,50 @@ def key_of(named: Key) -> VerifyKey:
     return VerifyKey(bytes.fromhex(str(named.keyval["public"])))
 
 
+class Head:
+    """The highest version that was ever signed with the keys beside it; in no back-up, so that it outlives one.
+
+    Args:
+        path: a file with one number.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> int:
+        """The number; 0 before the first signature.
+
+        Raises:
+            ProblemError: ``wrong-state``, when the file is damaged.
+        """
+        try:
+            return int(self._path.read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return 0
+        except ValueError:
+            advice = "remove it, and then 'tuf rotate online'"
+            raise ProblemError("wrong-state", f"{self._path}: expected a version; {advice}") from None
+
+    def note(self, version: int) -> None:
+        """Remember a version that is about to be signed."""
+        if version > self.read():
+            replace_file(self._path, f"{version}\n".encode("ascii"))
+
+
 class RoleKeys:
     """The folder of the keys that the leader signs its part with: one file a key, named by the key.
 
     Args:
         folder: made when the first key is.
         others: keys that lie elsewhere: the leader's own, which signs a repository of the older form.
+
+    Attributes:
+        head: the highest version that was signed with them.
     """
 
     def __init__(self, folder: Path, others: Iterable[SigningKey] = ()) -> None:
         self.folder = folder
+        self.head = Head(folder.with_name(f"{folder.name}.head"))
         self._others = {public_key(key.verify_key).keyid: key for key in others}
 
     def create(self) -> Key:
@@ -282,9 +317,9 @@ def verifies(root: Metadata[Root], targets: Metadata[Targets]) -> bool:
     return True
 
 
-def raised(version: int, now: dt.datetime) -> int:
-    """The version after this one: the clock's seconds, and always above."""
-    return max(version + 1, int(now.timestamp()))
+def raised(version: int, now: dt.datetime, head: int = 0) -> int:
+    """The version after this one and after the highest of all: the clock's seconds, and always above."""
+    return max(version + 1, head + 1, int(now.timestamp()))
 
 
 def after(now: dt.datetime, days: int) -> dt.datetime:

@@ -16,14 +16,15 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # public names, bu
     Timestamp,
 )
 
-from aggregator.leader.repository import PUBLISHING, Repository, RoleKeys, State, after, raised
+from aggregator.leader.repository import PUBLISHING, Head, Repository, RoleKeys, State, after, raised
+from models.wire.bundle import TIMESTAMP_DAYS
 from models.wire.problems import ProblemError
 
 PUBLISHING_DAYS: Final = 90
 SNAPSHOT_DAYS: Final = 30
-TIMESTAMP_DAYS: Final = 7
-"""An agent that is shown an older timestamp than this knows that it is being held back."""
 REFRESH_SECONDS: Final = 86_400
+LEAD_DAYS: Final = 60
+"""A clock that is so far ahead of the last signature signs nothing before somebody has said that it is right."""
 _DAY_SECONDS: Final = 86_400
 
 
@@ -34,10 +35,12 @@ class Signers:
     Attributes:
         names: signs the names of bundles; None for nobody, or where they stay as they are.
         online: sign what belongs together and that it is of today; two of them while the key changes.
+        head: the highest version so far; None where nothing is remembered.
     """
 
     names: CryptoSigner | None
     online: Sequence[CryptoSigner]
+    head: Head | None = None
 
 
 def require_signer(keys: RoleKeys, keyids: Iterable[str], role: str) -> CryptoSigner:
@@ -60,8 +63,8 @@ def signers_of(state: State, keys: RoleKeys) -> Signers:
     """
     online = require_signer(keys, state.root.signed.roles[Timestamp.type].keyids, Timestamp.type)
     if state.lent is not None:
-        return Signers(keys.find(state.lent.keyids), [online])
-    return Signers(online if state.is_older_form else None, [online])
+        return Signers(keys.find(state.lent.keyids), [online], keys.head)
+    return Signers(online if state.is_older_form else None, [online], keys.head)
 
 
 def release(
@@ -78,17 +81,40 @@ def release(
         snapshot: sign the snapshot anew; it has to be where a name was.
     """
     naming, together, timestamp = state.naming_bundle, state.snapshot.signed, state.timestamp.signed
+    names = names and naming is not None and signers.names is not None
+    floor = signers.head.read() if signers.head is not None else 0
+    if names and naming is not None:
+        naming.version, naming.expires = raised(naming.version, now, floor), after(now, PUBLISHING_DAYS)
+    if snapshot:
+        together.version, together.expires = raised(together.version, now, floor), after(now, SNAPSHOT_DAYS)
+    timestamp.version, timestamp.expires = raised(timestamp.version, now, floor), after(now, TIMESTAMP_DAYS)
+    if signers.head is not None:  # before anybody can see them
+        signers.head.note(max(timestamp.version, together.version, naming.version if naming is not None else 0))
     if names and naming is not None and signers.names is not None:
         role = Targets.type if state.publishing is None else PUBLISHING
-        naming.version, naming.expires = raised(naming.version, now), after(now, PUBLISHING_DAYS)
         data = _sign(files, f"{naming.version}.{role}.json", naming, [signers.names])
         together.meta[f"{role}.json"] = MetaFile.from_data(naming.version, data, ["sha256"])
     if snapshot:
-        together.version, together.expires = raised(together.version, now), after(now, SNAPSHOT_DAYS)
         data = _sign(files, f"{together.version}.snapshot.json", together, signers.online)
         timestamp.snapshot_meta = MetaFile.from_data(together.version, data, ["sha256"])
-    timestamp.version, timestamp.expires = raised(timestamp.version, now), after(now, TIMESTAMP_DAYS)
     _sign(files, "timestamp.json", timestamp, signers.online)
+
+
+def lead_days(state: State, now: dt.datetime) -> float:
+    """How far the clock is ahead of the last signature, in days; negative where it is behind."""
+    return (now - state.timestamp.signed.expires).total_seconds() / _DAY_SECONDS + TIMESTAMP_DAYS
+
+
+def require_likely(state: State, now: dt.datetime) -> None:
+    """Insist on a clock that can be right: what it signs counts from there on, and agents go back to nothing lower.
+
+    Raises:
+        ProblemError: ``wrong-state``, when it is months ahead of the last signature.
+    """
+    lead = lead_days(state, now)
+    if lead > LEAD_DAYS:
+        advice = "set it, or, if it is right, sign once by hand: 'tuf refresh'"
+        raise ProblemError("wrong-state", f"the clock is {lead:.0f} days ahead of the last signature: {advice}")
 
 
 def _sign(files: Repository, name: str, signed: Any, signers: Iterable[CryptoSigner]) -> bytes:

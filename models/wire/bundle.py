@@ -13,6 +13,8 @@ from models.wire.message import Base64, Hex32, Message, Milliseconds, Slug, Text
 from models.wire.studies import Features, Name
 
 BUNDLE_TARGET = "bundle.json"
+TIMESTAMP_DAYS = 7
+"""How long what says that a bundle is the newest holds: a leader signs no longer, an agent believes no longer."""
 PADDING_BYTES = 16_384
 Expression = Annotated[str, Field(min_length=1, max_length=1_000)]
 

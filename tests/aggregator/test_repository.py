@@ -153,6 +153,33 @@ def test_a_restored_leader_counts_on_from_the_clock(made):
     assert all(after[role] > seen[role] for role in ("publishing", "snapshot", "timestamp"))
 
 
+def test_a_leader_restored_from_before_a_clock_that_was_ahead_counts_above_it(made):
+    """The highest version lies beside the keys, not in the back-up: one refresh is above what agents have seen."""
+    made.publish(bundle(1), NOW)
+    kept = {path: path.read_bytes() for path in made.metadata_dir.iterdir()}
+    made.refresh(NOW + 300 * DAY)
+    seen = {item.role: item.version for item in made.standing()}
+    for path in made.metadata_dir.iterdir():
+        path.write_bytes(kept[path]) if path in kept else path.unlink()
+    made.refresh(NOW + 2 * DAY)
+    after = {item.role: item.version for item in made.standing()}
+    assert all(after[role] > seen[role] for role in ("publishing", "snapshot", "timestamp"))
+    assert made.keys.head.read() == max(after.values())
+
+
+def test_a_clock_months_ahead_signs_nothing_by_itself(made):
+    """Neither the daily signature nor a bundle; a signature by hand, by somebody who looked at the date, goes on."""
+    made.publish(bundle(1), NOW)
+    before = made.standing()
+    for act in (made.refresh_if_due, lambda now: made.publish(bundle(2), now)):
+        with pytest.raises(ProblemError, match="90 days ahead"):
+            act(NOW + 90 * DAY)
+    assert made.standing() == before
+    assert (made.lead_days(NOW + 59 * DAY), made.lead_days(NOW + 90 * DAY)) == (0, 90)
+    made.refresh(NOW + 90 * DAY)
+    assert made.publish(bundle(2), NOW + 91 * DAY)
+
+
 @pytest.mark.parametrize(
     ("words", "act"),
     [

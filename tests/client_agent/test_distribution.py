@@ -211,3 +211,21 @@ def test_weeks_offline_the_bundle_is_used_and_known_to_be_old(repository, tmp_pa
     repository.refresh_if_due(later)
     assert agent.fetch(later) == bundle(1)
     assert not Accepted.read(tmp_path / "agent").is_old(later)
+
+
+def test_a_timestamp_of_a_clock_that_is_ahead_is_refused_and_leaves_nothing_behind(repository, tmp_path):
+    """An agent keeps its bundle, and takes the honest ones once the leader's clock is right: it has not moved."""
+    repository.publish(bundle(1), NOW)
+    agent = source(tmp_path)
+    agent.fetch(NOW)
+    kept = (tmp_path / "agent" / "timestamp.json").read_bytes()
+    honest = {path: path.read_bytes() for path in repository.metadata_dir.iterdir()}
+    repository.refresh(NOW + dt.timedelta(days=3))
+    assert refused(agent) == "bundle-invalid"
+    assert (tmp_path / "agent" / "timestamp.json").read_bytes() == kept
+    assert agent.stored() == bundle(1)
+    for path, data in honest.items():
+        path.write_bytes(data)
+    assert agent.fetch(NOW) == bundle(1)
+    repository.refresh(NOW + dt.timedelta(days=1))
+    assert agent.fetch(NOW) == bundle(1)
