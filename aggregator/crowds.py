@@ -91,7 +91,7 @@ class Addresses:
 
     Attributes:
         limit: how many connections one address may have.
-        unlimited: addresses of proxies: who comes through one is not known by the address.
+        unlimited: addresses or networks of proxies, ``*`` for all: who comes through one is not known by the address.
         crowds: by address.
     """
 
@@ -101,7 +101,7 @@ class Addresses:
 
     def of(self, address: str) -> Crowd | None:
         """An address's crowd; None where it has no limit."""
-        if not address or address in self.unlimited:
+        if not address or any(_covers(named, address) for named in self.unlimited):
             return None
         return self.crowds.setdefault(subscriber(address), Crowd(self.limit))
 
@@ -115,6 +115,16 @@ class Addresses:
         """Do something with every crowd."""
         for crowd in self.crowds.values():
             act(crowd)
+
+
+def _covers(named: str, address: str) -> bool:
+    """Whether a setting of proxies means an address, as the HTTP server beneath reads that setting."""
+    if named in ("*", address):
+        return True
+    try:
+        return "/" in named and ipaddress.ip_address(address) in ipaddress.ip_network(named)
+    except ValueError:
+        return False
 
 
 def subscriber(address: str) -> str:

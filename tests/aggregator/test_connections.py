@@ -81,6 +81,9 @@ def test_an_address_has_its_limit_and_a_proxy_none():
     assert addresses.of("2001:db8:0:1::1") is not own
     assert subscriber("::ffff:192.0.2.7") == subscriber("192.0.2.7")
     assert addresses.of("10.0.0.1") is None
+    assert Addresses(2, ("10.0.0.0/8",)).of("10.9.9.9") is None
+    assert Addresses(2, ("10.0.0.0/8",)).of("11.9.9.9") is not None
+    assert Addresses(2, ("*",)).of("11.9.9.9") is None
     addresses.tidy("2001:db8::1")
     assert addresses.of("2001:db8::1") is not own
 
