@@ -7,7 +7,7 @@ what keeps polls or reports waiting keeps no withdrawal.
 
 from __future__ import annotations
 
-import random
+import secrets
 import time
 from collections.abc import Callable
 from typing import Final
@@ -19,7 +19,13 @@ from models.wire.problems import ProblemError
 LONGEST_SECONDS: Final = 3_600.0
 JITTER: Final = 0.5
 _TOO_MANY: Final = 429
+_STEPS: Final = 2**32
 _CHOICES: Final = ("/v1/receipts", "/v1/withdrawals", "/v1/devices/me/revocation")
+
+
+def _draw() -> float:
+    """Between 0 and 1; no secret, it spreads agents over time."""
+    return secrets.randbelow(_STEPS) / _STEPS
 
 
 class Pauses:
@@ -33,7 +39,7 @@ class Pauses:
     def __init__(
         self,
         monotonic: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,  # no secret: it spreads agents over time
+        jitter: Callable[[], float] = _draw,
     ) -> None:
         self._monotonic = monotonic
         self._jitter = jitter

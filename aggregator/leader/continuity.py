@@ -56,7 +56,7 @@ async def compare(desk: Desk) -> bool:
         desk.log.info("log continued", entries=desk.ledger_log.size)
     else:
         meaning = "the helper has seen other entries: put them back with 'log restore'; until then no study runs"
-        desk.log.error("log held back", here=desk.ledger_log.size, seen=known.size, meaning=meaning)
+        desk.log.error("log held back", entries=desk.ledger_log.size, seen=known.size, meaning=meaning)
     return continued
 
 

@@ -128,4 +128,4 @@ async def _record(desk: Desk, row: Record, jws: str, decision: Decision) -> None
         return await take_in(desk, change, await require_in(desk, change, row.study_id), jws, decision)
 
     state = await desk.database.change(act)
-    desk.log.info("decision heard", study=row.study_id, decision=decision.decision, state=state.value)
+    desk.log.info("decision heard", study=row.study_id, decision=decision.decision, outcome=state.value)

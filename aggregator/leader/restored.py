@@ -54,7 +54,7 @@ async def check(
     tokens = await TokenStore(METADATA).revoke_all(change.connection, now_ms)
     devices = await _end_again(store, change, register, now_ms)
     log.error("store restored", meaning="it is not the one last used: rounds under way are abandoned", rounds=len(rows))
-    log.error("tokens revoked", meaning="make new ones: 'token create'", tokens=tokens, devices_ended_again=devices)
+    log.error("tokens revoked", meaning="make new ones: 'token create'", tokens=tokens, devices=devices)
 
 
 async def _end_again(store: LeaderStore, change: Change, register: Register, now_ms: int) -> int:
