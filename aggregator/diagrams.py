@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
+from aggregator.made_pages import fill
 from aggregator.rounds import FINAL_ROUND_STATES, ROUND_TABLE, RoundState
 from aggregator.studies import DECIDED_BY_OFFICER, FINAL_STUDY_STATES, STUDY_TABLE, StudyState
 
@@ -57,14 +58,7 @@ def place(page: str) -> str:
     Raises:
         ValueError: the page lacks a place.
     """
-    for name, text in parts().items():
-        first, last = f"<!-- {name}: made by make docs -->\n", f"<!-- end of {name} -->"
-        before, found, rest = page.partition(first)
-        _, closed, after = rest.partition(last)
-        if not found or not closed:
-            raise ValueError(f"expected a place for the {name} in the page")
-        page = f"{before}{first}{text}\n{last}{after}"
-    return page
+    return fill(page, parts())
 
 
 def _diagram(start: str, arrows: list[_Arrow], final: list[str]) -> str:

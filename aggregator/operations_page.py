@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from aggregator.made_pages import fill
 from aggregator.metrics import Metrics
 from aggregator.setting_sources import setting_rows
 from aggregator.settings import HelperSettings, LeaderSettings, ServiceSettings
@@ -25,14 +26,7 @@ def place(page: str) -> str:
     Raises:
         ValueError: the page lacks a place.
     """
-    for name, text in parts().items():
-        first, last = f"<!-- {name}: made by make docs -->\n", f"<!-- end of {name} -->"
-        before, found, rest = page.partition(first)
-        _, closed, after = rest.partition(last)
-        if not found or not closed:
-            raise ValueError(f"expected a place for the {name} in the page")
-        page = f"{before}{first}{text}\n{last}{after}"
-    return page
+    return fill(page, parts())
 
 
 def families() -> dict[str, tuple[str, tuple[str, ...], str]]:

@@ -34,9 +34,7 @@ def leader(
     from aggregator.settings import LeaderSettings
 
     transport = {"tls_certificate": tls_certificate, "tls_key": tls_key, "proxy_trusted": proxy_trusted}
-    settings = LeaderSettings.read(directory, **transport)
-    settings = settings.model_copy(update={"hosts": _hosts(settings.hosts, host, port)})
-    _serve("Hearthside leader", lambda: create_app(settings), settings, host, port, workers)
+    _serve("Hearthside leader", create_app, LeaderSettings.read(directory, **transport), host, port, workers)
 
 
 def helper(
@@ -53,9 +51,7 @@ def helper(
     from aggregator.settings import HelperSettings
 
     transport = {"tls_certificate": tls_certificate, "tls_key": tls_key, "proxy_trusted": proxy_trusted}
-    settings = HelperSettings.read(directory, **transport)
-    settings = settings.model_copy(update={"hosts": _hosts(settings.hosts, host, port)})
-    _serve("Hearthside helper", lambda: create_app(settings), settings, host, port, workers)
+    _serve("Hearthside helper", create_app, HelperSettings.read(directory, **transport), host, port, workers)
 
 
 def _hosts(configured: tuple[str, ...], host: str, port: int) -> tuple[str, ...]:
@@ -63,17 +59,18 @@ def _hosts(configured: tuple[str, ...], host: str, port: int) -> tuple[str, ...]
 
 
 def _serve(
-    title: str, create: Callable[[], Any], settings: ServiceSettings, host: str, port: int, workers: int
+    title: str, create: Callable[[Any], Any], configured: ServiceSettings, host: str, port: int, workers: int
 ) -> None:
     """One process that answers, or a supervisor of several; each makes an application of its own."""
-    alone = create() if workers == 1 else None  # first, so that what it cannot start with is all that is said
+    settings = configured.model_copy(update={"hosts": _hosts(configured.hosts, host, port)})
+    alone = create(settings) if workers == 1 else None  # first, so that what it cannot start with is all that is said
     with _listener(host, port) as listener:
         _announce(title, settings, host, port, f"; {workers} workers" if workers > 1 else "")
         if alone is not None:
             _run(alone, settings, listener)
             return
         grace_seconds = settings.shutdown_seconds + CLOSING_SECONDS
-        Supervisor(workers, lambda report: _run(create(), settings, listener, report), grace_seconds).run()
+        Supervisor(workers, lambda report: _run(create(settings), settings, listener, report), grace_seconds).run()
 
 
 def _announce(title: str, settings: ServiceSettings, host: str, port: int, more: str = "") -> None:
