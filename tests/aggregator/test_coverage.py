@@ -97,7 +97,8 @@ async def test_a_result_says_who_is_missing_from_it(world):
         assert "refused measurement" in shown["unknown"]
         light, heavy = (band["weight"] for band in shown["bands"])
         assert light["weight"] > heavy["weight"]
-        assert light["low"] <= light["weight"] <= light["high"]
+        assert light["low"] <= light["weight"]
+        assert light["high"] is None or light["weight"] <= light["high"]  # None: the noise leaves no upper end
 
 
 @in_world(leader_options=RICH, helper_options=RICH)

@@ -56,7 +56,7 @@ def services(house):
     def build():
         helper = helper_app(HelperSettings.read(house.helper_folder))
         leader = leader_app(LeaderSettings.read(house.leader_folder), helper_transport=httpx.ASGITransport(helper))
-        return {"leader": leader, "helper": helper}
+        return {"helper": helper, "leader": leader}
 
     with InProcessServices(build) as running:
         yield running

@@ -194,7 +194,7 @@ BAD = {
     ),
     "replayed request": ("replayed", _replayed_request),
     "replayed enrolment": ("replayed", _replayed_enrolment),
-    "stale request": ("bad-signature", lambda s: s.as_leader("/v1/proposals", s.study.canonical(), age_seconds=7_200)),
+    "stale request": ("stale", lambda s: s.as_leader("/v1/proposals", s.study.canonical(), age_seconds=7_200)),
     "stale enrolment": ("stale", lambda s: s.enrol(now_ms=time.time_ns() // 10**6 - 7_200_000)),
     "unsigned request": (
         "bad-signature",

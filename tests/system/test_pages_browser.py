@@ -69,7 +69,7 @@ def test_an_officer_sees_what_waits_what_it_costs_and_how_to_sign(chromium, cons
         for words in ("waiting for you", "ε 4.355 at δ 1e-06", "Per person and device, zero-out", "local ε: none"):
             assert card.get_by_text(words).first.is_visible(), words
         assert "how often its visits went from each of 3 kinds of page" in card.inner_text()
-        assert "Devices whose person allowed “Count how the site is used”" in card.inner_text()
+        assert "whose owner allowed “Count how the site is used”" in card.inner_text()
         command = card.get_by_role("region", name="Command that approves Moves, proposed").inner_text()
         assert "study approve moves-new" in command
         assert f"--helper {address.rstrip('/')}" in command
