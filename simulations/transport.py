@@ -63,7 +63,7 @@ class LoopTransport(httpx.BaseTransport):
 
 
 class InProcessServices:
-    """Several applications on one loop thread, started in the order given, as one may ask another (their lifespans run)."""
+    """Several applications on one loop thread; their lifespans begin in the order given, as one may ask another."""
 
     def __init__(self, build: Callable[[], dict[str, FastAPI]]) -> None:
         self._build = build

@@ -33,7 +33,10 @@ REASONS_DE: Final[Mapping[tuple[str, str | None], str]] = {
     ("events", "sequence"): _LINK,
     ("events", "event_id"): "im ganzen Ereignis enthalten",
     ("participants", "next_seed"): "der geheime Signaturschlüssel, der folgen soll",
-    ("participants", "rotation"): "was beide Schlüssel zum Wechsel unterschrieben haben; es steht danach bei den Antworten",
+    (
+        "participants",
+        "rotation",
+    ): "was beide Schlüssel zum Wechsel unterschrieben haben; es steht danach bei den Antworten",
     ("participants", "rotations"): "wie viele Schlüsselwechsel bei den Antworten stehen",
     ("participants", "seed"): "der geheime Signaturschlüssel; hier steht, dass es ihn gibt, und sein öffentlicher Teil",
     ("people", "pin_salt"): _PIN,
