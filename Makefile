@@ -9,8 +9,8 @@ TORCH ?= cpu
 TORCH_VERSION := 2.13.0
 ARGS ?=
 PYTEST_ARGS ?=
-# Processes of `make test`: one more than the two cores it is meant for, because tests of services often wait.
-TEST_PROCESSES ?= 3
+# Processes of `make test`: browsers and whole demos beside more than one other process would starve on two cores.
+TEST_PROCESSES ?= 2
 
 export FLWR_TELEMETRY_ENABLED := 0
 # Where containers forbid compiled files, each of the many processes of a run would compile everything again.

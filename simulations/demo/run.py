@@ -39,6 +39,8 @@ WORKERS = 2
 CANARY = "hearthside-canary-5f1c"
 _POLL_SECONDS = 0.1
 _STUDY_SECONDS = 600.0
+_PATIENCE_SECONDS = 60.0
+"""Longest wait for one answer of the services: pricing a study takes seconds on a busy machine."""
 
 
 @dataclass
@@ -186,8 +188,8 @@ class Demo:
             self.windows.observe(draft, [Pace(**self._ask(worker, "pace")) for worker in workers])
 
         with (
-            httpx.Client(base_url=self.house.leader_url) as leader,
-            httpx.Client(base_url=self.house.helper_url) as helper,
+            httpx.Client(base_url=self.house.leader_url, timeout=_PATIENCE_SECONDS) as leader,
+            httpx.Client(base_url=self.house.helper_url, timeout=_PATIENCE_SECONDS) as helper,
         ):
             analyst = Analyst(leader, self.house.tokens["analyst"])
             officer = Officer(helper, self.house.officer)
@@ -249,7 +251,7 @@ class Demo:
             "modules": [module.document() for module in content.modules()],
             "rules": [rule.document() for rule in content.rules(labels)],
         }
-        with httpx.Client(base_url=self.house.leader_url) as leader:
+        with httpx.Client(base_url=self.house.leader_url, timeout=_PATIENCE_SECONDS) as leader:
             return Analyst(leader, self.house.tokens["operator"]).publish(request)
 
     def _report(self, workers: list[Process]) -> FleetReport:

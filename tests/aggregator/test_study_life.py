@@ -246,8 +246,8 @@ async def test_a_stop_reaches_a_study_that_waits(world):
         await post(world, paused, "pause")
         for study in (paused, scheduled):
             await world.decide(study, "stop")
-            account = await world.until(study, "stopped")
-            assert all(item["state"] == "abandoned" for item in account["rounds"])
+            await world.until(study, "stopped")
+            await world.until_rounds(study, "abandoned")
         assert len((await world.leader.get("/v1/work")).json()["stopped"]) == 2
         assert len(await entries(world, "decision")) == 4
         assert code(await post(world, paused, "resume")) == "wrong-state"

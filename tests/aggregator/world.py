@@ -337,6 +337,17 @@ class World:
             await asyncio.sleep(0.02)
         raise AssertionError(f"expected one of {states}, got {account}")
 
+    async def until_rounds(self, study: Study, state: str, seconds: float = 20.0) -> dict:
+        """Poll until every round of the study is in a state."""
+        deadline = time.monotonic() + seconds
+        account: dict = {}
+        while time.monotonic() < deadline:
+            account = (await self.leader.get(f"/v1/studies/{study.study_id}")).json()
+            if all(item["state"] == state for item in account["rounds"]):
+                return account
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"expected rounds that are {state}, got {account}")
+
     # Reports
 
     def report(self, device: Device, study: Study, opening: Opening, vector: np.ndarray, **changes) -> Report:

@@ -254,15 +254,15 @@ def test_a_site_whose_server_is_here_gets_the_cookies_and_is_refused_unless_aske
     page = windows.new_page()
     say_who(page, home.settings.page_origin, "anna")
     assert page.get_by_text("The site’s own server runs on the same machine").is_visible()
-    sent = {}
-    page.on("request", lambda request: sent.update({request.url: request.all_headers().get("cookie", "")}))
     port = home.settings.upstream.rsplit(":", 1)[1]
     page.goto(home.settings.origin + "/")
-    page.evaluate("(url) => { location.href = url; }", f"http://localhost:{port}/")
+    with page.expect_request(f"http://localhost:{port}/") as asked:
+        page.evaluate("(url) => { location.href = url; }", f"http://localhost:{port}/")
     page.wait_for_url(f"http://localhost:{port}/")
-    assert "hearthside-page-" in sent[f"http://localhost:{port}/"]
-    page.goto(f"http://127.0.0.1:{port}/.hearthside/own")
-    assert "hearthside-" in sent[f"http://127.0.0.1:{port}/.hearthside/own"]
+    assert "hearthside-page-" in asked.value.all_headers().get("cookie", "")
+    with page.expect_request(f"http://127.0.0.1:{port}/.hearthside/own") as asked:
+        page.goto(f"http://127.0.0.1:{port}/.hearthside/own")
+    assert "hearthside-" in asked.value.all_headers().get("cookie", "")
     hosts = home.settings.upstream, home.settings.origin, home.settings.page_origin
     with pytest.raises(UpstreamHere):
         GatewaySettings(*hosts)
