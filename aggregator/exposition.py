@@ -20,6 +20,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aggregator.metrics import Metrics
+from aggregator.storage.processes import is_held
 
 METRICS_FOLDER: Final = "metrics"
 _MOST_WORKERS: Final = 256
@@ -74,7 +75,7 @@ class Exposition:
 
     def _others(self) -> Iterator[int]:
         for path in sorted(self._folder.glob("*.lock")):
-            if path.stem.isdecimal() and int(path.stem) != self.worker and _is_held(path):
+            if path.stem.isdecimal() and int(path.stem) != self.worker and is_held(path):
                 yield int(path.stem)
 
     def _left_by(self, worker: int) -> list[Family]:
@@ -111,17 +112,3 @@ def _take_number(folder: Path) -> tuple[int, int]:
         else:
             return number, descriptor
     raise AssertionError("there are fewer workers than numbers")
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -28,6 +28,7 @@ from aggregator.storage.leases import (
     step,
     write_lease,
 )
+from aggregator.storage.processes import is_held
 
 if TYPE_CHECKING:
     from aggregator.leader.desk import Desk
@@ -52,19 +53,8 @@ class SignOfLife:
 
     def is_gone(self, owner: str) -> bool:
         """Whether the worker of this name has ended; False where nobody here can know."""
-        if owner == self._name or not _NAME.fullmatch(owner):
-            return False
-        try:
-            descriptor = os.open(self._folder / owner, os.O_RDWR)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
+        known = owner != self._name and _NAME.fullmatch(owner) is not None
+        return known and is_held(self._folder / owner) is False
 
     def bury(self, owner: str) -> None:
         """Remove what a worker that is gone has left."""
